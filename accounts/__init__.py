@@ -1,0 +1,1 @@
+"""Who people are: organizations, users, roles and entitlements, groups, contact methods, API keys."""

@@ -1,0 +1,230 @@
+"""Organizations and the people in them."""
+
+import zoneinfo
+from typing import Any, ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+
+from accounts.entitlements import BuiltinRole, Entitlement
+
+EMAIL_OFFICIAL = "Email-Official"
+
+
+def check_time_zone(name: str) -> None:
+    """Raise ValidationError unless `name` is an IANA time zone."""
+    if name not in zoneinfo.available_timezones():
+        raise ValidationError(f"“{name}” is not a time zone. Use a name such as Europe/Berlin.", code="time_zone")
+
+
+class Organization(models.Model):
+    """One customer; nobody ever sees another organization's data."""
+
+    name = models.CharField(max_length=200)
+    time_zone = models.CharField(max_length=64, default="UTC", validators=[check_time_zone])
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Role(models.Model):
+    """A platform role: a bundle of entitlements."""
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="roles")
+    name = models.CharField(max_length=100)
+    builtin = models.CharField(
+        max_length=30,
+        blank=True,
+        choices=[(role.value, role.value) for role in BuiltinRole],
+        help_text="Which of the seven built-in roles this is; empty for a custom role.",
+    )
+    entitlements = ArrayField(
+        models.CharField(max_length=60, choices=[(code.value, code.value) for code in Entitlement]),
+        default=list,
+    )
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint("organization", Lower("name"), name="role_name_unique"),
+            models.UniqueConstraint(
+                fields=["organization", "builtin"],
+                condition=~Q(builtin=""),
+                name="role_builtin_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class UserManager(BaseUserManager["User"]):
+    """Find users by e-mail, whatever its case; they are made by `accounts.services.create_user`."""
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        """Return the user who signs in with this e-mail."""
+        return self.get(email=(username or "").lower())
+
+
+class User(AbstractBaseUser):
+    """A person, who belongs to one organization and signs in with an e-mail address."""
+
+    class Kind(models.TextChoices):
+        """Whether the person can respond to alerts, or only receives them."""
+
+        STANDARD = "standard", "Standard"
+        STAKEHOLDER = "stakeholder", "Stakeholder (receives, cannot respond)"
+
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="users")
+    email = models.EmailField(unique=True, help_text="Stored in lower case.")
+    name = models.CharField(max_length=200)
+    kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.STANDARD)
+    time_zone = models.CharField(max_length=64, default="UTC", validators=[check_time_zone])
+    is_active = models.BooleanField(default=True)
+    is_owner = models.BooleanField(default=False, help_text="The organization's one Owner; transferable.")
+    roles = models.ManyToManyField(Role, related_name="users", blank=True)
+    created_at = models.DateTimeField()
+
+    objects: ClassVar[UserManager] = UserManager()
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS = []
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["organization"], condition=Q(is_owner=True), name="one_owner"),
+            models.CheckConstraint(condition=Q(email=Lower("email")), name="email_lower_case"),
+            models.CheckConstraint(condition=Q(is_owner=False) | Q(is_active=True), name="owner_is_active"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.email
+
+    # Django's permission protocol; the answers come from accounts.backends.EntitlementBackend.
+    @property
+    def is_staff(self) -> bool:
+        """Whether the user may enter the admin: whoever holds an entitlement for one of its pages."""
+        from accounts.permissions import may_enter_admin  # noqa: PLC0415 - permissions need this model
+
+        return may_enter_admin(self)
+
+    @property
+    def is_superuser(self) -> bool:
+        """Nobody stands above the entitlements."""
+        return False
+
+    def has_perm(self, perm: str, obj: Any = None) -> bool:
+        """Answer Django's question for `accounts.<entitlement code>`."""
+        from django.contrib.auth import get_backends  # noqa: PLC0415
+
+        return any(backend.has_perm(self, perm, obj) for backend in get_backends())  # type: ignore[arg-type]
+
+    def has_perms(self, perms: Any, obj: Any = None) -> bool:
+        """Whether the user holds all of them."""
+        return all(self.has_perm(perm, obj) for perm in perms)
+
+    def has_module_perms(self, app_label: str) -> bool:  # noqa: ARG002 - the protocol's name
+        """Each admin page asks for its own entitlement; no app is closed as a whole."""
+        return self.is_staff
+
+
+class Group(models.Model):
+    """A team that is paged together."""
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="groups")
+    name = models.CharField(max_length=200)
+    description = models.TextField(blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [models.UniqueConstraint("organization", Lower("name"), name="group_name_unique")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class GroupRole(models.TextChoices):
+    """What a member is in a group; not a platform role."""
+
+    PRIMARY = "primary", "Primary"
+    SECONDARY = "secondary", "Secondary"
+    MANAGER = "manager", "Manager"
+
+
+class GroupMember(models.Model):
+    """One person in one group in one group role; a person may hold several."""
+
+    group = models.ForeignKey(Group, models.CASCADE, related_name="members")
+    user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=GroupRole.choices, default=GroupRole.PRIMARY)
+    position = models.PositiveSmallIntegerField(default=0, help_text="Order within the role; lowest first.")
+
+    class Meta:
+        ordering = ["position", "id"]
+        constraints = [models.UniqueConstraint(fields=["group", "user", "role"], name="member_once_per_role")]
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.get_role_display()})"
+
+
+class ContactMethod(models.Model):
+    """One way to reach one person."""
+
+    class Kind(models.TextChoices):
+        """Channels that can be used now; the others are added with their channels."""
+
+        EMAIL = "email", "E-mail"
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="contact_methods")
+    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.EMAIL)
+    label = models.CharField(max_length=40, help_text="For example Email-Official or Email-Personal.")
+    address = models.CharField(max_length=320)
+    position = models.PositiveSmallIntegerField(default=0, help_text="Order of use; lowest first.")
+    enabled = models.BooleanField(default=True)
+    delay_minutes = models.DecimalField(
+        max_digits=6,
+        decimal_places=1,
+        default=0,
+        help_text="Minutes after a step reaches the person until this method is used.",
+    )
+    verified_at = models.DateTimeField(null=True, blank=True, help_text="Unverified methods are not used.")
+    code_digest = models.CharField(max_length=64, blank=True, help_text="SHA-256 of the code last sent.")
+    code_expires_at = models.DateTimeField(null=True, blank=True)
+    code_tries = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        ordering = ["position", "id"]
+        constraints = [
+            models.UniqueConstraint("user", Lower("label"), name="contact_label_once"),
+            models.CheckConstraint(
+                condition=~Q(label=EMAIL_OFFICIAL) | Q(kind="email", enabled=True, verified_at__isnull=False),
+                name="email_official_always_usable",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label}: {self.address}"
+
+
+class ApiKey(models.Model):
+    """A key that can do what its user can; only its hash is kept."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=12, help_text="The visible beginning of the key.")
+    key_hash = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField()
+    last_used_at = models.DateTimeField(null=True, blank=True, help_text="Kept to the minute.")
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"

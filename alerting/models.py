@@ -1,0 +1,170 @@
+"""Alerts, who may see them, their timeline, and bridges."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+
+from accounts.models import Group, Organization, User
+from alerting.states import LIVE
+
+
+class Bridge(models.Model):
+    """A conference line that travels with an alert."""
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="bridges")
+    name = models.CharField(max_length=200)
+    phone_number = models.CharField(max_length=40, blank=True)
+    access_code = models.CharField(max_length=40, blank=True)
+    meeting_url = models.URLField(max_length=500, blank=True)
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [
+            models.UniqueConstraint("organization", Lower("name"), name="bridge_name_unique"),
+            models.CheckConstraint(
+                condition=~Q(phone_number="") | ~Q(meeting_url=""),
+                name="bridge_leads_somewhere",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Priority(models.TextChoices):
+    """How much an alert matters; set by its policy or play."""
+
+    CRITICAL = "critical", "Critical"
+    HIGH = "high", "High"
+    MEDIUM = "medium", "Medium"
+    LOW = "low", "Low"
+    NONE = "none", "None"
+
+
+class Alert(models.Model):
+    """What a miss opens, and what people are told about until somebody takes it."""
+
+    class Status(models.TextChoices):
+        """As alerting.states.Status, with the words people read."""
+
+        OPEN = "open", "Open"
+        ASSIGNED = "assigned", "Assigned"
+        ON_HOLD = "on_hold", "On Hold"
+        CLOSED = "closed", "Closed"
+        CANCELLED = "cancelled", "Cancelled"
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="alerts")
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
+    priority = models.CharField(max_length=10, choices=Priority.choices, default=Priority.NONE)
+    subject = models.CharField(max_length=300)
+    short_text = models.CharField(max_length=300, help_text="For SMS and voice.")
+    long_text = models.TextField(help_text="For e-mail and chat.")
+    facts = models.JSONField(
+        default=list,
+        help_text='What the text is made of: [{"label", "text"}] or [{"label", "at": RFC 3339}].',
+    )
+    source = models.CharField(max_length=20, help_text="Heartbeat, API, Email or Manual.")
+    source_name = models.CharField(max_length=200)
+    source_id = models.CharField(max_length=200)
+    integration_id = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="The inbound integration; it may be deleted, the alert stays.",
+    )
+    expected_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="The deadline that passed; one alert for each, ever.",
+    )
+    bridge = models.ForeignKey(Bridge, models.SET_NULL, null=True, blank=True, related_name="+")
+    owner = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="owned_alerts")
+    opened_at = models.DateTimeField()
+    acknowledged_at = models.DateTimeField(null=True, blank=True, help_text="When somebody first acknowledged.")
+    acknowledged_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
+    assigned_at = models.DateTimeField(null=True, blank=True, help_text="When it was first assigned.")
+    closed_at = models.DateTimeField(null=True, blank=True, help_text="When it was closed or cancelled.")
+    close_reason = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["integration_id"],
+                condition=Q(status__in=sorted(LIVE), source="Heartbeat"),
+                name="one_live_alert_per_heartbeat",
+            ),
+            models.UniqueConstraint(fields=["integration_id", "expected_at"], name="one_alert_per_silence"),
+            models.CheckConstraint(
+                condition=Q(status__in=sorted(LIVE), closed_at__isnull=True)
+                | Q(status__in=["closed", "cancelled"], closed_at__isnull=False),
+                name="closed_at_tells_final",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="assigned") | Q(owner__isnull=False, assigned_at__isnull=False),
+                name="assigned_has_owner",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["organization", "status", "-id"], name="alert_by_status"),
+            models.Index(fields=["integration_id", "-id"], name="alert_by_integration"),
+            models.Index(fields=["id"], condition=Q(status__in=sorted(LIVE)), name="alert_live"),
+        ]
+
+    def __str__(self) -> str:
+        return self.subject
+
+
+class AlertRecipient(models.Model):
+    """A group or user the alert is addressed to, or who was told; it decides who may see the alert."""
+
+    alert = models.ForeignKey(Alert, models.CASCADE, related_name="recipients")
+    group = models.ForeignKey(Group, models.CASCADE, null=True, blank=True, related_name="+")
+    user = models.ForeignKey(User, models.CASCADE, null=True, blank=True, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(group__isnull=False, user__isnull=True) | Q(group__isnull=True, user__isnull=False),
+                name="recipient_is_one",
+            ),
+            models.UniqueConstraint(fields=["alert", "group"], condition=Q(user=None), name="recipient_group_once"),
+            models.UniqueConstraint(fields=["alert", "user"], condition=Q(group=None), name="recipient_user_once"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.group or self.user)
+
+
+class TimelineEntry(models.Model):
+    """One thing that happened to an alert."""
+
+    class Kind(models.TextChoices):
+        """What happened."""
+
+        OPENED = "opened", "Opened"
+        TOLD = "told", "Notification"
+        TOLD_FAILED = "told_failed", "Notification failed"
+        SKIPPED = "skipped", "Step skipped"
+        LAST_RESORT = "last_resort", "Last resort"
+        WALK_ENDED = "walk_ended", "Escalation ended"
+        ACKNOWLEDGED = "acknowledged", "Acknowledged"
+        ASSIGNED = "assigned", "Assigned"
+        ESCALATED = "escalated", "Escalated"
+        HELD = "held", "On hold"
+        RESUMED = "resumed", "Resumed"
+        CLOSED = "closed", "Closed"
+        CANCELLED = "cancelled", "Cancelled"
+        REPLIED = "replied", "Reply"
+
+    alert = models.ForeignKey(Alert, models.CASCADE, related_name="timeline")
+    at = models.DateTimeField()
+    kind = models.CharField(max_length=12, choices=Kind.choices)
+    actor = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
+    text = models.TextField(help_text="One sentence for people.")
+
+    class Meta:
+        ordering = ["at", "id"]
+        indexes = [models.Index(fields=["alert", "at", "id"], name="timeline_by_alert")]
+
+    def __str__(self) -> str:
+        return self.text

@@ -1,0 +1,40 @@
+"""Questions about alerts: who sees which, and who may respond."""
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from accounts.entitlements import Entitlement
+from accounts.models import GroupMember, User
+from accounts.permissions import may
+from alerting.models import Alert, AlertRecipient
+
+_RESPONDING = (Entitlement.ALERTS_VIEW_GROUPS, Entitlement.ALERTS_VIEW_OWN, Entitlement.ALERTS_SEND)
+
+
+def visible_alerts(user: User) -> QuerySet[Alert]:
+    """Return the alerts that `user` may see: the organization's, their groups', or their own, by entitlement.
+
+    Their own are those they own, are named in, or were told about.
+    """
+    alerts = Alert.objects.filter(organization_id=user.organization_id)
+    if may(user, Entitlement.ALERTS_VIEW_ALL):
+        return alerts
+    shown = Q(pk__in=[])
+    of_this = AlertRecipient.objects.filter(alert=OuterRef("pk"))
+    if may(user, Entitlement.ALERTS_VIEW_GROUPS):
+        own_groups = GroupMember.objects.filter(user=user).values("group_id")
+        shown |= Q(Exists(of_this.filter(group_id__in=own_groups)))
+    if may(user, Entitlement.ALERTS_VIEW_OWN):
+        shown |= Q(owner=user) | Q(Exists(of_this.filter(user=user)))
+    return alerts.filter(shown)
+
+
+def may_respond(user: User, alert: Alert) -> bool:
+    """Answer whether `user` may act on the alert: sees it, is no stakeholder, and does more than look on."""
+    if not user.is_active or user.kind == User.Kind.STAKEHOLDER:
+        return False
+    if not visible_alerts(user).filter(pk=alert.pk).exists():
+        return False
+    return (
+        any(may(user, entitlement) for entitlement in _RESPONDING)
+        or AlertRecipient.objects.filter(alert=alert, user=user).exists()
+    )

@@ -1,0 +1,248 @@
+"""What changes alerts: open and close them in sets, and the actions of people, one alert at a time."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models.functions import Coalesce
+
+from accounts.models import User
+from alerting.models import Alert, AlertRecipient, TimelineEntry
+from alerting.states import Action, Status, actions_from, step
+from heartbeat_project.kernel.errors import DomainError, FieldError
+from heartbeat_project.kernel.sql import statement
+
+REASON_LENGTH = 200
+_Kind = TimelineEntry.Kind
+
+
+class StateConflict(DomainError):
+    """The alert's status does not allow this action, or somebody was faster."""
+
+    code = "alert_state"
+    title = "The alert is in another state"
+    status = 409
+
+
+@dataclass(frozen=True, slots=True)
+class AlertDraft:
+    """What an alert is opened with; `facts` are the rows that Alert.facts describes."""
+
+    organization_id: int
+    subject: str
+    short_text: str
+    long_text: str
+    facts: Sequence[dict[str, Any]]
+    source: str
+    source_name: str
+    source_id: str
+    priority: str
+    integration_id: int | None = None
+    expected_at: datetime | None = None
+    bridge_id: int | None = None
+    group_ids: Sequence[int] = ()
+    user_ids: Sequence[int] = ()
+
+
+def open_alerts(drafts: Sequence[AlertDraft], *, now: datetime) -> list[Alert]:
+    """Open one alert for each draft, with its recipients and the first line of its timeline, in the drafts' order.
+
+    Raises django.db.IntegrityError when a heartbeat already has a live alert, or one for the same silence.
+    """
+    with transaction.atomic():
+        alerts = Alert.objects.bulk_create(
+            Alert(
+                organization_id=draft.organization_id,
+                subject=_fitted("subject", draft.subject),
+                short_text=_fitted("short_text", draft.short_text),
+                long_text=draft.long_text,
+                facts=list(draft.facts),
+                source=draft.source,
+                source_name=_fitted("source_name", draft.source_name),
+                source_id=_fitted("source_id", draft.source_id),
+                priority=draft.priority,
+                integration_id=draft.integration_id,
+                expected_at=draft.expected_at,
+                bridge_id=draft.bridge_id,
+                opened_at=now,
+            )
+            for draft in drafts
+        )
+        opened = list(zip(alerts, drafts, strict=True))
+        AlertRecipient.objects.bulk_create(
+            [
+                AlertRecipient(alert=alert, group_id=group_id)
+                for alert, draft in opened
+                for group_id in dict.fromkeys(draft.group_ids)
+            ]
+            + [
+                AlertRecipient(alert=alert, user_id=user_id)
+                for alert, draft in opened
+                for user_id in dict.fromkeys(draft.user_ids)
+            ],
+        )
+        TimelineEntry.objects.bulk_create(
+            TimelineEntry(alert=alert, at=now, kind=_Kind.OPENED, text=f"Opened: {alert.subject}.") for alert in alerts
+        )
+    return alerts
+
+
+def close_alerts(
+    alert_ids: Sequence[int],
+    *,
+    reason: str,
+    now: datetime,
+    actor: User | None = None,
+) -> list[int]:
+    """Close those of the alerts that are still live, in one statement; return the ids that this call closed."""
+    if not alert_ids:
+        return []
+    reason = reason.strip()[:REASON_LENGTH]
+    parameters = {
+        "ids": list(alert_ids),
+        "now": now,
+        "reason": reason,
+        "actor": actor.pk if actor else None,
+        "text": _ended("Closed", actor, reason),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(statement("alerting", "close_alerts"), parameters)
+        return [alert_id for (alert_id,) in cursor.fetchall()]
+
+
+def acknowledge(alert: Alert, *, actor: User, now: datetime) -> Alert:
+    """Record that `actor` has seen the alert; escalation goes on, unless its policy says otherwise."""
+    return _move(
+        alert,
+        Action.ACKNOWLEDGE,
+        actor=actor,
+        now=now,
+        entry=(_Kind.ACKNOWLEDGED, f"Acknowledged by {actor}."),
+        acknowledged_at=Coalesce("acknowledged_at", now),
+        acknowledged_by_id=Coalesce("acknowledged_by_id", actor.pk),
+    )
+
+
+def assign(alert: Alert, *, actor: User, to: User, now: datetime) -> Alert:
+    """Make `to` the owner, which stops the escalation.
+
+    Raises FieldError("user") when `to` cannot take alerts of this organization.
+    """
+    if to.organization_id != alert.organization_id:
+        raise FieldError("user", "There is no such user.", code="does_not_exist")
+    if not to.is_active or to.kind == User.Kind.STAKEHOLDER:
+        raise FieldError("user", f"{to} cannot take alerts: choose an active user who is not a stakeholder.")
+    text = f"{actor} took the alert." if to.pk == actor.pk else f"Assigned to {to} by {actor}."
+    return _move(
+        alert,
+        Action.ASSIGN,
+        actor=actor,
+        now=now,
+        entry=(_Kind.ASSIGNED, text),
+        owner=to,
+        assigned_at=Coalesce("assigned_at", now),
+    )
+
+
+def escalate(alert: Alert, *, actor: User, now: datetime) -> Alert:
+    """Let the escalation go on: the owner, or whoever acknowledged, hands the alert on.
+
+    That the next person is told at once is the caller's second half: `escalation.services.engine.hurry`.
+    """
+    return _move(
+        alert,
+        Action.ESCALATE,
+        actor=actor,
+        now=now,
+        entry=(_Kind.ESCALATED, f"Escalated by {actor}."),
+        owner=None,
+        # Otherwise an acknowledgement that stops the escalation would stop this, too. The timeline remembers it.
+        acknowledged_at=None,
+        acknowledged_by=None,
+    )
+
+
+def hold(alert: Alert, *, actor: User, now: datetime) -> Alert:
+    """Pause the escalation until somebody resumes it."""
+    return _move(alert, Action.HOLD, actor=actor, now=now, entry=(_Kind.HELD, f"Put on hold by {actor}."))
+
+
+def resume(alert: Alert, *, actor: User, now: datetime) -> Alert:
+    """End the pause: the alert goes back to its owner, or its escalation goes on."""
+    return _move(alert, Action.RESUME, actor=actor, now=now, entry=(_Kind.RESUMED, f"Resumed by {actor}."))
+
+
+def close(alert: Alert, *, actor: User, now: datetime, reason: str = "") -> Alert:
+    """End the alert as done."""
+    return _end(alert, Action.CLOSE, actor=actor, now=now, reason=reason, kind=_Kind.CLOSED)
+
+
+def cancel(alert: Alert, *, actor: User, now: datetime, reason: str = "") -> Alert:
+    """End the alert as not needed."""
+    return _end(alert, Action.CANCEL, actor=actor, now=now, reason=reason, kind=_Kind.CANCELLED)
+
+
+def reply(alert: Alert, *, actor: User, now: datetime, text: str) -> Alert:
+    """Add a note to the timeline.
+
+    Raises FieldError("text") when there is nothing in it.
+    """
+    if not text.strip():
+        raise FieldError("text", "Write something.", code="blank")
+    return _move(alert, Action.REPLY, actor=actor, now=now, entry=(_Kind.REPLIED, text.strip()))
+
+
+def add_viewers(pairs: Iterable[tuple[int, int]]) -> None:
+    """Let people see alerts they are told about: pairs of (alert id, user id), those that exist already included."""
+    AlertRecipient.objects.bulk_create(
+        (AlertRecipient(alert_id=alert_id, user_id=user_id) for alert_id, user_id in sorted(set(pairs))),
+        ignore_conflicts=True,
+    )
+
+
+def _end(alert: Alert, action: Action, *, actor: User, now: datetime, reason: str, kind: _Kind) -> Alert:
+    reason = reason.strip()[:REASON_LENGTH]
+    entry = (kind, _ended(kind.label, actor, reason))
+    return _move(alert, action, actor=actor, now=now, entry=entry, closed_at=now, close_reason=reason)
+
+
+def _move(
+    alert: Alert,
+    action: Action,
+    *,
+    actor: User,
+    now: datetime,
+    entry: tuple[_Kind, str],
+    **changes: Any,
+) -> Alert:
+    """Apply `action` where the alert still is as the caller saw it, with its line in the timeline."""
+    old = Status(alert.status)
+    new = step(old, action, owned=alert.owner_id is not None)
+    if new is None:
+        possible = ", ".join(actions_from(old))
+        status = Alert.Status(old).label
+        raise StateConflict(f"The alert is {status}: it cannot {action}. Possible: {possible}.")
+    kind, text = entry
+    with transaction.atomic():
+        unchanged = Alert.objects.filter(pk=alert.pk, status=old, owner_id=alert.owner_id)
+        if not unchanged.update(status=new, **changes):
+            raise StateConflict("Somebody else changed the alert a moment ago. Look at it again.")
+        TimelineEntry.objects.create(alert_id=alert.pk, at=now, kind=kind, actor=actor, text=text)
+    alert.refresh_from_db()
+    return alert
+
+
+def _ended(word: str, actor: User | None, reason: str) -> str:
+    """Say how an alert ended: “Closed by heartbeat.”, “Closed by Ana.”, “Cancelled by Ana: a test.”"""
+    if reason.lower().startswith(f"{word.lower()} by "):
+        return f"{word}{reason[len(word) :]}."
+    said = f"{word} by {actor}" if actor else word
+    return f"{said}: {reason}." if reason else f"{said}."
+
+
+def _fitted(field: str, text: str) -> str:
+    """Cut what does not fit its column: a long name must not keep an alert from opening."""
+    length = Alert._meta.get_field(field).max_length  # noqa: SLF001 - Django's documented Meta API
+    return text if len(text) <= length else f"{text[: length - 1]}…"

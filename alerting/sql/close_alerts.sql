@@ -1,0 +1,21 @@
+-- Close those of the given alerts that are still live, with the line in their timelines; returns the ids closed by this call.
+-- Index: the alerts' primary key. Rows are locked in id order, so that two callers never deadlock.
+WITH live AS (
+    SELECT id
+    FROM alerting_alert
+    WHERE id = ANY(%(ids)s::bigint[]) AND status IN ('open', 'assigned', 'on_hold')
+    ORDER BY id
+    FOR UPDATE
+),
+closed AS (
+    UPDATE alerting_alert AS alert
+    SET status = 'closed', closed_at = %(now)s, close_reason = %(reason)s
+    FROM live
+    WHERE alert.id = live.id
+    RETURNING alert.id
+),
+logged AS (
+    INSERT INTO alerting_timelineentry (alert_id, at, kind, actor_id, text)
+    SELECT id, %(now)s, 'closed', %(actor)s, %(text)s FROM closed
+)
+SELECT id FROM closed ORDER BY id

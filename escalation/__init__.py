@@ -1,0 +1,1 @@
+"""Who is told, when, over what: policies, plays, runs, notifications and channels."""

@@ -1,0 +1,227 @@
+"""Policies and plays, the runs that follow them, and notifications: the outbox of what people are told."""
+
+import uuid
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+
+from accounts.models import ContactMethod, Group, GroupRole, Organization, User
+from alerting.models import Alert, Priority
+
+
+class MinutesColumn(models.DecimalField):
+    """A duration in minutes with one decimal place (0.1 is six seconds)."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**{"max_digits": 6, "decimal_places": 1, "default": 0, **options})  # type: ignore[arg-type]
+
+
+class EscalationPolicy(models.Model):
+    """A timed walk through the member roles of the recipient groups."""
+
+    class NotifyUsing(models.TextChoices):
+        """Whose settings say over what a person is told."""
+
+        USER = "user", "User (each person's own contact methods)"
+        CENTRALIZED = "centralized", "Centralized (the policy's contact methods)"
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="escalation_policies")
+    name = models.CharField(max_length=200)
+    description = models.TextField(blank=True)
+    priority = models.CharField(max_length=10, choices=Priority.choices, default=Priority.HIGH)
+    enabled = models.BooleanField(default=True)
+    quick_launch = models.BooleanField(default=False, help_text="Offered for alerts made by hand.")
+    notify_using = models.CharField(max_length=12, choices=NotifyUsing.choices, default=NotifyUsing.USER)
+    next_group_wait_minutes = MinutesColumn(help_text="Wait before each further recipient group; 0: all at once.")
+    acknowledge_stops = models.BooleanField(default=False, help_text="An acknowledgement stops the escalation.")
+    recovery_notice = models.BooleanField(default=True, help_text="Tell those who were told when it recovers.")
+    repeats = models.PositiveSmallIntegerField(default=0, help_text="How often the whole walk is repeated.")
+    version = models.PositiveIntegerField(default=1, help_text="Counts the edits; a run records which it follows.")
+
+    class Meta:
+        ordering = ["name", "id"]
+        verbose_name_plural = "escalation policies"
+        constraints = [models.UniqueConstraint("organization", Lower("name"), name="policy_name_unique")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PolicyRole(models.Model):
+    """How one group role is told: one row for each role that the policy uses."""
+
+    policy = models.ForeignKey(EscalationPolicy, models.CASCADE, related_name="roles")
+    role = models.CharField(max_length=10, choices=GroupRole.choices)
+    wait_minutes = MinutesColumn(help_text="Wait before this role, after the one before.")
+    between_members_minutes = MinutesColumn(help_text="0: all members at once; above 0: in turn.")
+    retries = models.PositiveSmallIntegerField(default=0, help_text="N retries make N + 1 notifications.")
+    retry_interval_minutes = MinutesColumn(default=5)
+    contact_labels = ArrayField(
+        models.CharField(max_length=40),
+        default=list,
+        blank=True,
+        help_text="Centralized only: labels such as Email-Official; empty means every method.",
+    )
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["policy", "role"], name="policy_role_once"),
+            models.CheckConstraint(condition=Q(retries=0) | Q(retry_interval_minutes__gt=0), name="retries_need_time"),
+        ]
+
+    def __str__(self) -> str:
+        return self.get_role_display()
+
+
+class ResponsePlay(models.Model):
+    """Timed tiers of named users and groups."""
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="response_plays")
+    name = models.CharField(max_length=200)
+    description = models.TextField(blank=True)
+    priority = models.CharField(max_length=10, choices=Priority.choices, default=Priority.HIGH)
+    enabled = models.BooleanField(default=True)
+    recovery_notice = models.BooleanField(default=True, help_text="Tell those who were told when it recovers.")
+    version = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [models.UniqueConstraint("organization", Lower("name"), name="play_name_unique")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PlayTier(models.Model):
+    """Who is told so many minutes after the alert opened."""
+
+    play = models.ForeignKey(ResponsePlay, models.CASCADE, related_name="tiers")
+    offset_minutes = MinutesColumn(help_text="Minutes after the alert opened.")
+    users = models.ManyToManyField(User, blank=True, related_name="+")
+    groups = models.ManyToManyField(Group, blank=True, related_name="+")
+
+    class Meta:
+        ordering = ["offset_minutes", "id"]
+        constraints = [models.UniqueConstraint(fields=["play", "offset_minutes"], name="tier_offset_once")]
+
+    def __str__(self) -> str:
+        return f"after {self.offset_minutes} min"
+
+
+class EscalationRun(models.Model):
+    """The escalation of one alert: what it follows, where it is, when it goes on."""
+
+    alert = models.OneToOneField(Alert, models.CASCADE, related_name="run")
+    policy = models.ForeignKey(EscalationPolicy, models.SET_NULL, null=True, related_name="+")
+    play = models.ForeignKey(ResponsePlay, models.SET_NULL, null=True, related_name="+")
+    name = models.CharField(max_length=200, help_text="Of the policy or play, as it was.")
+    version = models.PositiveIntegerField(help_text="Of the policy or play.")
+    plan = models.JSONField(help_text="escalation.walk.Plan as it was when the alert opened.")
+    position = models.JSONField(help_text="escalation.walk.Position: what was done and what comes.")
+    acknowledge_stops = models.BooleanField(default=False)
+    recovery_notice = models.BooleanField(default=True)
+    step = models.PositiveIntegerField(default=0, help_text="Counts the moments at which somebody was to be told.")
+    next_step_at = models.DateTimeField(null=True, help_text="Empty: nothing more comes.")
+    last_resort_at = models.DateTimeField(null=True, help_text="When the Owners and App Admins were told instead.")
+    error = models.TextField(blank=True, help_text="Why the last try to go on failed; it is tried again.")
+
+    class Meta:
+        indexes = [
+            # The engine's tick: what is due, whatever else exists.
+            models.Index(fields=["next_step_at"], condition=Q(next_step_at__isnull=False), name="run_due"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} v{self.version}"
+
+
+class Notification(models.Model):
+    """One message to one person over one contact method: a row to be sent, and what became of it."""
+
+    class Kind(models.TextChoices):
+        """Why the person is told."""
+
+        PAGE = "page", "Alert"
+        LAST_RESORT = "last_resort", "Last resort"
+        RECOVERY = "recovery", "Recovery"
+        NOTICE = "notice", "Notice"
+
+    class Status(models.TextChoices):
+        """Where the message stands."""
+
+        PENDING = "pending", "Waiting to be sent"
+        SENDING = "sending", "Being sent"
+        ACCEPTED = "accepted", "Accepted by the provider"
+        DELIVERED = "delivered", "Delivered"
+        FAILED = "failed", "Failed"
+        SUPERSEDED = "superseded", "Not needed any more"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, help_text="Also the idempotency key.")
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="+")
+    alert = models.ForeignKey(Alert, models.CASCADE, null=True, related_name="notifications")
+    run = models.ForeignKey(EscalationRun, models.CASCADE, null=True, related_name="notifications")
+    kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.PAGE)
+    user = models.ForeignKey(User, models.CASCADE, related_name="notifications")
+    contact_method = models.ForeignKey(ContactMethod, models.SET_NULL, null=True, related_name="+")
+    channel = models.CharField(max_length=10, help_text="As ContactMethod.kind.")
+    label = models.CharField(max_length=40)
+    address = models.CharField(max_length=320, help_text="As it was when the message was written.")
+    step = models.PositiveIntegerField(default=0, help_text="EscalationRun.step that made it.")
+    round = models.PositiveSmallIntegerField(default=0, help_text="0: first; 1 and above: retries of the step.")
+    subject = models.CharField(max_length=300, blank=True, help_text="Of a notice that has no alert.")
+    text = models.TextField(blank=True, help_text="Of a notice that has no alert; the reason of a last resort.")
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    created_at = models.DateTimeField()
+    next_attempt_at = models.DateTimeField(null=True, help_text="When it is to be sent, or its lease ends.")
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    provider_id = models.CharField(max_length=200, blank=True)
+    last_error = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["created_at", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["alert", "kind", "step", "contact_method", "round"],
+                name="notification_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=["pending", "sending"], next_attempt_at__isnull=False)
+                | Q(status__in=["accepted", "delivered", "failed", "superseded"], next_attempt_at__isnull=True),
+                name="notification_due_while_unsent",
+            ),
+        ]
+        indexes = [
+            # The delivery tick: what is due and what lost its worker.
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=Q(next_attempt_at__isnull=False),
+                name="notification_due",
+            ),
+            models.Index(fields=["alert", "created_at"], name="notification_by_alert"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} to {self.address}"
+
+
+class KeptMessage(models.Model):
+    """A message that was kept instead of sent, because no EMAIL_URL is set; the admin's outbox shows it."""
+
+    at = models.DateTimeField()
+    sender = models.CharField(max_length=320)
+    recipients = models.TextField()
+    subject = models.CharField(max_length=500)
+    text = models.TextField()
+    html = models.TextField(blank=True)
+    message_id = models.CharField(max_length=200, blank=True)
+    user = models.ForeignKey(User, models.CASCADE, null=True, related_name="+")
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.subject

@@ -1,0 +1,168 @@
+"""Keeps children running: shows their logs, restarts what crashed with growing pauses, and stops them in order."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import FrameType
+
+from heartbeat_project.embedded.console import Console, Follower
+from heartbeat_project.embedded.process import EmbeddedError, Program, end_group, spawn, stop, wait_until
+from heartbeat_project.embedded.servers import Server, launch
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+STEADY_SECONDS = 30.0  # a child that ran this long starts again with the first pause
+TICK = 0.05
+
+
+class Stopped(Exception):  # noqa: N818  an order, not an error
+    """Somebody asked us to stop (SIGTERM, SIGINT, SIGHUP)."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Child:
+    """A program that is to run all the time, and how it is doing; `server` is set for what the others need."""
+
+    program: Program
+    follower: Follower
+    process: subprocess.Popen[bytes]
+    server: Server | None = None
+    started: float = field(default_factory=time.monotonic)
+    pause: float = FIRST_PAUSE
+    restart_at: float | None = None
+
+
+class Supervisor:
+    """Runs servers and programs until it is asked to stop: programs end together, then servers, the first last."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._children: list[Child] = []
+        self._requests = 0
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._note_request)
+
+    def serve(self, server: Server) -> None:
+        """Start a server that others need, and return when it is ready; raise EmbeddedError if it fails."""
+        program = server.program
+        follower = self._follow(program)
+        try:
+            process = launch(server, output=follower.writer, said=follower.tail, wait=self.wait)
+        except BaseException:
+            follower.close()
+            raise
+        self._children.append(Child(program=program, follower=follower, process=process, server=server))
+
+    def keep(self, program: Program) -> None:
+        """Start a program that is to run all the time."""
+        follower = self._follow(program)
+        self._children.append(Child(program=program, follower=follower, process=spawn(program, output=follower.writer)))
+
+    def run(self, program: Program, *, show: Callable[[str], None], seconds: float) -> None:
+        """Run a program to its end, giving each line to `show`; raise EmbeddedError if it fails."""
+        follower = Follower(show)
+        process = spawn(program, output=follower.writer)
+
+        def ended() -> bool:
+            follower.pump()
+            return process.poll() is not None
+
+        try:
+            if not self.wait(ended, seconds=seconds):
+                raise EmbeddedError(f"{program.name} did not end within {seconds:.0f} s:\n{follower.tail()}")
+            if process.returncode != 0:
+                raise EmbeddedError(f"{program.name} failed (exit code {process.returncode}):\n{follower.tail()}")
+        finally:
+            stop(process, program)
+            follower.close()
+
+    def wait(self, condition: Callable[[], bool], *, seconds: float) -> bool:
+        """Watch the children until `condition` holds, for at most `seconds`; raise Stopped when asked to stop."""
+
+        def watched() -> bool:
+            if self._requests:
+                raise Stopped
+            self._watch()
+            return condition()
+
+        return wait_until(watched, seconds=seconds, pause=TICK)
+
+    def shut_down(self) -> None:
+        """Stop everything; one more request meanwhile ends the programs at once, the servers never."""
+        requests = self._requests
+        programs = [child for child in self._children if child.server is None]
+        for child in programs:
+            number, _ = child.program.stop_signals[0]
+            if child.process.poll() is None:
+                child.process.send_signal(number)
+
+        def ended() -> bool:
+            self._pump()
+            return self._requests > requests or all(child.process.poll() is not None for child in programs)
+
+        wait_until(
+            ended, seconds=max((child.program.stop_signals[0][1] for child in programs), default=0.0), pause=TICK
+        )
+        for child in programs:
+            if child.process.poll() is None:
+                self.console.say(f"{child.program.name} did not stop in time and is killed.")
+            end_group(child.process)
+        for child in reversed(self._children):
+            if child.server is not None:
+                stop(child.process, child.program)
+            child.follower.close()
+        self._children.clear()
+
+    def _watch(self) -> None:
+        self._pump()
+        for child in self._children:
+            if child.restart_at is None and child.process.poll() is not None:
+                self._note_crash(child)
+            elif child.restart_at is not None and time.monotonic() >= child.restart_at:
+                self._restart(child)
+
+    def _note_crash(self, child: Child) -> None:
+        end_group(child.process)
+        steady = time.monotonic() - child.started > STEADY_SECONDS
+        child.pause = FIRST_PAUSE if steady else child.pause
+        child.restart_at = time.monotonic() + child.pause
+        self.console.say(
+            f"{child.program.name} {_how_it_ended(child.process.returncode)}; it starts again in {child.pause:g} s."
+        )
+        child.pause = min(child.pause * 2, LONGEST_PAUSE)
+
+    def _restart(self, child: Child) -> None:
+        try:
+            if child.server is not None:
+                child.server.prepare()
+            child.process = spawn(child.program, output=child.follower.writer)
+        except (EmbeddedError, OSError) as error:
+            child.restart_at = time.monotonic() + child.pause
+            self.console.say(f"{child.program.name} could not be started: {error}; next try in {child.pause:g} s.")
+            child.pause = min(child.pause * 2, LONGEST_PAUSE)
+            return
+        child.started, child.restart_at = time.monotonic(), None
+        self.console.say(f"{child.program.name} was started again.")
+
+    def _pump(self) -> None:
+        for child in self._children:
+            child.follower.pump()
+        self.console.flush()
+
+    def _follow(self, program: Program) -> Follower:
+        return Follower(lambda line: self.console.say(line, source=program.name))
+
+    def _note_request(self, _number: int, _frame: FrameType | None) -> None:
+        self._requests += 1
+
+
+def _how_it_ended(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    return (
+        f"was ended by {signal.Signals(-code).name}"
+        if -code in {item.value for item in signal.Signals}
+        else f"was ended by signal {-code}"
+    )

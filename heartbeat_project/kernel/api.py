@@ -1,0 +1,103 @@
+"""Rules that every management API resource shares: paging, unknown fields, minutes, dates, text."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import pagination, serializers
+from rest_framework.exceptions import ValidationError
+
+MAX_INTERVAL_MINUTES = Decimal(44_640)  # 31 days
+
+
+class NewestFirst(pagination.CursorPagination):
+    """Pages of 50, at most 200 by `page_size`, newest first; `{"next", "previous", "results"}`."""
+
+    page_size = 50
+    max_page_size = 200
+    page_size_query_param = "page_size"
+    ordering = "-id"
+
+
+@extend_schema_field({"type": "number", "minimum": 0, "maximum": 44640, "multipleOf": 0.1})
+class MinutesField(serializers.DecimalField):
+    """A duration in minutes with at most one decimal place (0.1 is six seconds), as a JSON number."""
+
+    def __init__(
+        self,
+        *,
+        min_value: Decimal | int = 0,
+        max_value: Decimal | int = MAX_INTERVAL_MINUTES,
+        **options: Any,
+    ) -> None:
+        options.setdefault("max_digits", 6)
+        options.setdefault("decimal_places", 1)
+        super().__init__(min_value=Decimal(min_value), max_value=Decimal(max_value), **options)
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        """Refuse what only looks like a number to Python: true and false."""
+        if isinstance(data, bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+    def to_representation(self, value: Any) -> int | float:  # type: ignore[override]
+        """Return 5 for whole minutes and 0.1 for parts."""
+        return int(value) if value == int(value) else float(value)
+
+
+class CleanCharField(serializers.CharField):
+    """Text that PostgreSQL can store: no NUL (DRF refuses it already) and no lone surrogate."""
+
+    default_error_messages = {"encoding": "This text has characters that are not valid Unicode."}
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the text, or fail at this field."""
+        text = super().to_internal_value(data)
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            self.fail("encoding")
+        return text
+
+
+class Strict(serializers.Serializer[Any]):
+    """A serializer to which an unknown field is an error, never silently dropped."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Check the field names first, then the values."""
+        if isinstance(data, Mapping):
+            unknown = [name for name in data if name not in self.fields]
+            if unknown:
+                raise ValidationError(
+                    {name: ["There is no such field."] for name in unknown},
+                    code="unknown_field",
+                )
+            read_only = [name for name in data if self.fields[name].read_only]
+            if read_only:
+                raise ValidationError({name: ["This field cannot be set."] for name in read_only}, code="read_only")
+        return super().to_internal_value(data)
+
+
+class OwnedRelatedField(serializers.PrimaryKeyRelatedField):
+    """The id of an object of the caller's own organization; any other id is "does not exist"."""
+
+    def get_queryset(self) -> QuerySet[Any]:
+        """Narrow the declared queryset to the organization of the request's user."""
+        queryset = super().get_queryset()
+        assert queryset is not None, "declare a queryset"
+        request = self.context.get("request")
+        if request is None or not request.user.is_authenticated:
+            return queryset.none()
+        return queryset.filter(organization_id=request.user.organization_id)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the object; a number beyond what a column holds is "does not exist", not a fault."""
+        if isinstance(data, bool) or not isinstance(data, int | str):
+            self.fail("incorrect_type", data_type=type(data).__name__)
+        try:
+            return super().to_internal_value(data)
+        except (OverflowError, ObjectDoesNotExist):
+            self.fail("does_not_exist", pk_value=data)

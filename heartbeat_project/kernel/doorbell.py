@@ -1,0 +1,33 @@
+"""The doorbell: wake a worker now instead of at the next tick; losing a ring costs seconds, never work."""
+
+import logging
+import time
+from typing import Any, Final
+
+from celery import current_app
+from django.db import transaction
+
+log = logging.getLogger(__name__)
+
+# After a failed ring nobody rings for so long: a broker that is away must not slow down every ping and every tick.
+QUIET_SECONDS: Final = 5.0
+_quiet_until = 0.0
+
+
+def ring(task_name: str, /, *, queue: str, **kwargs: Any) -> None:
+    """Send the task by name once the current transaction has committed; never raise, whatever the broker does.
+
+    The message is thrown away when no worker took it within 30 seconds: by then a tick has done the work.
+    """
+    transaction.on_commit(lambda: _send(task_name, queue=queue, kwargs=kwargs), robust=True)
+
+
+def _send(task_name: str, *, queue: str, kwargs: dict[str, Any]) -> None:
+    global _quiet_until  # noqa: PLW0603 - one door for the whole process
+    if time.monotonic() < _quiet_until:
+        return
+    try:
+        current_app.send_task(task_name, kwargs=kwargs, queue=queue, expires=30, retry=False, ignore_result=True)
+    except Exception as error:  # noqa: BLE001 - a lost ring is no reason to fail what was committed
+        _quiet_until = time.monotonic() + QUIET_SECONDS
+        log.warning("%s was not rung for, the next tick does it: %s", task_name, error)

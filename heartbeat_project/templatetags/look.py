@@ -1,0 +1,132 @@
+"""Times, states and durations as people read them; colours never stand alone."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django import template
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from integrations import timing
+
+register = template.Library()
+
+# state -> (colour, icon, word)
+_HEARTBEAT = {
+    "healthy": ("ok", "ok", "Healthy"),
+    "missed": ("bad", "bad", "Missed"),
+    "waiting": ("wait", "wait", "Waiting"),
+    "maintenance": ("warn", "tool", "In maintenance"),
+    "disabled": ("idle", "off", "Disabled"),
+}
+_ALERT = {
+    "open": ("bad", "bell", "Open"),
+    "assigned": ("wait", "person", "Assigned"),
+    "on_hold": ("warn", "hold", "On Hold"),
+    "closed": ("ok", "ok", "Closed"),
+    "cancelled": ("idle", "cross", "Cancelled"),
+}
+_NOTIFICATION = {
+    "pending": ("wait", "wait", "Waiting to be sent"),
+    "sending": ("wait", "wait", "Being sent"),
+    "accepted": ("ok", "ok", "Sent"),
+    "delivered": ("ok", "ok", "Delivered"),
+    "failed": ("bad", "bad", "Failed"),
+    "superseded": ("idle", "cross", "Not needed any more"),
+}
+_PRIORITY = {
+    "critical": ("bad", "bad", "Critical"),
+    "high": ("warn", "bad", "High"),
+    "medium": ("wait", "wait", "Medium"),
+    "low": ("idle", "off", "Low"),
+}
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """Return a small picture that says nothing by itself: words stand beside it."""
+    return format_html(
+        '<svg class="icon" aria-hidden="true"><use href="{}#{}"></use></svg>',
+        static("heartbeat/icons.svg"),
+        name,
+    )
+
+
+def _pill(look: tuple[str, str, str]) -> SafeString:
+    colour, picture, word = look
+    return format_html('<span class="pill {}">{}{}</span>', colour, icon(picture), word)
+
+
+@register.simple_tag
+def heartbeat_pill(state: str) -> SafeString:
+    """Return a heartbeat's state."""
+    return _pill(_HEARTBEAT[state])
+
+
+@register.simple_tag
+def alert_pill(status: str) -> SafeString:
+    """Return an alert's status."""
+    return _pill(_ALERT[status])
+
+
+@register.simple_tag
+def notification_pill(status: str) -> SafeString:
+    """Return what became of a notification."""
+    return _pill(_NOTIFICATION[status])
+
+
+@register.simple_tag
+def priority_pill(priority: str) -> SafeString | str:
+    """Return an alert's priority; None has no pill."""
+    return _pill(_PRIORITY[priority]) if priority in _PRIORITY else ""
+
+
+@register.simple_tag
+def when(at: datetime | str | None, now: datetime, otherwise: str = "never") -> SafeString:
+    """Return `3 minutes ago 14:02:11` in the reader's zone; the full time is in the tooltip."""
+    if isinstance(at, str):
+        at = parse_datetime(at)
+    if at is None:
+        return format_html('<span class="never">{}</span>', otherwise)
+    local = timezone.localtime(at)
+    return format_html(
+        '<time datetime="{}" title="{}">{} <span class="exact">{}</span></time>',
+        at.isoformat(),
+        f"{local:%Y-%m-%d %H:%M:%S %Z}",
+        relative(at, now),
+        exact(local, timezone.localtime(now)),
+    )
+
+
+def relative(at: datetime, now: datetime) -> str:
+    """Return how far away `at` is."""
+    away = at - now
+    if abs(away) < timedelta(seconds=1):
+        return "just now"
+    words = timing.in_words(abs(away))
+    return f"in {words}" if away > timedelta(0) else f"{words} ago"
+
+
+def exact(local: datetime, now: datetime) -> str:
+    """Return the clock time of today, and the date where it is another day."""
+    if local.date() == now.date():
+        return f"{local:%H:%M:%S}"
+    if local.year == now.year:
+        return f"{local.day} {local:%b %H:%M}"
+    return f"{local:%Y-%m-%d %H:%M}"
+
+
+@register.filter
+def in_words(minutes: Decimal | float) -> str:
+    """Return a number of minutes as people say it."""
+    return timing.in_words(timing.minutes(minutes))
+
+
+@register.filter
+def item(mapping: dict[str, Any], key: str) -> Any:
+    """Return what stands under a key that is a variable."""
+    return mapping.get(key)

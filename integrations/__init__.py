@@ -1,0 +1,1 @@
+"""What comes in: inbound integrations, pings, deadlines, misses and recoveries."""

@@ -1,0 +1,97 @@
+"""Inbound integrations as JSON."""
+
+from decimal import Decimal
+from typing import Any
+
+from django.utils.translation import gettext_lazy
+from rest_framework import serializers
+
+from accounts.entitlements import Entitlement
+from accounts.models import Group, User
+from accounts.permissions import may
+from alerting.models import Bridge
+from escalation.models import EscalationPolicy, ResponsePlay
+from heartbeat_project.kernel.api import CleanCharField, MinutesField, OwnedRelatedField, Strict
+from integrations.models import Heartbeat, InboundIntegration, Ping
+from integrations.selectors import api_url, state_of
+
+_ADDABLE = InboundIntegration.Type.HEARTBEAT
+_BOOLEANS = {"required": False}
+
+
+class IntegrationSerializer(Strict):
+    """One heartbeat integration; `api_url` is null for those who may not manage integrations."""
+
+    id = serializers.IntegerField(read_only=True)
+    type = serializers.ChoiceField(
+        choices=InboundIntegration.Type.choices,
+        default=_ADDABLE,
+        help_text="Only heartbeat can be added now.",
+    )
+    name = CleanCharField(max_length=200)
+    interval_minutes = MinutesField(source="heartbeat.interval_minutes", min_value=Decimal("0.1"))
+    grace_minutes = MinutesField(source="heartbeat.grace_minutes", required=False)
+    start_timer = serializers.ChoiceField(
+        source="heartbeat.start_timer",
+        choices=Heartbeat.StartTimer.choices,
+        required=False,
+    )
+    allow_get = serializers.BooleanField(source="heartbeat.allow_get", required=False)
+    escalation_policy = OwnedRelatedField(queryset=EscalationPolicy.objects.all(), allow_null=True, required=False)
+    response_play = OwnedRelatedField(queryset=ResponsePlay.objects.all(), allow_null=True, required=False)
+    recipient_groups = OwnedRelatedField(queryset=Group.objects.all(), many=True, required=False)
+    recipient_users = OwnedRelatedField(queryset=User.objects.all(), many=True, required=False)
+    bridge = OwnedRelatedField(queryset=Bridge.objects.all(), allow_null=True, required=False)
+    enabled = serializers.BooleanField(required=False)
+    api_url = serializers.SerializerMethodField()
+    state = serializers.SerializerMethodField()
+    last_ping_at = serializers.DateTimeField(source="heartbeat.last_ping_at", read_only=True)
+    deadline_at = serializers.DateTimeField(source="heartbeat.deadline_at", read_only=True)
+    ping_count = serializers.IntegerField(source="heartbeat.ping_count", read_only=True)
+
+    def get_api_url(self, integration: InboundIntegration) -> str | None:
+        """Return the secret URL, or None for who may see the integration but not manage it."""
+        allowed = may(self.context["request"].user, Entitlement.INBOUND_INTEGRATIONS)
+        return api_url(integration) if allowed else None
+
+    def get_state(self, integration: InboundIntegration) -> str:
+        """Return healthy, missed, waiting, disabled or maintenance."""
+        return state_of(integration.heartbeat, now=self.context["now"])
+
+    def validate_type(self, value: str) -> str:
+        """Only heartbeats can be added now, and a type never changes."""
+        if value != _ADDABLE:
+            raise serializers.ValidationError(
+                gettext_lazy("Only integrations of type heartbeat can be added now."),
+                code="unsupported_type",
+            )
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Return the flat keywords of the service, with exactly one of policy and play."""
+        fields = {**attrs, **attrs.pop("heartbeat", {})}
+        fields.pop("heartbeat", None)
+        fields.pop("type", None)
+        chosen = {
+            field: fields.get(field, getattr(self.instance, field, None))
+            for field in ("escalation_policy", "response_play")
+        }
+        # Naming the other one replaces the one before, so that a change needs one field, not two.
+        if self.instance is not None and all(chosen.values()) and len(chosen.keys() & fields.keys()) == 1:
+            other = next(field for field in chosen if field not in fields)
+            fields[other] = chosen[other] = None
+        if sum(value is not None for value in chosen.values()) != 1:
+            both = chosen["escalation_policy"] is not None
+            message = f"Choose an escalation policy or a response play{', not both' if both else ''}."
+            raise serializers.ValidationError(
+                {"escalation_policy": serializers.ErrorDetail(message, code="invalid" if both else "required")},
+            )
+        return fields
+
+
+class PingSerializer(serializers.ModelSerializer[Ping]):
+    """One accepted request to the API URL."""
+
+    class Meta:
+        model = Ping
+        fields = ["id", "received_at", "method", "source_ip"]

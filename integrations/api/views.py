@@ -1,0 +1,77 @@
+"""The management API's integrations and maintenance windows."""
+
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.permissions import entitled
+from accounts.api.viewsets import OrganizationViewSet
+from accounts.entitlements import Entitlement
+from heartbeat_project.kernel.api import NewestFirst
+from integrations.api.serializers import IntegrationSerializer, PingSerializer
+from integrations.models import InboundIntegration
+from integrations.selectors import VIEWERS, integrations_of, pings_of
+from integrations.services import heartbeats
+
+
+class NewestPings(NewestFirst):
+    """Pings by when they were received."""
+
+    ordering = ("-received_at", "-id")
+
+
+class IntegrationViewSet(OrganizationViewSet):
+    """Inbound integrations: heartbeats and their API URLs."""
+
+    queryset = InboundIntegration.objects.all()
+    serializer_class = IntegrationSerializer
+    permission_classes: ClassVar = [entitled(read=VIEWERS, write=Entitlement.INBOUND_INTEGRATIONS)]
+
+    def get_queryset(self) -> QuerySet[InboundIntegration]:
+        """Return those of the user's organization, with what a list shows of them."""
+        user = self.request.user
+        return integrations_of(user).prefetch_related("recipient_groups", "recipient_users")  # type: ignore[arg-type]
+
+    def perform_create(self, serializer: Any) -> None:
+        """Create through the service."""
+        serializer.instance = heartbeats.create_heartbeat(
+            self.request.user.organization,  # type: ignore[union-attr]
+            actor=self.request.user,  # type: ignore[arg-type]
+            now=self.now,
+            **serializer.validated_data,
+        )
+
+    def perform_update(self, serializer: Any) -> None:
+        """Change through the service."""
+        serializer.instance = heartbeats.update_heartbeat(
+            serializer.instance,
+            actor=self.request.user,
+            now=self.now,
+            **serializer.validated_data,  # type: ignore[arg-type]
+        )
+
+    def perform_destroy(self, instance: InboundIntegration) -> None:
+        """Delete through the service; an open alert is closed and kept."""
+        heartbeats.delete_integration(instance, actor=self.request.user, now=self.now)  # type: ignore[arg-type]
+
+    @extend_schema(request=None, responses=IntegrationSerializer)
+    @action(detail=True, methods=["post"], url_path="rotate-token")
+    def rotate_token(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
+        """Give it a new API URL; the old one answers 404 from now on."""
+        integration = heartbeats.rotate_token(self.get_object(), actor=request.user, now=self.now)  # type: ignore[arg-type]
+        return Response(self.get_serializer(integration).data, status=status.HTTP_200_OK)
+
+    @extend_schema(
+        responses=PingSerializer(many=True),
+        parameters=[OpenApiParameter("cursor", str), OpenApiParameter("page_size", int)],
+    )
+    @action(detail=True, methods=["get"], pagination_class=NewestPings, filter_backends=[])
+    def pings(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
+        """List its pings, newest first."""
+        page = self.paginate_queryset(pings_of(self.get_object()))
+        return self.get_paginated_response(PingSerializer(page, many=True).data)

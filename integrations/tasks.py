@@ -1,0 +1,19 @@
+"""What beat and pings ring for."""
+
+from celery import shared_task
+
+from heartbeat_project.kernel import clock
+from integrations.services.recoveries import close_recovered as close_recovered_alerts
+from integrations.services.tick import tick
+
+
+@shared_task(name="integrations.detect_misses", queue="engine", expires=5)
+def detect_misses(**_: object) -> None:
+    """Run the heartbeats' tick; a lost or doubled one changes nothing."""
+    tick(now=clock.now())
+
+
+@shared_task(name="integrations.close_recovered", queue="engine", expires=60)
+def close_recovered(*, integration_ids: list[int], **_: object) -> None:
+    """Close the alerts of these heartbeats at once; the tick would do it within a second."""
+    close_recovered_alerts(now=clock.now(), integration_ids=integration_ids)

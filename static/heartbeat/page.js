@@ -1,0 +1,91 @@
+// Small conveniences; every page works without them.
+
+// COPY: the exact text of the named field, also where the asynchronous clipboard is missing or refused.
+async function copyText(field) {
+  try {
+    await navigator.clipboard.writeText(field.value);
+    return true;
+  } catch {
+    field.focus();
+    field.select();
+    field.setSelectionRange(0, field.value.length);
+    return document.execCommand("copy");
+  }
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-copy]");
+  if (!button) return;
+  const field = document.getElementById(button.dataset.copy);
+  const said = document.getElementById(button.dataset.says);
+  const copied = await copyText(field);
+  button.focus();
+  if (!said) return;
+  said.textContent = copied ? "Copied" : "Could not copy: select the text and press Ctrl+C.";
+  said.classList.toggle("failed", !copied);
+});
+
+// A drop-down that decides what the page lists takes effect at once.
+document.addEventListener("change", (event) => {
+  if (event.target.matches("select[data-submit]")) event.target.form.requestSubmit();
+});
+
+// A box of check boxes is narrowed by typing; ticked ones stay in sight.
+document.addEventListener("input", (event) => {
+  if (!event.target.matches("input[data-narrows]")) return;
+  const words = event.target.value.trim().toLowerCase();
+  for (const row of document.getElementById(event.target.dataset.narrows).children) {
+    const ticked = row.querySelector("input:checked");
+    row.hidden = Boolean(words) && !ticked && !row.textContent.toLowerCase().includes(words);
+  }
+});
+for (const field of document.querySelectorAll("input[data-narrows][hidden]")) field.hidden = false;
+
+// Parts of a page that bring themselves up to date, and say so when they cannot.
+const LATE_AFTER = 3;
+
+function keepFresh(part) {
+  const every = Number(part.dataset.every || 5) * 1000;
+  const stale = document.getElementById(part.dataset.stale);
+  let failures = 0;
+  let good = new Date();
+
+  const say = (text) => {
+    if (!stale) return;
+    stale.textContent = text;
+    stale.hidden = !text;
+  };
+
+  async function refresh() {
+    if (document.hidden || part.contains(document.activeElement) || !document.getSelection().isCollapsed) return true;
+    try {
+      const answer = await fetch(part.dataset.refresh, {
+        headers: { "X-Requested-With": "fetch" },
+        redirect: "manual",
+        cache: "no-store",
+        signal: AbortSignal.timeout(Math.max(every, 5000)),
+      });
+      if (answer.type === "opaqueredirect" || [401, 403, 404].includes(answer.status)) {
+        say("This page is no longer kept up to date: you were signed out or may not see it any more. Load it again.");
+        return false;
+      }
+      if (!answer.ok) throw new Error(answer.statusText);
+      part.innerHTML = await answer.text();
+      failures = 0;
+      good = new Date();
+      say("");
+    } catch {
+      failures += 1;
+      if (failures >= LATE_AFTER) say(`Not up to date: nothing was heard from the server since ${good.toLocaleTimeString()}.`);
+    }
+    return true;
+  }
+
+  const loop = async () => {
+    if (await refresh()) setTimeout(loop, every);
+  };
+  setTimeout(loop, every);
+  document.addEventListener("visibilitychange", () => document.hidden || refresh());
+}
+
+for (const part of document.querySelectorAll("[data-refresh]")) keepFresh(part);

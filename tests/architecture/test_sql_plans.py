@@ -1,0 +1,89 @@
+"""Each statement in a file is served by the index that its header names, on a filled table."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from heartbeat_project.kernel.sql import statement
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted(
+    path for app in ("integrations", "escalation", "alerting", "accounts") for path in ROOT.glob(f"{app}/sql/*.sql")
+)
+
+pytestmark = pytest.mark.django_db
+
+FILL = """
+INSERT INTO accounts_organization (id, name, time_zone, created_at) VALUES (900, 'big', 'UTC', %(now)s);
+INSERT INTO escalation_escalationpolicy (id, organization_id, name, description, priority, enabled, quick_launch, notify_using,
+    next_group_wait_minutes, acknowledge_stops, recovery_notice, repeats, version)
+    VALUES (900, 900, 'p', '', 'high', true, false, 'user', 0, false, true, 0, 1);
+INSERT INTO integrations_inboundintegration (id, organization_id, type, name, token, escalation_policy_id, enabled, created_at)
+    SELECT n, 900, 'heartbeat', 'job ' || n, 'token' || n, 900, true, %(now)s FROM generate_series(1, 20000) AS n;
+INSERT INTO integrations_heartbeat (integration_id, interval_minutes, grace_minutes, start_timer, allow_get, state, ping_count,
+    armed_at, deadline_at, error)
+    SELECT n, 5, 0, 'when_enabled', false, 'healthy', 0, %(now)s, %(now)s + n * interval '1 second', ''
+    FROM generate_series(1, 20000) AS n;
+INSERT INTO alerting_alert (organization_id, status, priority, subject, short_text, long_text, facts, source, source_name, source_id,
+    integration_id, expected_at, opened_at, closed_at, close_reason)
+    SELECT 900, CASE WHEN n <= 20 THEN 'open' ELSE 'closed' END, 'high', 's', 's', 'l', '[]', 'Heartbeat', 'job', n::text,
+           n, %(now)s, %(now)s, CASE WHEN n <= 20 THEN NULL ELSE %(now)s::timestamptz END, ''
+    FROM generate_series(1, 20000) AS n;
+ANALYZE;
+"""
+
+
+@pytest.fixture
+def filled(now):
+    with connection.cursor() as cursor:
+        for sentence in FILL.strip().split(";\n"):
+            cursor.execute(sentence, {"now": now} if "%(now)s" in sentence else None)
+    return now
+
+
+def plan(name: str, parameters: dict) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (COSTS OFF) {statement('integrations', name)}", parameters)
+        return "\n".join(line for (line,) in cursor.fetchall())
+
+
+def test_each_statement_says_what_it_does_and_which_index_serves_it():
+    assert FILES
+    for path in FILES:
+        first, second, *_ = path.read_text("utf-8").splitlines()
+        assert first.startswith("-- "), path
+        assert second.startswith("-- Index: "), path
+
+
+def test_pings_are_recorded_by_the_token_and_the_primary_keys(filled):
+    parameters = {"tokens": ["token7", "token9"], "received": [filled] * 2, "methods": ["POST"] * 2, "ips": [None] * 2}
+    found = plan("record_pings", parameters)
+    assert re.search(r"Index Scan using integrations_inboundintegration_token", found), found
+    assert "Index Scan using integrations_heartbeat_pkey" in found
+    assert "Seq Scan on integrations" not in found
+
+
+def test_the_detector_reads_only_what_is_due(filled):
+    found = plan("claim_missed", {"horizon": filled + timedelta(seconds=20), "now": filled, "limit": 500})
+    assert "heartbeat_due" in found, found
+    assert "Seq Scan" not in found
+
+
+def test_the_recovery_reads_only_live_alerts(filled):
+    for only in (None, [3, 4]):
+        found = plan("recovered_alerts", {"only": only, "limit": 500})
+        assert "one_live_alert_per_heartbeat" in found or "alert_live" in found, found
+        assert "Seq Scan on alerting_alert" not in found
+        assert "Seq Scan on integrations_heartbeat" not in found
+
+
+def test_an_outage_is_applied_in_batches_by_primary_key(filled):
+    found = plan(
+        "move_by_outage",
+        {"after": 100, "limit": 50, "started_at": filled, "ended_at": filled + timedelta(minutes=1), "text": "x"},
+    )
+    assert "integrations_heartbeat_pkey" in found, found
+    assert "Seq Scan on integrations_heartbeat" not in found

@@ -1,0 +1,174 @@
+"""Many detectors and pings at once, over real connections; each guard with its negative control."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from django.db import IntegrityError, close_old_connections, connection
+
+from alerting.models import Alert
+from alerting.states import LIVE
+from escalation.models import Notification
+from integrations.ingest.record import Arrival, record_pings, record_pulse
+from integrations.models import Heartbeat, InboundIntegration
+from integrations.services import misses
+from integrations.services.misses import detect_misses
+from integrations.services.recoveries import close_recovered
+from tests.factories import OrganizationFactory, UserFactory
+from tests.world import minutes, seconds
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.serial]
+
+
+def at_once(*calls: Callable[[], object]) -> list[BaseException]:
+    """Run the calls in threads that start together, each with a connection of its own; return what they raised."""
+    barrier = threading.Barrier(len(calls))
+    raised: list[BaseException] = []
+
+    def run(call):
+        try:
+            connection.ensure_connection()
+            barrier.wait()
+            call()
+        except BaseException as error:
+            raised.append(error)
+        finally:
+            connection.close()
+            close_old_connections()
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    return raised
+
+
+def silent_heartbeats(count: int, *, now) -> list[InboundIntegration]:
+    """Make `count` heartbeats of one organization that are all due at `now`."""
+    organization = OrganizationFactory()
+    person = UserFactory(organization=organization, name="Ana", email="ana@example.com")
+    policy = organization.escalation_policies.first()
+    made = InboundIntegration.objects.bulk_create(
+        InboundIntegration(organization=organization, name=f"job {number}", escalation_policy=policy, created_at=now)
+        for number in range(count)
+    )
+    Heartbeat.objects.bulk_create(
+        Heartbeat(
+            integration=integration,
+            interval_minutes=5,
+            state=Heartbeat.State.HEALTHY,
+            last_ping_at=now - minutes(5),
+            armed_at=now - minutes(5),
+            deadline_at=now,
+        )
+        for integration in made
+    )
+    through = InboundIntegration.recipient_users.through
+    through.objects.bulk_create(through(inboundintegration=integration, user=person) for integration in made)
+    record_pulse(now=now)
+    return made
+
+
+def test_eight_detectors_over_a_thousand_due_rows_open_exactly_a_thousand_alerts(now):
+    silent_heartbeats(1_000, now=now)
+
+    raised = at_once(*[lambda: detect_misses(now=now, limit=50) for _ in range(8)])
+    detect_misses(now=now)
+
+    assert raised == []
+    assert Alert.objects.count() == 1_000
+    assert Alert.objects.values("integration_id").distinct().count() == 1_000
+    assert Notification.objects.count() == 1_000
+
+
+def test_without_the_lock_the_detectors_collide_and_the_database_still_forbids_a_second_alert(now, monkeypatch):
+    """The negative control: the same claim without FOR UPDATE SKIP LOCKED."""
+    silent_heartbeats(1_000, now=now)
+    real = misses.statement
+    monkeypatch.setattr(misses, "statement", lambda *name: real(*name).replace("FOR UPDATE SKIP LOCKED", ""))
+    monkeypatch.setattr(misses, "_set_aside", _raise)
+
+    raised = at_once(*[lambda: detect_misses(now=now, limit=50) for _ in range(8)])
+
+    assert raised, "the race did not happen: this test proves nothing"
+    assert Alert.objects.values("integration_id").distinct().count() == Alert.objects.count()
+
+
+def _raise(integration_id, error, *, now):
+    raise error
+
+
+def test_the_database_refuses_a_second_live_alert_and_a_second_alert_for_one_silence(now):
+    [backup] = silent_heartbeats(1, now=now)
+    detect_misses(now=now)
+    first = Alert.objects.get()
+
+    for expected_at, closed in ((now + minutes(1), False), (first.expected_at, True)):
+        if closed:
+            Alert.objects.update(status="closed", closed_at=now)
+        with pytest.raises(IntegrityError):
+            Alert.objects.create(
+                organization=first.organization,
+                subject="again",
+                source="Heartbeat",
+                source_name=backup.name,
+                source_id=str(backup.pk),
+                integration_id=backup.pk,
+                expected_at=expected_at,
+                opened_at=now,
+            )
+
+
+def test_a_ping_racing_the_detector_never_leaves_a_healthy_heartbeat_with_an_alert_nor_a_silent_one_without(now):
+    backups = silent_heartbeats(500, now=now)
+
+    for number in range(0, 500, 25):
+        some = backups[number : number + 25]
+        raised = at_once(
+            *[lambda: detect_misses(now=now, limit=7) for _ in range(2)],
+            *[
+                lambda part=part: [
+                    record_pings([Arrival(token=integration.token, received_at=now - seconds(1))])
+                    for integration in part
+                ]
+                for part in (some[:12], some[12:])
+            ],
+        )
+        assert raised == []
+    close_recovered(now=now)
+
+    live = set(Alert.objects.filter(status__in=sorted(LIVE)).values_list("integration_id", flat=True))
+    missed = set(Heartbeat.objects.filter(state="missed").values_list("pk", flat=True))
+    assert live == missed
+    assert Heartbeat.objects.filter(state="healthy").count() == 500, "every one of them was pinged in the end"
+    assert Alert.objects.exists(), "the detector never won: this test proves nothing"
+
+
+def test_pings_of_many_heartbeats_in_different_orders_never_deadlock(now):
+    backups = silent_heartbeats(40, now=now)
+    forwards = [Arrival(token=integration.token, received_at=now) for integration in backups]
+
+    raised = at_once(
+        *[
+            lambda batch=batch: [record_pings(batch) for _ in range(20)]
+            for batch in (forwards, forwards[::-1], forwards[::2] + forwards[1::2], forwards)
+        ]
+    )
+
+    assert raised == []
+    assert set(Heartbeat.objects.values_list("ping_count", flat=True)) == {80}
+
+
+def test_two_recoveries_at_once_close_each_alert_once(now):
+    backups = silent_heartbeats(100, now=now)
+    detect_misses(now=now)
+    record_pings([Arrival(token=integration.token, received_at=now + seconds(5)) for integration in backups])
+
+    raised = at_once(*[lambda: close_recovered(now=now + seconds(6), limit=10) for _ in range(4)])
+    close_recovered(now=now + seconds(7))
+
+    assert raised == []
+    assert Alert.objects.filter(status="closed", close_reason="closed by heartbeat").count() == 100
+    for alert in Alert.objects.prefetch_related("timeline")[:100]:
+        assert [entry.kind for entry in alert.timeline.all()].count("closed") == 1

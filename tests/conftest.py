@@ -1,0 +1,72 @@
+"""Fixtures that every test may use."""
+
+from datetime import UTC, datetime
+
+import pytest
+from django.db import connections
+from hypothesis import HealthCheck, settings
+from rest_framework.test import APIClient
+
+from tests.world import World
+
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("default")
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)  # a Monday
+
+
+@pytest.fixture
+def now():
+    return NOON
+
+
+@pytest.fixture(autouse=True)
+def mail_stays_in_memory(settings):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+
+
+@pytest.fixture(autouse=True)
+def broker_is_away(settings, request):
+    """Nothing but the tests that start real workers may depend on the broker: a lost doorbell costs nothing."""
+    if "serial" not in request.keywords:
+        from celery import current_app
+
+        current_app.conf.broker_url = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture
+def world(transactional_db_or_db, now):
+    return World(now=now)
+
+
+@pytest.fixture
+def transactional_db_or_db(request):
+    """The fast rolled-back database, unless the test asked for real commits."""
+    marker = request.node.get_closest_marker("django_db")
+    if marker is not None and marker.kwargs.get("transaction"):
+        request.getfixturevalue("transactional_db")
+    else:
+        request.getfixturevalue("db")
+
+
+@pytest.fixture
+def client_for():
+    """Return an API client that carries a real key of the user."""
+
+    def make(user):
+        from accounts.services import create_api_key
+
+        _, key = create_api_key(user, name="test", now=NOON)
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {key}")
+        return client
+
+    return make
+
+
+@pytest.fixture
+def close_connections():
+    """Close what threads of a test opened, so that the test database can be dropped."""
+    yield
+    for connection in connections.all():
+        connection.close_pool() if hasattr(connection, "close_pool") else connection.close()

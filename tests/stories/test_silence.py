@@ -1,0 +1,530 @@
+"""Domain 5, Timing, miss and recovery: each test is named after the sentence it holds."""
+
+from datetime import timedelta
+
+import pytest
+
+from alerting import services as alerting
+from alerting.models import Alert
+from integrations.models import Heartbeat, HeartbeatEvent, Outage
+from integrations.selectors import state_of
+from integrations.services import heartbeats, windows
+from tests import factories
+from tests.world import World, minutes, seconds
+
+pytestmark = pytest.mark.django_db
+
+
+def test_5_1_the_clock_starts_when_saved_enabled_so_a_job_that_never_runs_is_caught(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+
+    world.advance(minutes(5) - seconds(1))
+    world.expect_nothing_else()
+    world.advance(seconds(1))
+
+    assert [alert.status for alert in world.alerts(backup)] == ["open"]
+    world.expect_page("ana", about=backup)
+    world.expect_nothing_else()
+
+
+def test_5_1_with_first_ping_the_clock_starts_then(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"], start_timer="first_ping")
+
+    world.advance(minutes(30))
+    assert world.alerts(backup) == []
+    assert world.heartbeat_of(backup).deadline_at is None
+    world.ping(backup)
+    world.advance(minutes(5))
+
+    world.expect_page("ana", about=backup)
+    world.expect_nothing_else()
+
+
+def test_5_2_each_ping_sets_the_deadline_to_its_arrival_plus_interval_plus_grace(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"], grace_minutes=2)
+    world.advance(minutes(3))
+
+    receipt = world.ping(backup)
+
+    assert receipt is not None
+    assert receipt.deadline_at == world.now + minutes(7)
+    world.advance(minutes(7) - seconds(1))
+    world.expect_nothing_else()
+    world.advance(seconds(1))
+    world.expect_page("ana", about=backup)
+
+
+def test_5_2_a_ping_counts_from_its_receipt_and_not_from_when_a_worker_got_to_it(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    received_at = world.now
+    world.advance(minutes(2))
+
+    receipt = world.ping(backup, received_at=received_at)
+
+    assert receipt is not None
+    assert receipt.deadline_at == received_at + minutes(5)
+
+
+def test_5_2_an_older_ping_that_is_recorded_late_takes_nothing_back(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.advance(minutes(2))
+    world.ping(backup)
+    newest = world.now
+
+    world.ping(backup, received_at=newest - minutes(1))
+
+    heartbeat = world.heartbeat_of(backup)
+    assert (heartbeat.last_ping_at, heartbeat.deadline_at) == (newest, newest + minutes(5))
+    assert heartbeat.ping_count == 2
+
+
+def test_5_2_a_change_of_interval_recomputes_the_deadline_from_the_last_ping_at_once(world: World):
+    backup = world.heartbeat("backup", every=minutes(60), tell=["ana"])
+    world.ping(backup)
+    world.advance(minutes(10))
+
+    heartbeats.update_heartbeat(backup, actor=None, now=world.now, interval_minutes=20)
+    assert world.heartbeat_of(backup).deadline_at == world.now + minutes(10)
+    heartbeats.update_heartbeat(backup, actor=None, now=world.now, interval_minutes=5)
+    world.advance(seconds(1))
+
+    world.expect_page("ana", about=backup)
+
+
+def test_5_2_other_changes_leave_the_deadline_alone(world: World):
+    backup = world.heartbeat("backup", every=minutes(60), tell=["ana"])
+    world.ping(backup)
+    deadline = world.heartbeat_of(backup).deadline_at
+    world.advance(minutes(10))
+
+    heartbeats.update_heartbeat(backup, actor=None, now=world.now, name="nightly backup")
+
+    assert world.heartbeat_of(backup).deadline_at == deadline
+
+
+def test_5_3_one_silence_opens_one_alert_however_long_it_lasts(world: World):
+    backup = world.heartbeat("backup", every=minutes(1), tell=["ana"])
+
+    world.advance(minutes(30))
+
+    assert len(world.alerts(backup)) == 1
+    world.expect_page("ana", about=backup)
+    world.expect_nothing_else()
+
+
+@pytest.mark.parametrize("end", [alerting.close, alerting.cancel])
+def test_5_3_also_when_a_person_ends_that_alert_while_the_silence_goes_on(world: World, end):
+    backup = world.heartbeat("backup", every=minutes(1), tell=["ana"])
+    world.advance(minutes(1))
+    end(world.alert(backup), actor=world.person("ana"), now=world.now)
+
+    world.advance(minutes(30))
+
+    assert len(world.alerts(backup)) == 1
+    world.expect_page("ana", about=backup)
+    world.expect_nothing_else()
+
+
+def test_5_3_only_a_ping_re_arms(world: World):
+    backup = world.heartbeat("backup", every=minutes(1), tell=["ana"])
+    world.advance(minutes(1))
+    alerting.close(world.alert(backup), actor=world.person("ana"), now=world.now)
+    heartbeats.update_heartbeat(backup, actor=None, now=world.now, interval_minutes=2, grace_minutes=1)
+    world.advance(minutes(10))
+    assert len(world.alerts(backup)) == 1
+
+    world.ping(backup)
+    world.advance(minutes(3))
+
+    assert len(world.alerts(backup)) == 2
+
+
+def test_5_4_the_alert_goes_to_the_recipients_through_the_policy_with_bridge_and_source(world: World):
+    team = world.team("Database", primary=["ana"], secondary=["ben"])
+    bridge = factories.BridgeFactory(organization=world.organization)
+    backup = world.heartbeat("backup", every=minutes(5), recipient_groups=[team], bridge=bridge)
+    world.ping(backup)
+    last_ping = world.now
+
+    world.advance(minutes(5))
+
+    alert = world.alert(backup)
+    assert (alert.source, alert.source_name, alert.source_id) == ("Heartbeat", "backup", str(backup.pk))
+    assert alert.bridge == bridge
+    assert alert.expected_at == last_ping + minutes(5)
+    mail = world.expect_page("ana", about=backup)
+    assert bridge.phone_number in mail.body
+    assert bridge.meeting_url in mail.body
+    world.expect_nothing_else()
+
+
+def test_5_4_its_text_says_name_interval_last_ping_how_long_overdue_and_a_link(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"], grace_minutes=1)
+    world.ping(backup)
+    world.step = seconds(30)
+    world.advance(minutes(6))
+
+    text = world.alert(backup).long_text
+    assert "backup" in text
+    assert "Interval: 5 minutes (and 1 minute grace)" in text
+    assert "Last ping: 2026-03-02 12:00:00 UTC" in text
+    assert "Overdue: 0 seconds (expected by 2026-03-02 12:06:00 UTC)" in text
+    assert f"/heartbeats/{backup.pk}/" in text
+    assert "backup is silent" in world.alert(backup).subject
+    assert "backup" in world.alert(backup).short_text
+
+
+@pytest.mark.parametrize("meanwhile", ["open", "assigned", "on_hold"])
+def test_5_5_the_first_ping_closes_the_alert_whatever_live_status_it_has(world: World, meanwhile):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.advance(minutes(5))
+    ana = world.person("ana")
+    if meanwhile == "assigned":
+        alerting.assign(world.alert(backup), actor=ana, to=ana, now=world.now)
+    if meanwhile == "on_hold":
+        alerting.hold(world.alert(backup), actor=ana, now=world.now)
+    assert world.alert(backup).status == meanwhile
+    world.advance(minutes(1))
+
+    world.ping(backup)
+    world.advance(seconds(1))
+
+    alert = world.alert(backup)
+    assert (alert.status, alert.close_reason, alert.closed_at) == ("closed", "closed by heartbeat", world.now)
+    assert "closed by heartbeat" in alert.timeline.last().text.lower()
+
+
+def test_5_5_it_stops_the_escalation(world: World):
+    team = world.team("Database", primary=["ana"], secondary=["ben"], managers=["cleo"])
+    backup = world.heartbeat("backup", every=minutes(5), recipient_groups=[team])
+    world.advance(minutes(5))
+    world.expect_page("ana", about=backup)
+
+    world.ping(backup)
+    world.advance(minutes(4))
+
+    world.expect_recovery("ana", about=backup)
+    world.expect_nothing_else()
+
+
+def test_5_5_a_cancelled_alert_stays_cancelled(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.advance(minutes(5))
+    alerting.cancel(world.alert(backup), actor=world.person("ana"), now=world.now)
+
+    world.ping(backup)
+    world.advance(minutes(1))
+
+    assert world.alert(backup).status == "cancelled"
+
+
+def test_5_6_those_who_were_notified_get_one_short_recovery_notice(world: World):
+    team = world.team("Database", primary=["ana"], secondary=["ben"], managers=["cleo"])
+    backup = world.heartbeat("backup", every=minutes(5), recipient_groups=[team])
+    world.advance(minutes(10))
+    world.expect_page("ana", about=backup)
+    world.expect_page("ben", about=backup)
+
+    world.ping(backup)
+    world.advance(minutes(3))
+
+    world.expect_recovery("ana", about=backup)
+    world.expect_recovery("ben", about=backup)
+    world.expect_nothing_else()
+
+
+def test_5_6_the_notice_can_be_switched_off(world: World):
+    policy = world.policy(recovery_notice=False)
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"], escalation_policy=policy)
+    world.advance(minutes(5))
+    world.expect_page("ana", about=backup)
+
+    world.ping(backup)
+    world.advance(minutes(1))
+
+    assert world.alert(backup).status == "closed"
+    world.expect_nothing_else()
+
+
+def test_5_7_after_recovery_a_new_silence_opens_a_new_alert(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.advance(minutes(5))
+    world.expect_page("ana", about=backup)
+    world.ping(backup)
+    world.advance(seconds(1))
+    world.expect_recovery("ana", about=backup)
+
+    world.advance(minutes(5))
+
+    assert [alert.status for alert in world.alerts(backup)] == ["closed", "open"]
+    world.expect_page("ana", about=backup)
+    world.expect_nothing_else()
+
+
+def test_5_7_also_when_nobody_ticked_between_the_recovery_and_the_new_silence(world: World):
+    backup = world.heartbeat("backup", every=minutes(1), tell=["ana"])
+    world.advance(minutes(1))
+    world.ping(backup)
+    world.ticking = False
+    world.advance(minutes(5))
+    world.ticking = True
+
+    world.advance(seconds(1))
+
+    assert [alert.status for alert in world.alerts(backup)] == ["closed", "open"]
+
+
+def test_5_8_a_ping_in_time_that_was_stored_late_wins(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.advance(minutes(5) - seconds(1))
+    in_time = world.now
+    world.advance(seconds(2))
+    assert world.alert(backup).status == "open"
+
+    world.ping(backup, received_at=in_time)
+    world.advance(seconds(1))
+
+    assert world.alert(backup).status == "closed"
+    assert world.heartbeat_of(backup).deadline_at == in_time + minutes(5)
+
+
+def test_5_9_deleting_an_integration_closes_its_open_alert_with_a_note_and_keeps_it(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.advance(minutes(5))
+    alert = world.alert(backup)
+
+    heartbeats.delete_integration(backup, actor=world.person("ines"), now=world.now)
+    world.advance(minutes(30))
+
+    alert.refresh_from_db()
+    assert (alert.status, alert.close_reason) == ("closed", "its heartbeat was deleted")
+    assert alert.source_name == "backup"
+    assert "deleted" in alert.timeline.last().text
+
+
+def test_5_10_inside_a_maintenance_window_pings_are_recorded_and_nothing_opens(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    _window(world, [backup], starts=minutes(2), ends=minutes(60))
+    world.advance(minutes(10))
+    world.ping(backup)
+    world.advance(minutes(49))
+
+    assert world.alerts(backup) == []
+    assert world.heartbeat_of(backup).ping_count == 1
+    assert state_of(world.heartbeat_of(backup), now=world.now) == "maintenance"
+
+
+def test_5_10_at_its_end_a_fresh_interval_starts(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.ping(backup)
+    _window(world, [backup], starts=minutes(2), ends=minutes(60))
+
+    world.advance(minutes(65) - seconds(1))
+    assert world.alerts(backup) == []
+    assert state_of(world.heartbeat_of(backup), now=world.now) == "healthy"
+    world.advance(seconds(1))
+
+    world.expect_page("ana", about=backup)
+
+
+def test_5_10_a_window_for_all_covers_what_is_enabled_inside_it(world: World):
+    _window(world, [], starts=minutes(0), ends=minutes(60), all_integrations=True)
+    world.advance(minutes(1))
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+
+    world.advance(minutes(63))
+    assert world.alerts(backup) == []
+    world.advance(minutes(2))
+
+    world.expect_page("ana", about=backup)
+
+
+def test_5_10_a_window_that_nobody_was_there_to_start_still_holds(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    _window(world, [backup], starts=minutes(2), ends=minutes(60))
+    world.ticking = False
+    world.advance(minutes(61))
+    world.ticking = True
+
+    world.advance(minutes(3))
+    assert world.alerts(backup) == []
+    world.advance(minutes(1))
+
+    assert len(world.alerts(backup)) == 1
+
+
+def test_5_10_taking_the_window_away_starts_a_fresh_interval_at_once(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    window = _window(world, [backup], starts=minutes(2), ends=minutes(60))
+    world.advance(minutes(10))
+
+    windows.delete_window(window, now=world.now)
+
+    assert world.heartbeat_of(backup).deadline_at == world.now + minutes(5)
+    world.advance(minutes(5))
+    world.expect_page("ana", about=backup)
+
+
+def test_5_10_a_silence_from_before_the_window_keeps_its_alert_and_a_ping_inside_closes_it(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.advance(minutes(5))
+    _window(world, [backup], starts=minutes(1), ends=minutes(60))
+    world.advance(minutes(10))
+    assert world.alert(backup).status == "open"
+
+    world.ping(backup)
+    world.advance(seconds(1))
+
+    assert world.alert(backup).status == "closed"
+    assert world.heartbeat_of(backup).deadline_at == world.alerts(backup)[0].expected_at + minutes(1 + 59 + 5 + 1 - 1)
+
+
+def test_5_11_time_in_which_we_could_not_hear_moves_the_deadlines(world: World):
+    world.person("olga", roles=["Owner"])
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.ping(backup)
+    world.advance(minutes(2))
+
+    world.sleep(minutes(30))
+    world.beat()
+
+    assert world.alerts(backup) == []
+    assert world.heartbeat_of(backup).deadline_at == world.now + minutes(3)
+    world.expect_mail("olga", saying="30 minutes")
+    world.advance(minutes(3))
+    world.expect_page("ana", about=backup)
+    world.expect_nothing_else()
+
+
+def test_5_11_each_heartbeats_log_shows_it(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.sleep(minutes(30))
+    world.beat()
+
+    event = HeartbeatEvent.objects.get(integration=backup, kind="outage")
+    assert "30 minutes" in event.text
+
+
+def test_5_11_while_nobody_listens_nobody_is_judged(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.listening = False
+
+    world.advance(minutes(30))
+    assert world.alerts(backup) == []
+    world.listening = True
+    world.advance(minutes(5))
+
+    assert len(world.alerts(backup)) == 1
+
+
+def test_5_11_a_deadline_that_had_passed_before_we_went_deaf_is_overdue(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.ticking = False
+    world.advance(minutes(6))
+    world.ticking = True
+    world.sleep(minutes(30))
+
+    world.beat()
+
+    assert len(world.alerts(backup)) == 1
+
+
+def test_5_11_the_detector_being_down_alone_is_no_outage(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.ticking = False
+    world.advance(minutes(30))
+    world.ticking = True
+
+    world.advance(seconds(1))
+
+    assert len(world.alerts(backup)) == 1
+    assert not Outage.objects.exists()
+
+
+def test_5_11_a_ping_after_the_outage_is_not_moved_again(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.sleep(minutes(30))
+    world.ping(backup)
+    pinged_at = world.now
+
+    world.beat()
+
+    assert world.heartbeat_of(backup).deadline_at == pinged_at + minutes(5)
+
+
+def test_5_11_a_long_interval_survives_many_restarts(world: World):
+    """A timer that starts anew at each restart never fires."""
+    backup = world.heartbeat("backup", every=minutes(60), tell=["ana"])
+    listened = timedelta()
+    while listened < minutes(60):
+        world.advance(minutes(4))
+        listened += minutes(4)
+        assert world.alerts(backup) == []
+        world.sleep(minutes(1))
+        world.beat()
+        if world.alerts(backup):
+            break
+
+    world.advance(minutes(1))
+    assert len(world.alerts(backup)) == 1
+
+
+def test_5_11_a_clock_that_jumps_ahead_raises_no_alarm(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.advance(minutes(1))
+    world.now += minutes(600)
+    world.beat()
+    world.advance(minutes(1))
+
+    assert world.alerts(backup) == []
+
+
+def test_5_11_a_clock_that_is_set_back_is_followed(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.advance(minutes(2))
+    world.now -= minutes(60)
+    world.advance(minutes(1))
+    world.ping(backup)
+    world.sleep(minutes(30))
+    world.beat()
+
+    assert Outage.objects.count() == 1
+
+
+def test_a_silent_heartbeat_that_is_disabled_and_enabled_again_still_alarms(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.advance(minutes(5))
+    world.expect_page("ana", about=backup)
+    heartbeats.update_heartbeat(backup, actor=None, now=world.now, enabled=False)
+    assert world.alert(backup).status == "closed"
+    heartbeats.update_heartbeat(backup, actor=None, now=world.now, enabled=True)
+
+    world.advance(minutes(5))
+
+    assert [alert.status for alert in world.alerts(backup)] == ["closed", "open"]
+    world.expect_page("ana", about=backup)
+
+
+def test_a_ping_to_one_never_touches_another(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    report = world.heartbeat("report", every=minutes(5), tell=["ana"])
+    before = Heartbeat.objects.filter(pk=report.pk).values().get()
+    world.advance(minutes(1))
+
+    world.ping(backup)
+
+    assert Heartbeat.objects.filter(pk=report.pk).values().get() == before
+    world.advance(minutes(4))
+    assert [alert.source_name for alert in Alert.objects.all()] == ["report"]
+
+
+def _window(world: World, integrations, *, starts, ends, all_integrations=False):
+    return windows.create_window(
+        world.organization,
+        name="Upgrade",
+        starts_at=world.now + starts,
+        ends_at=world.now + ends,
+        integrations=integrations,
+        all_integrations=all_integrations,
+        now=world.now,
+    )

@@ -1,0 +1,136 @@
+"""A harness around injected time: make heartbeats and people, ping, let time pass, and look who was told.
+
+`advance` walks from second to second, as beat does, through the very services that the periodic tasks call.
+"""
+
+from datetime import datetime, timedelta
+
+from django.core import mail
+
+from accounts.models import User
+from alerting.models import Alert
+from escalation.services.delivery import deliver_due
+from escalation.services.engine import advance_escalations
+from integrations.ingest.record import Arrival, record_pings, record_pulse
+from integrations.models import InboundIntegration
+from integrations.services.tick import tick
+from tests import factories
+
+
+def minutes(value: float) -> timedelta:
+    return timedelta(minutes=value)
+
+
+def seconds(value: float) -> timedelta:
+    return timedelta(seconds=value)
+
+
+class World:
+    def __init__(self, *, now: datetime, step: timedelta = timedelta(seconds=1)) -> None:
+        self.now = now
+        self.step = step
+        self.listening = True
+        self.ticking = True
+        self.organization = factories.OrganizationFactory()
+        self.people: dict[str, User] = {}
+        self._looked_at = 0
+        record_pulse(now=now)
+
+    # -- who and what there is ------------------------------------------------------------------------------------
+    def person(self, name: str, *, roles=("Basic",), **fields) -> User:
+        """Return the person of this name, made when first named."""
+        if name not in self.people:
+            self.people[name] = factories.UserFactory(
+                organization=self.organization, name=name.title(), email=f"{name}@example.com", roles=roles, **fields
+            )
+        return self.people[name]
+
+    def team(self, name: str, *, primary=(), secondary=(), managers=()):
+        """Return a new group of people named by name."""
+        members = {"primary": primary, "secondary": secondary, "managers": managers}
+        return factories.GroupFactory(
+            organization=self.organization,
+            name=name,
+            **{role: [self.person(who) for who in names] for role, names in members.items()},
+        )
+
+    def policy(self, *, steps=None, **fields):
+        return factories.PolicyFactory(organization=self.organization, steps=steps, **fields)
+
+    def heartbeat(self, name: str, *, every: timedelta, tell=(), **fields) -> InboundIntegration:
+        """Return a heartbeat whose silence is told to the people in `tell` (names), in five-minute steps."""
+        return factories.HeartbeatFactory(
+            organization=self.organization,
+            name=name,
+            interval_minutes=round(every.total_seconds() / 60, 1),
+            recipient_users=[self.person(who) for who in tell],
+            now=self.now,
+            **fields,
+        )
+
+    # -- what happens ---------------------------------------------------------------------------------------------
+    def ping(self, integration: InboundIntegration, *, received_at: datetime | None = None, method: str = "POST"):
+        """Record a ping that arrives now and return its receipt (None: refused)."""
+        integration.refresh_from_db(fields=["token"])
+        arrival = Arrival(token=integration.token, received_at=received_at or self.now, method=method)
+        return record_pings([arrival])[0]
+
+    def advance(self, by: timedelta) -> None:
+        """Let time pass, ticking each step."""
+        end = self.now + by
+        while self.now < end:
+            self.now = min(end, self.now + self.step)
+            self.beat()
+
+    def beat(self) -> None:
+        """Do what happens once a second."""
+        if self.listening:
+            record_pulse(now=self.now)
+        if self.ticking:
+            tick(now=self.now)
+            advance_escalations(now=self.now)
+            deliver_due(now=self.now)
+
+    def sleep(self, by: timedelta) -> None:
+        """Let time pass with nobody running: no pulse, no tick."""
+        self.now += by
+
+    # -- what there is to see -------------------------------------------------------------------------------------
+    def alerts(self, about: InboundIntegration | None = None) -> list[Alert]:
+        found = Alert.objects.order_by("id")
+        return list(found.filter(integration_id=about.pk) if about else found)
+
+    def alert(self, about: InboundIntegration) -> Alert:
+        """Return the newest alert about this heartbeat."""
+        return self.alerts(about)[-1]
+
+    def heartbeat_of(self, integration: InboundIntegration):
+        return type(integration).objects.get(pk=integration.pk).heartbeat
+
+    def expect_mail(self, who: str, *, saying: str, about: InboundIntegration | None = None):
+        """Assert that the next unread message went to `who` and says `saying` (in subject or text)."""
+        assert self._looked_at < len(mail.outbox), f"no message is left; expected one to {who}"
+        for offset, message in enumerate(mail.outbox[self._looked_at :]):
+            if message.to == [self.person(who).email]:
+                mail.outbox.insert(self._looked_at, mail.outbox.pop(self._looked_at + offset))
+                break
+        message = mail.outbox[self._looked_at]
+        self._looked_at += 1
+        assert message.to == [self.person(who).email], f"{message.subject!r} went to {message.to}, expected {who}"
+        said = f"{message.subject}\n{message.body}"
+        assert saying in said, said
+        if about is not None:
+            assert about.name in said, said
+        return message
+
+    def expect_page(self, who: str, *, about: InboundIntegration):
+        """Assert that the next message pages `who` about this heartbeat."""
+        return self.expect_mail(who, saying="silent", about=about)
+
+    def expect_recovery(self, who: str, *, about: InboundIntegration):
+        """Assert that the next message tells `who` that it recovered."""
+        return self.expect_mail(who, saying="recovered", about=about)
+
+    def expect_nothing_else(self) -> None:
+        left = [f"{message.to}: {message.subject}" for message in mail.outbox[self._looked_at :]]
+        assert not left, left
