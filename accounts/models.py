@@ -1,6 +1,7 @@
 """Organizations and the people in them."""
 
 import zoneinfo
+from functools import cache
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -15,9 +16,15 @@ from accounts.entitlements import BuiltinRole, Entitlement
 EMAIL_OFFICIAL = "Email-Official"
 
 
+@cache
+def time_zones() -> frozenset[str]:
+    """Return the names of all time zones; read from the files of the system once, because that takes long."""
+    return frozenset(zoneinfo.available_timezones())
+
+
 def check_time_zone(name: str) -> None:
     """Raise ValidationError unless `name` is an IANA time zone."""
-    if name not in zoneinfo.available_timezones():
+    if name not in time_zones():
         raise ValidationError(f"“{name}” is not a time zone. Use a name such as Europe/Berlin.", code="time_zone")
 
 
@@ -122,7 +129,7 @@ class User(AbstractBaseUser):
         """Answer Django's question for `accounts.<entitlement code>`."""
         from django.contrib.auth import get_backends  # noqa: PLC0415
 
-        return any(backend.has_perm(self, perm, obj) for backend in get_backends())  # type: ignore[arg-type]
+        return any(backend.has_perm(self, perm, obj) for backend in get_backends())
 
     def has_perms(self, perms: Any, obj: Any = None) -> bool:
         """Whether the user holds all of them."""

@@ -31,6 +31,12 @@ def entitlements_of(user: "User") -> frozenset[str]:
     return cached
 
 
+def forget_entitlements(user: "User") -> None:
+    """Make the next question about this user object read its roles again, because they have changed."""
+    user.__dict__.pop("_entitlements", None)
+    user.__dict__.get("_prefetched_objects_cache", {}).pop("roles", None)
+
+
 def may(user: object, entitlement: Entitlement) -> bool:
     """Answer whether `user` (also an anonymous one) is active and holds `entitlement`."""
     has_perm = getattr(user, "has_perm", None)

@@ -108,6 +108,7 @@ class Alert(models.Model):
             models.Index(fields=["organization", "status", "-id"], name="alert_by_status"),
             models.Index(fields=["integration_id", "-id"], name="alert_by_integration"),
             models.Index(fields=["id"], condition=Q(status__in=sorted(LIVE)), name="alert_live"),
+            models.Index(fields=["id"], condition=Q(status="open"), name="alert_open"),
         ]
 
     def __str__(self) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models.functions import Coalesce
 
+from accounts.entitlements import Entitlement
 from accounts.models import User
+from accounts.permissions import may
 from alerting.models import Alert, AlertRecipient, TimelineEntry
 from alerting.states import Action, Status, actions_from, step
 from heartbeat_project.kernel.errors import DomainError, FieldError
@@ -100,7 +102,7 @@ def close_alerts(
     if not alert_ids:
         return []
     reason = reason.strip()[:REASON_LENGTH]
-    parameters = {
+    parameters: dict[str, Any] = {
         "ids": list(alert_ids),
         "now": now,
         "reason": reason,
@@ -134,6 +136,8 @@ def assign(alert: Alert, *, actor: User, to: User, now: datetime) -> Alert:
         raise FieldError("user", "There is no such user.", code="does_not_exist")
     if not to.is_active or to.kind == User.Kind.STAKEHOLDER:
         raise FieldError("user", f"{to} cannot take alerts: choose an active user who is not a stakeholder.")
+    if not (may(to, Entitlement.ALERTS_VIEW_ALL) or may(to, Entitlement.ALERTS_VIEW_OWN)):
+        raise FieldError("user", f"{to} cannot take alerts: no role of theirs lets them see one.")
     text = f"{actor} took the alert." if to.pk == actor.pk else f"Assigned to {to} by {actor}."
     return _move(
         alert,
@@ -222,8 +226,9 @@ def _move(
     new = step(old, action, owned=alert.owner_id is not None)
     if new is None:
         possible = ", ".join(actions_from(old))
-        status = Alert.Status(old).label
-        raise StateConflict(f"The alert is {status}: it cannot {action}. Possible: {possible}.")
+        raise StateConflict(
+            f"The action “{action}” is not possible: the alert is {Alert.Status(old).label}. Possible are: {possible}.",
+        )
     kind, text = entry
     with transaction.atomic():
         unchanged = Alert.objects.filter(pk=alert.pk, status=old, owner_id=alert.owner_id)
@@ -244,5 +249,5 @@ def _ended(word: str, actor: User | None, reason: str) -> str:
 
 def _fitted(field: str, text: str) -> str:
     """Cut what does not fit its column: a long name must not keep an alert from opening."""
-    length = Alert._meta.get_field(field).max_length  # noqa: SLF001 - Django's documented Meta API
+    length: int = getattr(Alert, field).field.max_length
     return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -11,7 +11,7 @@ from accounts.models import ContactMethod, Group, GroupRole, Organization, User
 from alerting.models import Alert, Priority
 
 
-class MinutesColumn(models.DecimalField):
+class MinutesColumn(models.DecimalField):  # type: ignore[type-arg] # it takes none at run time
     """A duration in minutes with one decimal place (0.1 is six seconds)."""
 
     def __init__(self, **options: object) -> None:
@@ -125,13 +125,19 @@ class EscalationRun(models.Model):
     recovery_notice = models.BooleanField(default=True)
     step = models.PositiveIntegerField(default=0, help_text="Counts the moments at which somebody was to be told.")
     next_step_at = models.DateTimeField(null=True, help_text="Empty: nothing more comes.")
+    resting = models.BooleanField(default=False, help_text="Was due while its alert was not open; goes on when it is.")
     last_resort_at = models.DateTimeField(null=True, help_text="When the Owners and App Admins were told instead.")
     error = models.TextField(blank=True, help_text="Why the last try to go on failed; it is tried again.")
 
     class Meta:
         indexes = [
-            # The engine's tick: what is due, whatever else exists.
-            models.Index(fields=["next_step_at"], condition=Q(next_step_at__isnull=False), name="run_due"),
+            # The engine's tick: what is due, whatever else exists; and what may go on again.
+            models.Index(
+                fields=["next_step_at"],
+                condition=Q(next_step_at__isnull=False, resting=False),
+                name="run_due",
+            ),
+            models.Index(fields=["alert"], condition=Q(resting=True), name="run_resting"),
         ]
 
     def __str__(self) -> str:

@@ -158,6 +158,7 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 
 # -- what we promise -------------------------------------------------------------------------------------------------
 PING_MAX_BODY_BYTES = 1024 * 1024
+PING_MAX_WAITING = env.int("HEARTBEAT_PING_MAX_WAITING", default=10_000)
 DATA_UPLOAD_MAX_MEMORY_SIZE = PING_MAX_BODY_BYTES
 NOTIFICATION_LEASE_SECONDS = env.int("HEARTBEAT_NOTIFICATION_LEASE_SECONDS", default=60)
 
@@ -184,6 +185,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "UserKindEnum": "accounts.models.User.Kind",
+        "ContactMethodKindEnum": "accounts.models.ContactMethod.Kind",
+    },
 }
 
 LOGGING_CONFIG = None

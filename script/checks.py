@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from heartbeat_project.embedded.process import EmbeddedError, base_env, system_path
-from heartbeat_project.embedded.testing import embedded_servers, leave, run_beside
+from heartbeat_project.embedded.testing import embedded_servers, leave_on_signals, run_beside
 
 STATIC = {
     "format": ("ruff", "format", "--check", "."),
@@ -62,8 +61,7 @@ class Checks:
 
 def main(arguments: list[str]) -> int:
     """Run the static checks, the chosen tests, or everything; return an exit code."""
-    signal.signal(signal.SIGTERM, leave)
-    signal.signal(signal.SIGHUP, leave)
+    leave_on_signals()
     checks = Checks(env=clean_env())
     chosen = [argument for argument in arguments if argument != NO_BROWSER]
     try:

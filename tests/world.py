@@ -1,20 +1,25 @@
 """A harness around injected time: make heartbeats and people, ping, let time pass, and look who was told.
 
-`advance` walks from second to second, as beat does, through the very services that the periodic tasks call.
+`advance` ticks through the very services that the periodic tasks call, at each second at which something is due, and
+passes over the seconds between: a tick with nothing due changes nothing.
 """
 
 from datetime import datetime, timedelta
 
 from django.core import mail
+from django.db.models import Min
 
 from accounts.models import User
 from alerting.models import Alert
+from escalation.models import EscalationRun, Notification
 from escalation.services.delivery import deliver_due
 from escalation.services.engine import advance_escalations
 from integrations.ingest.record import Arrival, record_pings, record_pulse
-from integrations.models import InboundIntegration
+from integrations.models import Heartbeat, InboundIntegration, Listening, MaintenanceWindow
 from integrations.services.tick import tick
 from tests import factories
+
+SECOND = timedelta(seconds=1)
 
 
 def minutes(value: float) -> timedelta:
@@ -26,9 +31,8 @@ def seconds(value: float) -> timedelta:
 
 
 class World:
-    def __init__(self, *, now: datetime, step: timedelta = timedelta(seconds=1)) -> None:
+    def __init__(self, *, now: datetime) -> None:
         self.now = now
-        self.step = step
         self.listening = True
         self.ticking = True
         self.organization = factories.OrganizationFactory()
@@ -76,11 +80,25 @@ class World:
         return record_pings([arrival])[0]
 
     def advance(self, by: timedelta) -> None:
-        """Let time pass, ticking each step."""
+        """Let time pass, ticking whenever something is due, and at the end."""
         end = self.now + by
         while self.now < end:
-            self.now = min(end, self.now + self.step)
+            self.now = min(end, max(self.now + SECOND, self._next_due() if self.ticking else end))
+            if self.listening:
+                # the pulses of the seconds that were passed over
+                Listening.objects.filter(heard_until__lt=self.now - SECOND).update(heard_until=self.now - SECOND)
             self.beat()
+
+    def _next_due(self) -> datetime:
+        """Return the whole second at which the next row is due."""
+        due = [
+            Heartbeat.objects.exclude(state__in=["missed", "disabled"]).aggregate(at=Min("deadline_at"))["at"],
+            EscalationRun.objects.filter(next_step_at__gt=self.now).aggregate(at=Min("next_step_at"))["at"],
+            Notification.objects.filter(next_attempt_at__gt=self.now).aggregate(at=Min("next_attempt_at"))["at"],
+            MaintenanceWindow.objects.filter(applied_at=None).aggregate(at=Min("starts_at"))["at"],
+        ]
+        at = min((moment for moment in due if moment is not None), default=self.now + timedelta(days=40))
+        return at if at.microsecond == 0 else at.replace(microsecond=0) + SECOND
 
     def beat(self) -> None:
         """Do what happens once a second."""

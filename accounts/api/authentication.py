@@ -39,11 +39,15 @@ def _presented(request: Request) -> str | None:
     return request.headers.get("api-key")
 
 
-class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]  # the library has no types
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # the library has no types
     """How the OpenAPI document says that either header will do."""
 
     target_class = ApiKeyAuthentication
-    name = ["bearerKey", "apiKeyHeader"]  # noqa: RUF012 - the library's protocol
+    name = ["bearerKey", "apiKeyHeader"]
+
+    def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[str]]]:  # noqa: ARG002
+        """Return the schemes as alternatives."""
+        return [{name: []} for name in self.name]
 
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:  # noqa: ARG002
         """Return both schemes, in the order of `name`."""

@@ -106,6 +106,10 @@ class Migration(migrations.Migration):
             model_name='alert',
             index=models.Index(condition=models.Q(('status__in', [alerting.states.Status['ASSIGNED'], alerting.states.Status['ON_HOLD'], alerting.states.Status['OPEN']])), fields=['id'], name='alert_live'),
         ),
+        migrations.AddIndex(
+            model_name='alert',
+            index=models.Index(condition=models.Q(('status', 'open')), fields=['id'], name='alert_open'),
+        ),
         migrations.AddConstraint(
             model_name='alert',
             constraint=models.UniqueConstraint(condition=models.Q(('source', 'Heartbeat'), ('status__in', [alerting.states.Status['ASSIGNED'], alerting.states.Status['ON_HOLD'], alerting.states.Status['OPEN']])), fields=('integration_id',), name='one_live_alert_per_heartbeat'),

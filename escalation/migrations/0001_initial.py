@@ -54,6 +54,7 @@ class Migration(migrations.Migration):
                 ('recovery_notice', models.BooleanField(default=True)),
                 ('step', models.PositiveIntegerField(default=0, help_text='Counts the moments at which somebody was to be told.')),
                 ('next_step_at', models.DateTimeField(help_text='Empty: nothing more comes.', null=True)),
+                ('resting', models.BooleanField(default=False, help_text='Was due while its alert was not open; goes on when it is.')),
                 ('last_resort_at', models.DateTimeField(help_text='When the Owners and App Admins were told instead.', null=True)),
                 ('error', models.TextField(blank=True, help_text='Why the last try to go on failed; it is tried again.')),
                 ('alert', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='run', to='alerting.alert')),
@@ -194,6 +195,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='escalationrun',
-            index=models.Index(condition=models.Q(('next_step_at__isnull', False)), fields=['next_step_at'], name='run_due'),
+            index=models.Index(condition=models.Q(('next_step_at__isnull', False), ('resting', False)), fields=['next_step_at'], name='run_due'),
+        ),
+        migrations.AddIndex(
+            model_name='escalationrun',
+            index=models.Index(condition=models.Q(('resting', True)), fields=['alert'], name='run_resting'),
         ),
     ]

@@ -1,6 +1,6 @@
 """Brings `.venv` up to date with locked requirement files, showing progress; runs on a bare Python.
 
-python heartbeat_project/embedded/install.py requirements.txt...
+python heartbeat_project/embedded/install.py requirements.txt... -- command...
 """
 
 import fcntl
@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 VENV = PROJECT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed.json"
+MACHINES_PIP = VENV / "machines-pip"  # holds the Python whose pip is used
 # Settings of a machine's pip that would install elsewhere, build from source, or refuse the lock. Where it downloads
 # from, its proxy and its certificates stay the machine's own.
 BENDING = {
@@ -49,6 +51,7 @@ class SetupError(Exception):
 
 def main(files: list[str]) -> int:
     """Install `files` into `.venv` unless just these are in it; return an exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with one_at_a_time():
             make_environment()
@@ -100,16 +103,13 @@ def digest(name: str) -> str:
 
 
 def make_environment() -> None:
-    """Make `.venv`, anew if it is from another place or its Python is gone."""
-    if (installed() or not STAMP.exists()) and works(
-        [str(PYTHON), "-c", "import sys; raise SystemExit(sys.prefix == sys.base_prefix)"]
-    ):
+    """Make `.venv`, anew if it is from another place, its Python is gone, or its making was interrupted."""
+    if is_whole():
         return
     print(f"Making the environment .venv with Python {platform.python_version()} ...", flush=True)
-    base = sys.executable
+    # This may run on the old environment's own Python, which is about to go.
+    base = sys.executable if sys.prefix == sys.base_prefix else sys._base_executable  # type: ignore[attr-defined]  # noqa: SLF001  venv's way
     shutil.rmtree(VENV, ignore_errors=True)
-    if sys.prefix != sys.base_prefix:  # run by the old environment itself
-        base = getattr(sys, "_base_executable", None) or sys.executable
     if importlib.util.find_spec("ensurepip") and works([base, "-m", "venv", str(VENV)]):
         return
     # Debian keeps ensurepip in python3-venv; a pip on the machine can serve an environment that has none.
@@ -120,18 +120,23 @@ def make_environment() -> None:
             f"{base} can make no virtual environment. "
             f"Install its module first (Debian, Ubuntu: apt-get install {name})."
         )
-    STAMP.with_name("pip").write_text(base)
+    MACHINES_PIP.write_text(base)
+
+
+def is_whole() -> bool:
+    """Answer whether `.venv` is an environment of this place, and can be installed into."""
+    ours = STAMP.exists() and bool(installed())
+    unstamped = not STAMP.exists() and works([*pip_command(), "--version"])
+    return (ours or unstamped) and works(
+        [str(PYTHON), "-c", "import sys; raise SystemExit(sys.prefix == sys.base_prefix)"]
+    )
 
 
 def pip_command() -> list[str]:
     """Return how to call pip for `.venv`: its own, or the machine's where it has none."""
-    machine = STAMP.with_name("pip")
-    base = (
-        [machine.read_text(), "-m", "pip", "--python", str(PYTHON)] if machine.exists() else [str(PYTHON), "-m", "pip"]
-    )
-    if not works([*base, "--version"]):
-        raise SetupError(f"pip does not run ({' '.join(base)} --version). Remove {VENV} and install pip 22.3 or newer.")
-    return base
+    if MACHINES_PIP.exists():
+        return [MACHINES_PIP.read_text(), "-m", "pip", "--python", str(PYTHON)]
+    return [str(PYTHON), "-m", "pip"]
 
 
 def install(name: str) -> None:
@@ -140,23 +145,19 @@ def install(name: str) -> None:
     total = len(re.findall(r"^[\w.\[\]-]+==", lines, flags=re.MULTILINE))
     print(f"Installing {name} ({total} packages) ...", flush=True)
     started = time.monotonic()
-    options = [
-        "--require-hashes",
-        "--only-binary",
-        ":all:",
-        "--no-input",
-        "--disable-pip-version-check",
-        "--no-compile",
-        "--progress-bar",
-        "off",
-    ]
+    options = ["--require-hashes", "--only-binary", ":all:", "--no-input", "--no-compile"]
+    options += ["--disable-pip-version-check", "--no-warn-script-location", "--progress-bar", "off"]
     command = [*pip_command(), "install", *options, "-r", str(PROJECT / name)]
     tail: deque[str] = deque(maxlen=25)
     with subprocess.Popen(
         command, env=pip_env(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as pip:
         assert pip.stdout is not None  # noqa: S101  for the type checker
-        progress(pip.stdout, tail, total)
+        try:
+            progress(pip.stdout, tail, total)
+        except BaseException:
+            pip.terminate()
+            raise
     if pip.returncode != 0:
         raise SetupError(explain(name, "".join(tail)))
     # Compiled here and on all cores: an account that may not write here would do it anew at every start.
@@ -202,14 +203,11 @@ def explain(name: str, said: str) -> str:
 def pip_env() -> dict[str, str]:
     """Return the environment for pip, without what would bend it."""
     env = {key: value for key, value in os.environ.items() if key not in BENDING}
-    # A `user = true` in the machine's pip.conf would make it refuse to install into an environment.
-    return env | {
-        "PIP_USER": "0",
-        "PIP_NO_WARN_SCRIPT_LOCATION": "1",
-        "PIP_ROOT_USER_ACTION": "ignore",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONUTF8": "1",
-    }
+    # What the machine's pip.conf says is overruled in the same way: `user = true` alone would make pip refuse.
+    off = dict.fromkeys(
+        ("PIP_USER", "PIP_REQUIRE_VIRTUALENV", "PIP_DRY_RUN", "PIP_NO_DEPS", "PIP_QUIET", "PIP_VERBOSE"), "0"
+    )
+    return env | off | {"PIP_ROOT_USER_ACTION": "ignore", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
 
 
 def works(command: list[str]) -> bool:
@@ -221,4 +219,8 @@ def works(command: list[str]) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    separator = sys.argv.index("--")
+    if code := main(sys.argv[1:separator]):
+        sys.exit(code)
+    # Becoming the command keeps one process to send signals to.
+    os.execv(sys.argv[separator + 1], sys.argv[separator + 1 :])  # noqa: S606

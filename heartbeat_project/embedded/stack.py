@@ -18,7 +18,8 @@ from heartbeat_project.embedded.supervisor import Stopped, Supervisor
 READY_SECONDS = 60.0
 MIGRATE_SECONDS = 3600.0
 FOREVER = 1e9
-CELERY = ("-m", "celery", "-A", "heartbeat_project")
+# `migrate` has run Django's checks already; in a worker they import every page, which it never serves.
+CELERY = ("-m", "celery", "--quiet", "--skip-checks", "-A", "heartbeat_project.celery")
 # What the workers would say to each other only matters to Celery's own monitors, and costs a second at each start.
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 

@@ -17,7 +17,7 @@ STEADY_SECONDS = 30.0  # a child that ran this long starts again with the first 
 TICK = 0.05
 
 
-class Stopped(Exception):  # noqa: N818  an order, not an error
+class Stopped(Exception):
     """Somebody asked us to stop (SIGTERM, SIGINT, SIGHUP)."""
 
 
@@ -42,7 +42,8 @@ class Supervisor:
         self._children: list[Child] = []
         self._requests = 0
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._note_request)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup's wish
+                signal.signal(number, self._note_request)
 
     def serve(self, server: Server) -> None:
         """Start a server that others need, and return when it is ready; raise EmbeddedError if it fails."""

@@ -72,8 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         parser.error("no command given")
-    signal.signal(signal.SIGTERM, leave)
-    signal.signal(signal.SIGHUP, leave)
+    leave_on_signals()
     try:
         with embedded_servers(options.dir) as addresses:
             return run_beside(
@@ -107,8 +106,14 @@ def _temporary_place() -> str:
     return "/tmp"  # noqa: S108  mkdtemp makes a folder of its own; root's private TMPDIR would keep the servers out
 
 
-def leave(number: int, _frame: FrameType | None) -> None:
-    """Answer a signal by leaving in order, so that the servers are stopped."""
+def leave_on_signals() -> None:
+    """Leave in order on SIGTERM and a closed terminal, so that the servers are stopped."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup's wish
+            signal.signal(number, _leave)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 

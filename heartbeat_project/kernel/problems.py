@@ -29,14 +29,16 @@ def problem(status: int, *, detail: str, code: str, title: str | None = None, **
     }
 
 
+STORE_AWAY = problem(
+    503,
+    detail="The database cannot be reached right now. Nothing was stored. Try again shortly.",
+    code="store_away",
+)
+
+
 def store_away() -> JsonResponse:
     """Return the 503 that says the database cannot be reached and when to try again."""
-    body = problem(
-        503,
-        detail="The database cannot be reached right now. Nothing was stored. Try again shortly.",
-        code="store_away",
-    )
-    response = JsonResponse(body, status=503, content_type=CONTENT_TYPE)
+    response = JsonResponse(STORE_AWAY, status=503, content_type=CONTENT_TYPE)
     response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
 
@@ -52,7 +54,13 @@ def pointers(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
             nested = isinstance(inner, dict | list)
             yield from pointers(inner, f"{path}/{index}" if nested else path)
     elif detail:
-        yield {"pointer": path, "code": str(getattr(detail, "code", "invalid")), "detail": str(detail)}
+        code = str(getattr(detail, "code", "invalid"))
+        yield {"pointer": _speakable(path), "code": code, "detail": _speakable(str(detail))}
+
+
+def _speakable(text: str) -> str:
+    """Return the text without lone surrogates: messages quote what was sent, and UTF-8 cannot carry those back."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | JsonResponse | None:

@@ -107,8 +107,16 @@ def relative(at: datetime, now: datetime) -> str:
     away = at - now
     if abs(away) < timedelta(seconds=1):
         return "just now"
-    words = timing.in_words(abs(away))
+    words = timing.in_words(_rounded(abs(away)))
     return f"in {words}" if away > timedelta(0) else f"{words} ago"
+
+
+def _rounded(duration: timedelta) -> timedelta:
+    """Leave out seconds from five minutes on, and minutes from a day on: nobody reads them."""
+    unit = timedelta(seconds=1)
+    if duration >= timedelta(minutes=5):
+        unit = timedelta(hours=1) if duration >= timedelta(days=1) else timedelta(minutes=1)
+    return duration // unit * unit
 
 
 def exact(local: datetime, now: datetime) -> str:

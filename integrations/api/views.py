@@ -34,14 +34,13 @@ class IntegrationViewSet(OrganizationViewSet):
 
     def get_queryset(self) -> QuerySet[InboundIntegration]:
         """Return those of the user's organization, with what a list shows of them."""
-        user = self.request.user
-        return integrations_of(user).prefetch_related("recipient_groups", "recipient_users")  # type: ignore[arg-type]
+        return integrations_of(self.user).prefetch_related("recipient_groups", "recipient_users")
 
     def perform_create(self, serializer: Any) -> None:
         """Create through the service."""
         serializer.instance = heartbeats.create_heartbeat(
-            self.request.user.organization,  # type: ignore[union-attr]
-            actor=self.request.user,  # type: ignore[arg-type]
+            self.user.organization,
+            actor=self.user,
             now=self.now,
             **serializer.validated_data,
         )
@@ -50,20 +49,20 @@ class IntegrationViewSet(OrganizationViewSet):
         """Change through the service."""
         serializer.instance = heartbeats.update_heartbeat(
             serializer.instance,
-            actor=self.request.user,
+            actor=self.user,
             now=self.now,
-            **serializer.validated_data,  # type: ignore[arg-type]
+            **serializer.validated_data,
         )
 
     def perform_destroy(self, instance: InboundIntegration) -> None:
         """Delete through the service; an open alert is closed and kept."""
-        heartbeats.delete_integration(instance, actor=self.request.user, now=self.now)  # type: ignore[arg-type]
+        heartbeats.delete_integration(instance, actor=self.user, now=self.now)
 
     @extend_schema(request=None, responses=IntegrationSerializer)
     @action(detail=True, methods=["post"], url_path="rotate-token")
     def rotate_token(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
         """Give it a new API URL; the old one answers 404 from now on."""
-        integration = heartbeats.rotate_token(self.get_object(), actor=request.user, now=self.now)  # type: ignore[arg-type]
+        integration = heartbeats.rotate_token(self.get_object(), actor=self.user, now=self.now)
         return Response(self.get_serializer(integration).data, status=status.HTTP_200_OK)
 
     @extend_schema(

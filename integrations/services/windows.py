@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import F, Max, Q, QuerySet
 from django.db.models.functions import Greatest
 
-from accounts.models import Organization, User
+from accounts.models import Organization
 from heartbeat_project.kernel.errors import FieldError
 from integrations.models import Heartbeat, HeartbeatEvent, InboundIntegration, MaintenanceWindow
 

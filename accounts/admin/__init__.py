@@ -1,0 +1,8 @@
+"""People: users, groups, roles, API keys."""
+
+from accounts.admin.groups import GroupAdmin
+from accounts.admin.keys import ApiKeyAdmin
+from accounts.admin.roles import RoleAdmin
+from accounts.admin.users import UserAdmin
+
+__all__ = ["ApiKeyAdmin", "GroupAdmin", "RoleAdmin", "UserAdmin"]

@@ -1,0 +1,52 @@
+"""Questions about people: which groups a user sees, and whom."""
+
+from django.db.models import ManyToManyRel, QuerySet
+
+from accounts.entitlements import Entitlement
+from accounts.models import ContactMethod, Group, GroupMember, GroupRole, User
+from accounts.permissions import may
+
+
+def visible_groups(user: User) -> QuerySet[Group]:
+    """Return the groups that the user may see: all of the organization, their own, or none."""
+    groups = Group.objects.filter(organization_id=user.organization_id)
+    if may(user, Entitlement.GROUPS_VIEW_ALL) or may(user, Entitlement.GROUPS_UPDATE_ALL):
+        return groups
+    if may(user, Entitlement.GROUPS_VIEW_OWN) or may(user, Entitlement.GROUPS_UPDATE_OWN):
+        # Not a join: somebody with two roles in a group would see it twice.
+        return groups.filter(pk__in=GroupMember.objects.filter(user=user).values("group"))
+    return groups.none()
+
+
+def may_update_group(user: User, group: Group) -> bool:
+    """Answer whether the user may change the group: any of the organization, or one whose Manager they are."""
+    if user.organization_id != group.organization_id:
+        return False
+    if may(user, Entitlement.GROUPS_UPDATE_ALL):
+        return True
+    return may(user, Entitlement.GROUPS_UPDATE_OWN) and group.members.filter(user=user, role=GroupRole.MANAGER).exists()
+
+
+def visible_contact_methods(user: User) -> QuerySet[ContactMethod]:
+    """Return the user's own contact methods, or all of the organization for who administers security."""
+    if may(user, Entitlement.SECURITY):
+        return ContactMethod.objects.filter(user__organization_id=user.organization_id)
+    return ContactMethod.objects.filter(user=user)
+
+
+def uses_of(group: Group, *, limit: int = 5) -> list[str]:
+    """Return what names the group in its configuration, at most `limit` of each kind, as people call it.
+
+    The apps above name groups in many-to-many fields, and this app cannot import them: so their models are asked
+    through the relations that Django knows. Members and history (alerts sent to the group) are no use of it.
+    """
+    fields = Group._meta.get_fields(include_hidden=True)  # noqa: SLF001 - Django's documented API
+    relations = [field for field in fields if isinstance(field, ManyToManyRel)]
+    return [
+        f"{kind} “{row}”"
+        for relation in relations
+        for kind in [relation.related_model._meta.verbose_name]  # noqa: SLF001
+        for row in relation.related_model._default_manager.filter(  # noqa: SLF001
+            **{relation.field.name: group}
+        )[:limit]
+    ]

@@ -1,0 +1,122 @@
+"""Escalation policies with their roles; an edit raises the version, runs that have begun go on as they began."""
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.urls import URLPattern, path
+
+from accounts.admin.base import OrganizationAdmin, OrganizationInline, organization_of, rows_of
+from accounts.entitlements import Entitlement
+from escalation.models import EscalationPolicy, PolicyRole
+from escalation.services import policies
+from heartbeat_project.kernel.errors import DomainError
+
+
+class PolicyRoleForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable at run time
+    """One role; numbers may be left at zero."""
+
+    class Meta:
+        model = PolicyRole
+        fields = [
+            "role",
+            "wait_minutes",
+            "between_members_minutes",
+            "retries",
+            "retry_interval_minutes",
+            "contact_labels",
+        ]
+        labels = {
+            "wait_minutes": "Wait before (min)",
+            "between_members_minutes": "Between members (min)",
+            "retry_interval_minutes": "Retry every (min)",
+            "contact_labels": "Contact labels",
+        }
+
+
+class PolicyRoleInline(OrganizationInline):
+    """Who is told, in the order Primary, Secondary, Manager."""
+
+    model = PolicyRole
+    form = PolicyRoleForm
+    verbose_name_plural = "Roles, in the order Primary, Secondary, Manager"
+    max_num = 3
+    extra = 3
+    min_num = 1
+
+
+@admin.register(EscalationPolicy)
+class EscalationPolicyAdmin(OrganizationAdmin):
+    """Escalation policies."""
+
+    singular, plural = "Escalation Policy", "Escalation Policies"
+    view_needs = (Entitlement.RULES_VIEW,)
+    change_needs = (Entitlement.RULES_UPDATE,)
+    fieldsets = (
+        (None, {"fields": ("name", "description", "priority", "enabled")}),
+        (
+            "More settings",
+            {
+                "classes": ("collapse",),
+                "fields": (
+                    "notify_using",
+                    "next_group_wait_minutes",
+                    "acknowledge_stops",
+                    "recovery_notice",
+                    "repeats",
+                    "quick_launch",
+                ),
+            },
+        ),
+    )
+    inlines = (PolicyRoleInline,)
+    list_display = ("name", "priority", "enabled", "notify_using", "version")
+    list_filter = ("enabled", "priority")
+    search_fields = ("name", "description")
+
+    def save_through(
+        self, request: HttpRequest, form: Any, formsets: list[Any], *, stored: Any, now: datetime
+    ) -> EscalationPolicy:
+        rules = [policies.RoleRule(**row) for row in _role_rows(formsets)]
+        if stored is None:
+            return policies.create_policy(organization_of(request), roles=rules, **form.cleaned_data)
+        return policies.update_policy(stored, roles=rules, **form.cleaned_data)
+
+    def delete_says(self, obj: EscalationPolicy) -> str:
+        return "Escalations that follow it now go on to their end. A policy that an integration uses is not deleted."
+
+    def delete_through(self, request: HttpRequest, obj: EscalationPolicy, *, now: datetime) -> None:
+        policies.delete_policy(obj)
+
+    def get_urls(self) -> list[URLPattern]:
+        clone = path(
+            "<path:object_id>/clone/",
+            self.admin_site.admin_view(self.clone_view),
+            name="escalation_escalationpolicy_clone",
+        )
+        return [clone, *super().get_urls()]
+
+    def clone_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Make a copy and open it."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        policy = self.get_object(request, object_id)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        try:
+            copy = policies.clone_policy(policy)
+        except DomainError as error:
+            messages.error(request, str(error))
+            return HttpResponseRedirect(self.page_of(policy))
+        messages.success(request, f"This is a copy of “{policy}”: give it a name of its own.")
+        return HttpResponseRedirect(self.page_of(copy))
+
+
+def _role_rows(formsets: list[Any]) -> list[dict[str, Any]]:
+    rows = [row for formset in formsets for row in rows_of(formset)]
+    for row in rows:
+        row["contact_labels"] = tuple(row.get("contact_labels") or ())
+    return rows

@@ -1,0 +1,120 @@
+"""Policies, plays and notifications as JSON."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from accounts.models import Group, GroupRole, User
+from alerting.models import Priority
+from escalation.models import EscalationPolicy, Notification
+from escalation.services.plays import TierRule
+from escalation.services.policies import RoleRule
+from heartbeat_project.kernel.api import CleanCharField, MinutesField, OwnedRelatedField, Strict
+
+MOST_TIMES = 100
+MOST_TIERS = 50
+MOST_LABELS = 20
+
+
+class UsageSerializer(Strict):
+    """An integration that uses the policy or play."""
+
+    id = serializers.IntegerField(read_only=True)
+    name = serializers.CharField(read_only=True)
+
+
+class RoleSerializer(Strict):
+    """How one group role is told."""
+
+    role = serializers.ChoiceField(choices=GroupRole.choices)
+    wait_minutes = MinutesField(required=False, help_text="After the role before, or after the alert opened.")
+    between_members_minutes = MinutesField(required=False, help_text="0: all at once; above 0: in turn.")
+    retries = serializers.IntegerField(min_value=0, max_value=MOST_TIMES, required=False)
+    retry_interval_minutes = MinutesField(required=False)
+    contact_labels = serializers.ListField(
+        child=CleanCharField(max_length=40),
+        max_length=MOST_LABELS,
+        required=False,
+        help_text="Centralized only, such as Email-Official; empty: every contact method.",
+    )
+
+
+class RuleSerializer(Strict):
+    """What policies and plays share."""
+
+    id = serializers.IntegerField(read_only=True)
+    name = CleanCharField(max_length=200)
+    description = CleanCharField(max_length=4_000, required=False, allow_blank=True)
+    priority = serializers.ChoiceField(choices=Priority.choices, required=False)
+    enabled = serializers.BooleanField(required=False)
+    recovery_notice = serializers.BooleanField(required=False)
+    version = serializers.IntegerField(read_only=True)
+    usage = serializers.SerializerMethodField(help_text="The integrations that use it, at most a hundred of them.")
+
+    @extend_schema_field(UsageSerializer(many=True))
+    def get_usage(self, rule: Any) -> list[dict[str, Any]]:
+        """Return id and name of the integrations that use it."""
+        return [{"id": integration.pk, "name": integration.name} for integration in rule.integrations.all()]
+
+
+class PolicySerializer(RuleSerializer):
+    """An escalation policy with its roles; given roles replace those that were there."""
+
+    quick_launch = serializers.BooleanField(required=False)
+    notify_using = serializers.ChoiceField(choices=EscalationPolicy.NotifyUsing.choices, required=False)
+    next_group_wait_minutes = MinutesField(required=False)
+    acknowledge_stops = serializers.BooleanField(required=False)
+    repeats = serializers.IntegerField(min_value=0, max_value=MOST_TIMES, required=False)
+    roles = RoleSerializer(many=True, allow_empty=False, max_length=len(GroupRole))  # type: ignore[call-arg] # of many
+
+    def validate_roles(self, roles: list[dict[str, Any]]) -> list[RoleRule]:
+        """Return the service's rules."""
+        return [RoleRule(**role) for role in roles]
+
+
+class CloneSerializer(Strict):
+    """The name of the copy; left out, “Copy of …”."""
+
+    name = CleanCharField(max_length=200, required=False)
+
+
+class TierSerializer(Strict):
+    """Who is told so many minutes after the alert opened."""
+
+    offset_minutes = MinutesField()
+    users = OwnedRelatedField(queryset=User.objects.all(), many=True, required=False)
+    groups = OwnedRelatedField(queryset=Group.objects.all(), many=True, required=False)
+
+
+class PlaySerializer(RuleSerializer):
+    """A response play with its tiers; given tiers replace those that were there."""
+
+    tiers = TierSerializer(many=True, allow_empty=False, max_length=MOST_TIERS)  # type: ignore[call-arg] # of many
+
+    def validate_tiers(self, tiers: list[dict[str, Any]]) -> list[TierRule]:
+        """Return the service's rules."""
+        return [TierRule(**tier) for tier in tiers]
+
+
+class NotificationSerializer(serializers.ModelSerializer[Notification]):
+    """One message about an alert and what became of it; addresses stay with their owners."""
+
+    class Meta:
+        model = Notification
+        fields = [
+            "id",
+            "kind",
+            "user",
+            "channel",
+            "label",
+            "step",
+            "round",
+            "status",
+            "attempts",
+            "created_at",
+            "next_attempt_at",
+            "accepted_at",
+            "last_error",
+        ]
+        read_only_fields = fields

@@ -1,0 +1,47 @@
+"""What every channel takes and gives."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from alerting.models import Alert
+from escalation.walk import Coming
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What one person is told over one contact method.
+
+    `id` is the idempotency key: a message that is sent again because nobody knows whether it arrived carries the same.
+    `at` is the moment of sending, `coming` what the walk does next, `text` a notice or the reason of a last resort.
+    """
+
+    id: uuid.UUID
+    kind: str
+    address: str
+    reader: str
+    time_zone: str
+    at: datetime
+    alert: Alert | None = None
+    coming: Coming | None = None
+    subject: str = ""
+    text: str = ""
+
+
+class DeliveryError(Exception):
+    """The provider did not take the message; `permanent` says that trying again is of no use."""
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+
+
+class Channel(Protocol):
+    """A way to send messages. One instance serves one round of deliveries and is closed after it."""
+
+    def send(self, message: Message) -> str:
+        """Send the message and return the provider's id for it; raise DeliveryError otherwise."""
+
+    def close(self) -> None:
+        """Let go of connections."""

@@ -1,0 +1,186 @@
+"""E-mail: plain text and HTML through Django's mail API, wherever EMAIL_URL leads."""
+
+import contextlib
+import smtplib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives, get_connection
+from django.template.loader import render_to_string
+
+from alerting.models import Alert, Bridge
+from escalation.channels.base import DeliveryError, Message
+from escalation.models import Notification
+from escalation.wording import in_words, moment, one_line, zone
+
+_Kind = Notification.Kind
+# What a server says when it has closed, or is about to close, a connection that stood open.
+CONNECTION_CLOSED: Final = 421
+
+
+class EmailChannel:
+    """One connection to the mail server, opened at the first message and used for all of a round."""
+
+    def __init__(self) -> None:
+        self._connection: Any = None
+
+    def send(self, message: Message) -> str:
+        """Send the message and return its Message-ID."""
+        mail = compose(message)
+        reused = self._connection is not None
+        try:
+            try:
+                self._send(mail)
+            except (smtplib.SMTPServerDisconnected, smtplib.SMTPResponseException) as error:
+                if not reused or getattr(error, "smtp_code", CONNECTION_CLOSED) != CONNECTION_CLOSED:
+                    raise
+                # The server had closed the connection since the message before: that is no failure of this one.
+                self.close()
+                self._send(mail)
+        except Exception as error:
+            self.close()
+            raise _understood(error) from error
+        return str(mail.extra_headers["Message-ID"])
+
+    def close(self) -> None:
+        """Close the connection; what goes wrong with that does not matter any more."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.close()
+
+    def _send(self, mail: EmailMultiAlternatives) -> None:
+        if self._connection is None:
+            connection = get_connection()
+            connection.open()
+            self._connection = connection
+        mail.connection = self._connection
+        if not mail.send():
+            raise DeliveryError("The mail server took no recipient.", permanent=True)
+
+
+def compose(message: Message) -> EmailMultiAlternatives:
+    """Return the mail for a message: subject, text and HTML in the reader's time zone, and its headers."""
+    words = _words(message)
+    headers = {
+        "Message-ID": f"<{message.id}@{_host()}>",
+        "Auto-Submitted": "auto-generated",
+    }
+    if message.alert is not None:
+        headers["X-Heartbeat-Alert"] = str(message.alert.pk)
+        # Mail programs show the mails of one alert as one conversation.
+        headers["References"] = f"<alert-{message.alert.pk}@{_host()}>"
+    mail = EmailMultiAlternatives(
+        subject=one_line(words["subject"]),
+        body=render_to_string(f"mail/{message.kind}.txt", words).strip() + "\n",
+        to=[message.address],
+        headers=headers,
+    )
+    mail.attach_alternative(render_to_string(f"mail/{message.kind}.html", words), "text/html")
+    return mail
+
+
+def _words(message: Message) -> dict[str, Any]:
+    """Return what the templates say."""
+    words: dict[str, Any] = {
+        "reader": one_line(message.reader),
+        "reason": message.text,
+        "subject": message.subject,
+        "headline": message.subject,
+        "zone_name": message.time_zone,
+        "base_url": settings.BASE_URL,
+    }
+    alert = message.alert
+    if alert is None:
+        return words
+    local = zone(message.time_zone)
+    headline = one_line(alert.subject)
+    tags = {_Kind.RECOVERY: "Recovered", _Kind.LAST_RESORT: "Nobody was reached"}
+    tag = tags.get(_Kind(message.kind), alert.get_status_display())
+    return words | {
+        "headline": headline,
+        "name": one_line(alert.source_name),
+        "tag": tag,
+        "subject": f"[{tag}] {one_line(alert.source_name) if message.kind == _Kind.RECOVERY else headline}",
+        "alert": alert,
+        "link": f"{settings.BASE_URL}/alerts/{alert.pk}/",
+        "overdue": _overdue(alert, at=message.at),
+        "closed": moment(alert.closed_at, zone=local) if alert.closed_at else "",
+        "rows": _rows(alert, at=message.at, local=local),
+        "bridge": _bridge(alert.bridge),
+        "next": _next(message, local=local),
+    }
+
+
+def _rows(alert: Alert, *, at: datetime, local: Any) -> list[tuple[str, str]]:
+    """Return what is known about the alert as label and text."""
+    rows = [(one_line(str(fact.get("label", ""))), _fact(fact, local=local)) for fact in alert.facts]
+    if overdue := _overdue(alert, at=at):
+        rows.append(("Overdue", overdue))
+    rows.append(("Priority", alert.get_priority_display()))
+    rows.append(("Alert opened", moment(alert.opened_at, zone=local)))
+    if alert.acknowledged_at and alert.acknowledged_by:
+        by = one_line(str(alert.acknowledged_by))
+        rows.append(("Acknowledged", f"{moment(alert.acknowledged_at, zone=local)} by {by}"))
+    return rows
+
+
+def _fact(fact: Mapping[str, Any], *, local: Any) -> str:
+    if "at" in fact:
+        return moment(datetime.fromisoformat(str(fact["at"])), zone=local)
+    return one_line(str(fact.get("text", "")))
+
+
+def _overdue(alert: Alert, *, at: datetime) -> str:
+    """Say how long the signal has been overdue, at the moment of sending, or was until it came back."""
+    if alert.expected_at is None:
+        return ""
+    return in_words((alert.closed_at or at) - alert.expected_at)
+
+
+def _bridge(bridge: Bridge | None) -> dict[str, str]:
+    if bridge is None:
+        return {}
+    fields = ("name", "phone_number", "access_code", "meeting_url")
+    return {field: one_line(getattr(bridge, field)) for field in fields}
+
+
+def _next(message: Message, *, local: Any) -> str:
+    """Say in plain words what happens if nobody does anything."""
+    if message.coming is None:
+        return "Nobody else will be told by itself. The alert stays open until somebody takes it or the signal returns."
+    label = one_line(message.coming.label)
+    if message.coming.at <= message.at:
+        return f"If nobody takes it, this goes on now: {label}."
+    wait = in_words(message.coming.at - message.at + timedelta(milliseconds=500))
+    return f"If nobody takes it, this goes on in {wait}, at {moment(message.coming.at, zone=local)}: {label}."
+
+
+def _host() -> str:
+    """Return the part of the Message-ID that names us."""
+    host = urlsplit(settings.BASE_URL).hostname or ""
+    return host if host.isascii() and host and ":" not in host else "heartbeat.invalid"
+
+
+def _understood(error: Exception) -> DeliveryError:
+    """Return what the failure means: whether trying again can help, and the provider's own words."""
+    if isinstance(error, DeliveryError):
+        return error
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        answers = list(error.recipients.values())
+        permanent = bool(answers) and all(code >= 500 for code, _ in answers)
+        return DeliveryError("; ".join(_answer(code, said) for code, said in answers), permanent=permanent)
+    if isinstance(error, smtplib.SMTPResponseException):
+        # After DATA a 5xx is about this message; before, it is about our sign-in or sender, which can be mended.
+        permanent = isinstance(error, smtplib.SMTPDataError) and error.smtp_code >= 500
+        return DeliveryError(_answer(error.smtp_code, error.smtp_error), permanent=permanent)
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    # A message that cannot be written as mail will not be better next time; whatever else fails may.
+    return DeliveryError(said, permanent=isinstance(error, ValueError))
+
+
+def _answer(code: int, said: bytes | str) -> str:
+    return f"{code} {said.decode('utf-8', 'replace') if isinstance(said, bytes) else said}"

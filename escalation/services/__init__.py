@@ -1,0 +1,1 @@
+"""What changes policies, plays, runs and notifications."""

@@ -1,0 +1,148 @@
+"""The engine: runs that are due go on, whoever ticks and however often."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.backends.utils import CursorWrapper
+from psycopg.types.json import Jsonb
+
+from alerting.models import TimelineEntry
+from escalation import walk
+from escalation.models import EscalationRun
+from escalation.services.last_resort import tell_stewards
+from escalation.services.notices import write_owner_notice
+from escalation.services.people import Directory
+from escalation.services.steps import take_step, write_steps
+from heartbeat_project.kernel.doorbell import ring
+from heartbeat_project.kernel.sql import statement
+
+log = logging.getLogger(__name__)
+
+SET_ASIDE_FOR = timedelta(minutes=1)
+REST_LIMIT = 5_000
+
+
+def advance_escalations(*, now: datetime, limit: int = 500) -> int:
+    """Do the next step of every run that is due and whose alert is open; return how many runs went on.
+
+    Works in batches of `limit` runs, each one transaction. Two engines share the work: a run that one has locked is
+    passed over by the other.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(statement("escalation", "wake_runs"))
+        cursor.execute(statement("escalation", "rest_runs"), {"now": now, "limit": REST_LIMIT})
+    advanced = 0
+    while True:
+        with transaction.atomic():
+            claimed = _claim(now=now, limit=limit)
+            advanced += _advance_all(claimed, now=now)
+        if len(claimed) < limit:
+            return advanced
+
+
+def hurry(alert_ids: Sequence[int], *, now: datetime) -> None:
+    """Make what comes next in these alerts' walks due now; the engine is rung for.
+
+    Where no step is left somebody hands on what nobody would take: the Owner and App Admins are told.
+    """
+    with transaction.atomic():
+        runs = list(
+            EscalationRun.objects.select_for_update(no_key=True, of=("self",))
+            .select_related("alert")
+            .filter(alert__in=alert_ids)
+            .order_by("id"),
+        )
+        over = {
+            run: f"The alert was escalated, and no further step follows in “{run.name}”."
+            for run in runs
+            if walk.coming(walk.Plan.load(run.plan), walk.Position.load(run.position)) is None
+        }
+        hurry_locked([run for run in runs if run not in over], now=now)
+        TimelineEntry.objects.bulk_create(
+            TimelineEntry(alert_id=run.alert_id, at=now, kind=TimelineEntry.Kind.WALK_ENDED, text=reason)
+            for run, reason in over.items()
+            if run.last_resort_at is not None
+        )
+        tell_stewards(over, now=now)
+
+
+def hurry_locked(runs: Iterable[EscalationRun], *, now: datetime) -> None:
+    """Make what comes next due now for runs whose rows the caller holds."""
+    for run in runs:
+        position = walk.hurry(walk.Position.load(run.position), now)
+        run.position, run.next_step_at, run.resting = position.dump(), position.next_at, False
+        run.save(update_fields=["position", "next_step_at", "resting"])
+    ring("escalation.advance_escalations", queue="engine")
+
+
+def _claim(*, now: datetime, limit: int) -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement("escalation", "claim_runs"), {"now": now, "limit": limit})
+        return [run_id for (run_id,) in cursor.fetchall()]
+
+
+def _advance_all(claimed: Sequence[int], *, now: datetime) -> int:
+    """Advance the runs together; if one of them cannot be, each alone, so that it does not stop the rest."""
+    if not claimed:
+        return 0
+    try:
+        with transaction.atomic():
+            return _advance(claimed, now=now)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        log.exception("a batch of escalations failed; trying each alone")
+    advanced = 0
+    for run_id in claimed:
+        try:
+            with transaction.atomic():
+                advanced += _advance([run_id], now=now)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as error:
+            log.exception("escalation run %s could not go on", run_id)
+            _set_aside(run_id, error, now=now)
+    return advanced
+
+
+def _advance(run_ids: Sequence[int], *, now: datetime) -> int:
+    """Advance locked runs in the caller's transaction."""
+    runs = list(EscalationRun.objects.select_related("alert").filter(pk__in=run_ids).order_by("id"))
+    plans = {run.pk: walk.Plan.load(run.plan) for run in runs}
+    directory = Directory.of(plans.values())
+    steps = [take_step(run, plans[run.pk], directory, now=now) for run in runs]
+    with connection.cursor() as cursor:
+        _save(runs, cursor)
+    write_steps(steps, directory, now=now)
+    return len(runs)
+
+
+def _save(runs: Sequence[EscalationRun], cursor: CursorWrapper) -> None:
+    cursor.execute(
+        statement("escalation", "save_runs"),
+        {
+            "ids": [run.pk for run in runs],
+            "positions": [Jsonb(run.position) for run in runs],
+            "steps": [run.step for run in runs],
+            "next": [run.next_step_at for run in runs],
+        },
+    )
+
+
+def _set_aside(run_id: int, error: Exception, *, now: datetime) -> None:
+    """Try this one again in a minute; the first time, tell the Owner, because nobody is being told by it."""
+    run = EscalationRun.objects.select_related("alert").get(pk=run_id)
+    first = not run.error
+    run.error = f"{type(error).__name__}: {error}".replace("\x00", "")
+    run.next_step_at = now + SET_ASIDE_FOR
+    run.save(update_fields=["error", "next_step_at"])
+    if first:
+        write_owner_notice(
+            run.alert.organization_id,
+            subject=f"The escalation of “{run.alert.subject}” cannot go on",
+            text=f"Alert {run.alert_id} is open, and its escalation “{run.name}” failed: {run.error}\n"
+            "It is tried again every minute. The log of the engine worker says more.",
+            now=now,
+        )

@@ -1,0 +1,38 @@
+"""Notices that are not pages: that an alert recovered, and what the Owner should know."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db import connection, transaction
+
+from accounts.models import User
+from escalation.models import EscalationRun, Notification
+from escalation.services.last_resort import email_to, official_addresses
+from heartbeat_project.kernel.doorbell import ring
+from heartbeat_project.kernel.sql import statement
+
+SUBJECT_LENGTH = 300
+
+
+def write_recovery_notices(alert_ids: Sequence[int], *, now: datetime) -> None:
+    """Tell those who were told about these closed alerts that they recovered, and put away what was not sent yet."""
+    if not alert_ids:
+        return
+    with transaction.atomic(), connection.cursor() as cursor:
+        EscalationRun.objects.filter(alert__in=alert_ids, next_step_at__isnull=False).update(next_step_at=None)
+        cursor.execute(statement("escalation", "write_recoveries"), {"ids": list(alert_ids), "now": now})
+        if cursor.rowcount:
+            ring("escalation.deliver_due", queue="delivery")
+
+
+def write_owner_notice(organization_id: int, *, subject: str, text: str, now: datetime) -> None:
+    """Write an e-mail to the organization's Owner about something that is not an alert."""
+    owner = User.objects.filter(organization_id=organization_id, is_owner=True)
+    rows = []
+    for method in official_addresses(owner).values():
+        row = email_to(method, organization_id=organization_id, now=now)
+        row.kind, row.subject, row.text = Notification.Kind.NOTICE, subject[:SUBJECT_LENGTH], text
+        rows.append(row)
+    if rows:
+        Notification.objects.bulk_create(rows)
+        ring("escalation.deliver_due", queue="delivery")

@@ -1,0 +1,346 @@
+"""The walk of an escalation (pure): from a plan and a position to who is told now, and when it goes on.
+
+A plan is a set of tracks that run beside each other, one for each recipient group; a track is a sequence of stages. The
+plan is a snapshot of ids and times; who they stand for is asked when a stage is entered. Every wait counts from the
+moment at which the walk really did what comes before it, so that a late worker never pages two roles together.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+People = Callable[["Target"], Sequence[int]]
+Reachable = Callable[[int, "Stage"], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One user, or the members of one group: those with a group role, or with None all of them."""
+
+    kind: str
+    id: int
+    role: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Some people who are told together or in turn. All times are in seconds.
+
+    `wait` counts from the last member's first notification of the stage before, in a track's first stage from the
+    start. `between` 0 tells everybody at once, above 0 one after another. Each is told again `retries` times,
+    `retry_gap` apart. `labels` names the contact methods of a `centralized` stage, none meaning every method.
+    """
+
+    label: str
+    targets: tuple[Target, ...]
+    wait: float = 0
+    between: float = 0
+    retries: int = 0
+    retry_gap: float = 0
+    labels: tuple[str, ...] = ()
+    centralized: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Stages, one after the other."""
+
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Tracks side by side; the whole is repeated `repeats` times, at least `repeat_wait` seconds after its end."""
+
+    tracks: tuple[Track, ...] = ()
+    repeats: int = 0
+    repeat_wait: float = 0
+
+    def dump(self) -> dict[str, Any]:
+        """Return the plan as JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def load(cls, data: dict[str, Any]) -> Self:
+        """Return the plan that `dump` gave."""
+        tracks = tuple(
+            Track(
+                tuple(
+                    Stage(
+                        **stage
+                        | {
+                            "targets": tuple(Target(**target) for target in stage["targets"]),
+                            "labels": tuple(stage["labels"]),
+                        },
+                    )
+                    for stage in track["stages"]
+                ),
+            )
+            for track in data["tracks"]
+        )
+        return cls(tracks=tracks, repeats=data["repeats"], repeat_wait=data["repeat_wait"])
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a track is: how many stages it entered, who still waits for their turn, and when it goes on."""
+
+    entered: int = 0
+    due_at: datetime | None = None
+    waiting: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """One person who is to be told again."""
+
+    at: datetime
+    person: int
+    track: int
+    stage: int
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What was done and what comes. `told` says whether this lap, the `lap`th repetition, told anybody."""
+
+    places: tuple[Place, ...] = ()
+    retries: tuple[Retry, ...] = ()
+    lap: int = 0
+    told: bool = False
+
+    @property
+    def next_at(self) -> datetime | None:
+        """When the walk goes on; None when it has ended."""
+        times = [place.due_at for place in self.places if place.due_at] + [retry.at for retry in self.retries]
+        return min(times, default=None)
+
+    def dump(self) -> dict[str, Any]:
+        """Return the position as JSON can hold it."""
+        return {
+            "places": [[p.entered, p.due_at and p.due_at.isoformat(), list(p.waiting)] for p in self.places],
+            "retries": [[r.at.isoformat(), r.person, r.track, r.stage, r.round] for r in self.retries],
+            "lap": self.lap,
+            "told": self.told,
+        }
+
+    @classmethod
+    def load(cls, data: dict[str, Any]) -> Self:
+        """Return the position that `dump` gave."""
+        return cls(
+            places=tuple(
+                Place(entered, due_at and datetime.fromisoformat(due_at), tuple(waiting))
+                for entered, due_at, waiting in data["places"]
+            ),
+            retries=tuple(Retry(datetime.fromisoformat(at), *rest) for at, *rest in data["retries"]),
+            lap=data["lap"],
+            told=data["told"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """One person who is told now; `round` counts the retries, 0 is the first time."""
+
+    person: int
+    stage: str
+    round: int = 0
+    labels: tuple[str, ...] = ()
+    centralized: bool = False
+
+    def merged(self, other: "Tell") -> "Tell":
+        """Return one telling for a person who is reached by two paths at once: over the contact methods of both."""
+        labels = tuple(dict.fromkeys((*self.labels, *other.labels))) if self.labels and other.labels else ()
+        return replace(self, labels=labels, round=min(self.round, other.round))
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stage that reached nobody; `named` people were meant, `then` is the stage that came at once instead."""
+
+    stage: str
+    named: int
+    then: str | None
+
+    def __str__(self) -> str:
+        """Say it in one sentence."""
+        said = f"{self.stage}: {'nobody can be reached' if self.named else 'nobody is there'}"
+        return f"{said}. Going on to {self.then} at once." if self.then else f"{said}, and no further step follows."
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """What one moment brings: who is told, what led nowhere, and the position after it."""
+
+    tells: tuple[Tell, ...]
+    gaps: tuple[Gap, ...]
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """What the walk does next in one track, for people: `label` at `at`."""
+
+    at: datetime
+    label: str
+
+
+def start(plan: Plan, now: datetime) -> Position:
+    """Return the position of a walk that starts now."""
+    return Position(places=tuple(_first_places(plan, now, shift=0)))
+
+
+def advance(plan: Plan, position: Position, *, now: datetime, people: People, reachable: Reachable) -> Advance:
+    """Do everything that is due by `now`, as one step in which nobody is told twice.
+
+    `people` returns who a target stands for, `reachable` whether a person can be told in a stage. A stage that reaches
+    nobody is passed over at once.
+    """
+    walker = _Walker(plan, position, now, people, reachable)
+    walker.walk()
+    return Advance(tuple(walker.tells.values()), tuple(walker.gaps), walker.position())
+
+
+def hurry(position: Position, now: datetime) -> Position:
+    """Return the position with what comes next (a stage, or a member in turn) due now; retries keep their times."""
+    earliest = min((place.due_at for place in position.places if place.due_at), default=None)
+    if earliest is None or earliest <= now:
+        return position
+    places = tuple(replace(place, due_at=now) if place.due_at == earliest else place for place in position.places)
+    return replace(position, places=places)
+
+
+def coming(plan: Plan, position: Position) -> Coming | None:
+    """Return the next stage, or member in turn, that the walk comes to; None when only retries are left."""
+    due = [(place.due_at, track, place) for track, place in enumerate(position.places) if place.due_at]
+    if not due:
+        return None
+    at, track, place = min(due, key=lambda found: found[:2])
+    stages = plan.tracks[track].stages
+    if place.waiting:
+        return Coming(at, f"the next {stages[place.entered - 1].label}")
+    return Coming(at, stages[place.entered].label)
+
+
+def _first_places(plan: Plan, now: datetime, *, shift: float) -> Iterator[Place]:
+    for track in plan.tracks:
+        yield Place(due_at=now + timedelta(seconds=track.stages[0].wait + shift) if track.stages else None)
+
+
+@dataclass
+class _Walker:
+    """The state of one advance."""
+
+    plan: Plan
+    begun: Position
+    now: datetime
+    people: People
+    reachable: Reachable
+    tells: dict[int, Tell] = field(default_factory=dict)
+    gaps: list[Gap] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.places = list(self.begun.places)
+        self.retries = list(self.begun.retries)
+        self.lap = self.begun.lap
+        self.told = self.begun.told
+
+    def position(self) -> Position:
+        return Position(tuple(self.places), tuple(self.retries), self.lap, self.told)
+
+    def walk(self) -> None:
+        """Go on until nothing is due any more.
+
+        It ends: stages, members and retries are finite, and a further lap begins only after one that told somebody
+        whom this step had not told yet.
+        """
+        while self.is_due() or self.begins_again():
+            for track in range(len(self.places)):
+                self.go_along(track)
+            self.make_retries()
+
+    def is_due(self) -> bool:
+        next_at = self.position().next_at
+        return next_at is not None and next_at <= self.now
+
+    def begins_again(self) -> bool:
+        """Begin the next lap where this one has ended."""
+        if self.retries or any(place.due_at for place in self.places):
+            return False
+        if not self.told or self.lap >= self.plan.repeats:
+            return False
+        self.lap += 1
+        self.told = False
+        waits = [track.stages[0].wait for track in self.plan.tracks if track.stages]
+        shift = max(0.0, self.plan.repeat_wait - min(waits, default=0))
+        self.places = list(_first_places(self.plan, self.now, shift=shift))
+        return True
+
+    def go_along(self, track: int) -> None:
+        while (due_at := self.places[track].due_at) is not None and due_at <= self.now:
+            if self.places[track].waiting:
+                self.call_next(track)
+            else:
+                self.enter(track)
+
+    def enter(self, track: int) -> None:
+        """Enter the track's next stage: tell its people, or the first of them, or pass over it."""
+        number = self.places[track].entered
+        stage = self.plan.tracks[track].stages[number]
+        named = tuple(dict.fromkeys(person for target in stage.targets for person in self.people(target)))
+        found = tuple(person for person in named if self.reachable(person, stage))
+        if not found:
+            following = self.following(track, number + 1)
+            self.gaps.append(Gap(stage.label, len(named), following.label if following else None))
+            self.places[track] = Place(number + 1, self.now if following else None)
+        elif stage.between > 0:
+            self.places[track] = Place(number + 1, self.now, found)
+        else:
+            for person in found:
+                self.tell(person, track=track, number=number)
+            self.leave(track, number + 1)
+
+    def call_next(self, track: int) -> None:
+        """Tell the member whose turn it is; who cannot be reached any more loses the turn to the next at once."""
+        place = self.places[track]
+        stage = self.plan.tracks[track].stages[place.entered - 1]
+        person, *others = place.waiting
+        due_at = self.now
+        if self.reachable(person, stage):
+            self.tell(person, track=track, number=place.entered - 1)
+            due_at += timedelta(seconds=stage.between)
+        if others:
+            self.places[track] = Place(place.entered, due_at, tuple(others))
+        else:
+            self.leave(track, place.entered)
+
+    def leave(self, track: int, entered: int) -> None:
+        """Set when the track's next stage comes: its wait counts from now, the last first notification."""
+        following = self.following(track, entered)
+        self.places[track] = Place(entered, self.now + timedelta(seconds=following.wait) if following else None)
+
+    def following(self, track: int, entered: int) -> Stage | None:
+        stages = self.plan.tracks[track].stages
+        return stages[entered] if entered < len(stages) else None
+
+    def make_retries(self) -> None:
+        due = [retry for retry in self.retries if retry.at <= self.now]
+        self.retries = [retry for retry in self.retries if retry.at > self.now]
+        for retry in sorted(due, key=lambda retry: (retry.at, retry.track, retry.round)):
+            self.tell(retry.person, track=retry.track, number=retry.stage, round_=retry.round)
+
+    def tell(self, person: int, *, track: int, number: int, round_: int = 0) -> None:
+        stage = self.plan.tracks[track].stages[number]
+        if round_ < stage.retries:
+            at = self.now + timedelta(seconds=stage.retry_gap)
+            self.retries.append(Retry(at, person, track, number, round_ + 1))
+        if round_ and not self.reachable(person, stage):
+            return
+        telling = Tell(person, stage.label, round_, stage.labels, stage.centralized)
+        if person in self.tells:
+            self.tells[person] = self.tells[person].merged(telling)
+        else:
+            self.tells[person] = telling
+            self.told = True

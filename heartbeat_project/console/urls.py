@@ -1,0 +1,26 @@
+"""Where the console answers."""
+
+from django.contrib.auth.views import LogoutView
+from django.urls import path
+
+from heartbeat_project.console.views import actions, alerts, profile, sign_in
+
+app_name = "console"
+urlpatterns = [
+    path("", alerts.alerts, name="alerts"),
+    path("alerts/list/", alerts.alert_list, name="alert_list"),
+    path("alerts/<int:alert_id>/", alerts.alert, name="alert"),
+    path("alerts/<int:alert_id>/progress/", alerts.progress, name="progress"),
+    path("alerts/<int:alert_id>/<slug:action>/", actions.act, name="act"),
+    path("heartbeats/panel/", alerts.panel, name="panel"),
+    path("profile/", profile.profile, name="profile"),
+    path("profile/password/", profile.password, name="password"),
+    path("profile/contact-methods/add/", profile.add_contact_method, name="add_contact_method"),
+    path(
+        "profile/contact-methods/<int:method_id>/<slug:action>/", profile.change_contact_method, name="contact_method"
+    ),
+    path("profile/api-keys/add/", profile.add_api_key, name="add_api_key"),
+    path("profile/api-keys/<int:key_id>/revoke/", profile.revoke_api_key, name="revoke_api_key"),
+    path("login/", sign_in.SignIn.as_view(), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+]

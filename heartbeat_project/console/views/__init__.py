@@ -1,0 +1,1 @@
+"""The console's pages: read the clock once, ask or change one thing, show it."""

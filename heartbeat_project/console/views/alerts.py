@@ -1,0 +1,168 @@
+"""The alerts area: the list, the heartbeat panel, and one alert."""
+
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from accounts.entitlements import Entitlement
+from accounts.models import User
+from accounts.permissions import may
+from alerting.models import Alert, Bridge
+from alerting.selectors import may_respond, visible_alerts
+from alerting.states import Action, Status, actions_from
+from escalation.models import Notification
+from heartbeat_project.console.forms import AssignForm, ReasonForm, ReplyForm, SearchForm
+from heartbeat_project.console.selectors import alert_page, heartbeat_panel, page_number
+from heartbeat_project.kernel import clock
+
+SHOWN_ENTRIES = 200
+
+
+def signed_in(request: HttpRequest) -> User:
+    """Return the user of a request that `login_required` let through."""
+    assert isinstance(request.user, User)  # noqa: S101 - for the type alone
+    return request.user
+
+
+def seen(alert: Alert) -> str:
+    """Return what a form says about the alert that it was made for."""
+    return f"{alert.status}:{alert.owner_id or ''}"
+
+
+def _list_context(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
+    form = SearchForm(request.GET)
+    form.is_valid()
+    page = alert_page(
+        signed_in(request),
+        tab=request.GET.get("tab", "open"),
+        search=form.cleaned_data.get("q") or "",
+        before=form.cleaned_data.get("before"),
+    )
+    query = {"tab": page.tab} | ({"q": page.search} if page.search else {})
+    return {
+        "page": page,
+        "now": now,
+        "search_error": form.errors.get("q"),
+        "query": urlencode(query),
+        "fragment_query": urlencode(query | ({"before": page.before} if page.before else {})),
+        "search_query": urlencode({"q": page.search}) if page.search else "",
+    }
+
+
+def _panel_context(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
+    user = signed_in(request)
+    return {
+        "panel": heartbeat_panel(user, page=page_number(request.GET.get("heartbeats", "1")), now=now),
+        "now": now,
+        "may_configure": may(user, Entitlement.INBOUND_INTEGRATIONS),
+    }
+
+
+@login_required
+@never_cache
+@require_safe
+def alerts(request: HttpRequest) -> HttpResponse:
+    """Show the alerts that the person may see, beside the heartbeats."""
+    now = clock.now()
+    context = {"here": "alerts"} | _list_context(request, now=now) | _panel_context(request, now=now)
+    return render(request, "console/alerts.html", context)
+
+
+@login_required
+@never_cache
+@require_safe
+def alert_list(request: HttpRequest) -> HttpResponse:
+    """Answer the list alone, for a page that is open."""
+    return render(request, "console/alert_list.html", _list_context(request, now=clock.now()))
+
+
+@login_required
+@never_cache
+@require_safe
+def panel(request: HttpRequest) -> HttpResponse:
+    """Answer the heartbeat panel alone, for a page that is open."""
+    return render(request, "console/panel.html", _panel_context(request, now=clock.now()))
+
+
+def _progress_context(alert: Alert, *, now: datetime) -> dict[str, Any]:
+    entries = alert.timeline.select_related("actor").order_by("-at", "-id")[: SHOWN_ENTRIES + 1]
+    told = Notification.objects.filter(alert=alert).select_related("user").order_by("-created_at", "-id")
+    timeline = list(entries)
+    return {
+        "alert": alert,
+        "now": now,
+        "timeline": timeline[:SHOWN_ENTRIES],
+        "timeline_cut": len(timeline) > SHOWN_ENTRIES,
+        "notifications": told[:SHOWN_ENTRIES],
+    }
+
+
+@login_required
+@never_cache
+@require_safe
+def alert(request: HttpRequest, alert_id: int) -> HttpResponse:
+    """Show one alert: what is wrong, what can be done, what happened."""
+    return show_alert(request, find_alert(request, alert_id), now=clock.now())
+
+
+def find_alert(request: HttpRequest, alert_id: int) -> Alert:
+    """Return an alert that the person may see; any other one is a 404."""
+    visible = visible_alerts(signed_in(request)).select_related("owner", "acknowledged_by", "bridge")
+    return get_object_or_404(visible, pk=alert_id)
+
+
+def show_alert(
+    request: HttpRequest,
+    alert: Alert,
+    *,
+    now: datetime,
+    forms: dict[str, Any] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    """Render the alert's page; `forms` replaces those that had errors."""
+    user = signed_in(request)
+    possible = set(actions_from(Status(alert.status))) if may_respond(user, alert) else set()
+    context = _progress_context(alert, now=now) | {
+        "here": "alerts",
+        "possible": {action.value for action in possible},
+        "seen": seen(alert),
+        "assign_form": AssignForm(actor=user) if Action.ASSIGN in possible else None,
+        "close_form": ReasonForm(prefix="close"),
+        "cancel_form": ReasonForm(prefix="cancel"),
+        "reply_form": ReplyForm(),
+        "call": call_link(alert.bridge) if alert.bridge else "",
+        "integration_link": _integration_link(user, alert),
+    }
+    return render(request, "console/alert.html", context | (forms or {}), status=status)
+
+
+@login_required
+@never_cache
+@require_safe
+def progress(request: HttpRequest, alert_id: int) -> HttpResponse:
+    """Answer what happens to the alert alone, for a page that is open."""
+    alert = find_alert(request, alert_id)
+    context = _progress_context(alert, now=clock.now())
+    return render(request, "console/progress.html", context | {"changed": request.GET.get("seen") != seen(alert)})
+
+
+def call_link(bridge: Bridge) -> str:
+    """Return a link that dials the number and, after two pauses, the access code."""
+    if not bridge.phone_number:
+        return ""
+    number = "".join(sign for sign in bridge.phone_number if sign.isdigit() or sign in "+*#")
+    code = "".join(sign for sign in bridge.access_code if sign.isdigit() or sign in "*#")
+    return "tel:" + quote(number + (f",,{code}" if code else ""), safe="+,*")
+
+
+def _integration_link(user: User, alert: Alert) -> str:
+    if alert.integration_id is None or not may(user, Entitlement.INBOUND_INTEGRATIONS):
+        return ""
+    return reverse("admin:integrations_inboundintegration_change", args=[alert.integration_id])

@@ -1,0 +1,69 @@
+"""Maintenance windows."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+
+from accounts.admin.base import OrganizationAdmin, ServiceForm, moment, organization_of
+from accounts.entitlements import Entitlement
+from integrations.models import MaintenanceWindow
+from integrations.services import windows
+
+_MINUTE = "%Y-%m-%dT%H:%M"
+_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def _time(label: str) -> forms.DateTimeField:
+    field = forms.DateTimeField(
+        label=label,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format=_MINUTE),
+        help_text="In your own time zone.",
+        validators=[_in_this_century],
+    )
+    field.input_formats = [_MINUTE, f"{_MINUTE}:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"]
+    return field
+
+
+def _in_this_century(at: datetime) -> None:
+    if not _EARLIEST <= at < _LATEST:
+        raise forms.ValidationError("Enter a date between 2000 and 2099.")
+
+
+class WindowForm(ServiceForm):
+    """From when until when, and for what."""
+
+    starts_at = _time("Starts")
+    ends_at = _time("Ends")
+
+    class Meta:
+        model = MaintenanceWindow
+        fields = ["name", "starts_at", "ends_at", "all_integrations", "integrations"]
+        labels = {"all_integrations": "All integrations"}
+
+
+@admin.register(MaintenanceWindow)
+class MaintenanceWindowAdmin(OrganizationAdmin):
+    """Maintenance windows: pings are recorded, nothing opens, and a fresh interval starts at the end."""
+
+    singular, plural = "Maintenance window", "Maintenance windows"
+    change_needs = (Entitlement.INBOUND_INTEGRATIONS,)
+    form = WindowForm
+    fields = ("name", "starts_at", "ends_at", "all_integrations", "integrations")
+    list_display = ("name", moment("starts_at", "Starts"), moment("ends_at", "Ends"), "all_integrations")
+    search_fields = ("name",)
+
+    def save_through(
+        self, request: HttpRequest, form: Any, formsets: list[Any], *, stored: Any, now: datetime
+    ) -> MaintenanceWindow:
+        if stored is None:
+            return windows.create_window(organization_of(request), now=now, **form.cleaned_data)
+        return windows.update_window(stored, now=now, **form.cleaned_data)
+
+    def delete_says(self, obj: MaintenanceWindow) -> str:
+        return "Heartbeats that are in it now get a fresh interval from this moment."
+
+    def delete_through(self, request: HttpRequest, obj: MaintenanceWindow, *, now: datetime) -> None:
+        windows.delete_window(obj, now=now)

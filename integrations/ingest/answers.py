@@ -1,0 +1,58 @@
+"""What a ping is answered, the same from the lane and from the view."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from heartbeat_project.kernel.problems import CONTENT_TYPE, RETRY_AFTER_SECONDS, STORE_AWAY, problem
+from integrations.ingest.record import Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer; `content` is the body, as JSON in bytes."""
+
+    status: int
+    content: bytes
+    content_type: str = CONTENT_TYPE
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def _problem(status: int, detail: str, code: str, **headers: str) -> Answer:
+    return Answer(status, _json(problem(status, detail=detail, code=code)), headers=headers)
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+UNKNOWN = _problem(404, "No heartbeat has this URL. Copy the API URL from its page again.", "not_found")
+WRONG_METHOD = _problem(405, "Ping with POST.", "method_not_allowed", Allow="POST")
+TOO_LARGE = _problem(413, "The body of a ping may have at most 1 MiB (1,048,576 bytes).", "too_large")
+TOO_SLOW = _problem(408, "The body of the ping did not arrive in time.", "too_slow")
+BUSY = _problem(
+    503,
+    "More pings are waiting than can be kept. This one was not stored. Try again shortly.",
+    "busy",
+    **{"Retry-After": str(RETRY_AFTER_SECONDS)},
+)
+AWAY = Answer(503, _json(STORE_AWAY), headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def answer_to(receipt: Receipt | None) -> Answer:
+    """Return the answer to an arrival that was looked at; None is an unknown token."""
+    if receipt is None:
+        return UNKNOWN
+    if receipt.status == "method":
+        return WRONG_METHOD
+    body = {
+        "status": receipt.status,
+        "received_at": _rfc3339(receipt.received_at),
+        "deadline_at": _rfc3339(receipt.deadline_at) if receipt.deadline_at else None,
+    }
+    return Answer(200, _json(body), "application/json")
+
+
+def _rfc3339(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")

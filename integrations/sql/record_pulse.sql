@@ -1,0 +1,19 @@
+-- Commit that somebody was listening at an instant, and return the outage that this pulse ended, if there was one.
+-- Index: the primary key of the one row of integrations_listening; its lock puts pulses of several processes in a row.
+WITH before AS (
+    SELECT heard_until FROM integrations_listening WHERE id = 1 FOR UPDATE
+),
+ended AS (
+    INSERT INTO integrations_outage (started_at, ended_at, moved_through, moved_count)
+    SELECT heard_until, %(now)s::timestamptz, 0, 0 FROM before
+    WHERE %(now)s::timestamptz - heard_until > %(deaf_after)s
+    RETURNING started_at, ended_at
+),
+heard AS (
+    INSERT INTO integrations_listening (id, heard_until) VALUES (1, %(now)s)
+    ON CONFLICT (id) DO UPDATE SET heard_until = EXCLUDED.heard_until
+    -- an older pulse takes nothing back, unless the clock was set back
+    WHERE EXCLUDED.heard_until > integrations_listening.heard_until
+       OR EXCLUDED.heard_until < integrations_listening.heard_until - %(clock_went_back)s
+)
+SELECT started_at, ended_at FROM ended

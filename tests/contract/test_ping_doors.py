@@ -1,0 +1,245 @@
+"""Pings are answered alike by the lane and by the view: the same requests through both doors."""
+
+import asyncio
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from django.db import connection
+from django.test import Client
+
+from heartbeat_project.kernel import clock
+from integrations.ingest.committer import Committer
+from integrations.ingest.lane import PingLane
+from integrations.models import Heartbeat, Ping
+from tests.factories import HeartbeatFactory
+from tests.world import minutes, seconds
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIMIT = 1024 * 1024
+
+
+@dataclass
+class Heard:
+    status: int
+    body: bytes
+    content_type: str
+    allow: str | None
+    retry_after: str | None
+
+
+def conninfo(**more):
+    parameters = connection.get_connection_params()
+    return {
+        name: value for name, value in parameters.items() if name not in {"pool", "cursor_factory", "context"}
+    } | more
+
+
+async def not_ours(scope, receive, send):
+    await send({"type": "http.response.start", "status": 299, "headers": []})
+    await send({"type": "http.response.body", "body": b"inner"})
+
+
+def through_view(method, path, body=b"", **headers):
+    answer = Client(raise_request_exception=False).generic(
+        method, path, data=body, content_type=headers.get("content_type", "application/json"), REMOTE_ADDR="192.0.2.7"
+    )
+    return Heard(
+        answer.status_code, answer.content, answer["Content-Type"], answer.get("Allow"), answer.get("Retry-After")
+    )
+
+
+def through_lane(method, path, body=b"", *, database=None, max_waiting=10, **headers):
+    async def ask():
+        committer = Committer(database or conninfo(), max_waiting=max_waiting)
+        running = asyncio.create_task(committer.run())
+        lane = PingLane(not_ours, committer, max_body_bytes=LIMIT)
+        transport = httpx.ASGITransport(app=lane, client=("192.0.2.7", 123))
+        async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+            content_type = headers.get("content_type", "application/json")
+            answer = await client.request(method, path, content=body, headers={"Content-Type": content_type})
+        committer.close()
+        await running
+        return answer
+
+    answer = asyncio.run(ask())
+    return Heard(
+        answer.status_code,
+        answer.content,
+        answer.headers["content-type"],
+        answer.headers.get("allow"),
+        answer.headers.get("retry-after"),
+    )
+
+
+@pytest.fixture(params=[through_view, through_lane], ids=["view", "lane"])
+def door(request, monkeypatch, now):
+    monkeypatch.setattr(clock, "now", lambda: now)
+    return request.param
+
+
+@pytest.fixture
+def backup(db):
+    return HeartbeatFactory(name="backup")
+
+
+def test_a_ping_is_stored_and_answered(door, backup, now):
+    heard = door("POST", f"/Heartbeat/{backup.token}", b"{}")
+
+    assert heard.status == 200
+    assert heard.content_type == "application/json"
+    assert heard.body == (b'{"status":"ok","received_at":"2026-03-02T12:00:00Z","deadline_at":"2026-03-02T12:05:00Z"}')
+    row = Heartbeat.objects.get(pk=backup.pk)
+    assert (row.last_ping_at, row.deadline_at, row.state, row.ping_count) == (now, now + minutes(5), "healthy", 1)
+    assert list(Ping.objects.values_list("integration_id", "received_at", "method", "source_ip")) == [
+        (backup.pk, now, "POST", "192.0.2.7")
+    ]
+
+
+@pytest.mark.parametrize("spelling", ["/Heartbeat/{}/", "/heartbeat/{}", "/heartbeat/{}/"])
+def test_every_spelling_of_the_path(door, backup, spelling):
+    assert door("POST", spelling.format(backup.token)).status == 200
+
+
+@pytest.mark.parametrize("body", [b"", b"[1,", b"\xff\x00", b"plain"])
+def test_any_body(door, backup, body):
+    assert door("POST", f"/Heartbeat/{backup.token}", body, content_type="text/nonsense").status == 200
+
+
+def test_an_unknown_token(door, backup):
+    for token in ("nope", "%00", "caf%C3%A9", "%FF", "x" * 3000):
+        heard = door("POST", f"/Heartbeat/{token}")
+        assert (heard.status, heard.content_type) == (404, "application/problem+json"), token
+        assert b'"code":"not_found"' in heard.body
+    assert not Ping.objects.exists()
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "BREW"])
+def test_a_wrong_method(door, backup, method):
+    heard = door(method, f"/Heartbeat/{backup.token}")
+
+    assert (heard.status, heard.allow) == (405, "POST")
+    assert not Ping.objects.exists()
+
+
+def test_get_and_head_where_they_are_accepted(door, backup):
+    Heartbeat.objects.update(allow_get=True)
+
+    assert door("GET", f"/Heartbeat/{backup.token}").status == 200
+    heard = door("HEAD", f"/Heartbeat/{backup.token}")
+    assert (heard.status, heard.body) == (200, b"")
+    assert Ping.objects.count() == 2
+
+
+def test_a_large_body(door, backup):
+    assert door("POST", f"/Heartbeat/{backup.token}", b"x" * LIMIT).status == 200
+    heard = door("POST", f"/Heartbeat/{backup.token}", b"x" * (LIMIT + 1))
+    assert (heard.status, heard.content_type) == (413, "application/problem+json")
+    assert Ping.objects.count() == 1
+
+
+def test_a_disabled_heartbeat(door, backup):
+    Heartbeat.objects.update(state="disabled", armed_at=None, deadline_at=None)
+
+    heard = door("POST", f"/Heartbeat/{backup.token}")
+
+    assert heard.body == b'{"status":"disabled","received_at":"2026-03-02T12:00:00Z","deadline_at":null}'
+    assert Ping.objects.count() == 1
+
+
+def test_both_doors_say_the_same_to_the_byte(backup, monkeypatch, now):
+    monkeypatch.setattr(clock, "now", lambda: now)
+    for method, path in (("POST", backup.token), ("POST", "nope"), ("GET", backup.token), ("PUT", backup.token)):
+        assert through_view(method, f"/Heartbeat/{path}") == through_lane(method, f"/Heartbeat/{path}"), (method, path)
+
+
+def test_other_paths_are_none_of_the_lanes_business():
+    for path in ("/", "/Heartbeat", "/Heartbeat/", "/Heartbeat/a/b", "/heartbeats/1/", "/HEARTBEAT/x"):
+        assert through_lane("GET", path).status == 299 if path != "/" else True
+
+
+def test_a_store_that_is_away_is_a_503_and_never_a_2xx(backup):
+    nowhere = conninfo(host="/nonexistent", connect_timeout=1)
+    heard = through_lane("POST", f"/Heartbeat/{backup.token}", database=nowhere)
+
+    assert (heard.status, heard.retry_after, heard.content_type) == (503, "5", "application/problem+json")
+    assert not Ping.objects.exists()
+
+
+def test_more_pings_than_may_wait_are_refused_and_the_others_are_kept(backup, now):
+    async def storm():
+        committer = Committer(conninfo(), max_waiting=5)
+        lane = PingLane(not_ours, committer, max_body_bytes=LIMIT)
+        transport = httpx.ASGITransport(app=lane)
+        async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+            asked = [asyncio.create_task(client.post(f"/Heartbeat/{backup.token}")) for _ in range(12)]
+            await asyncio.sleep(0.1)
+            running = asyncio.create_task(committer.run())
+            answers = await asyncio.gather(*asked)
+        committer.close()
+        await running
+        return [answer.status_code for answer in answers]
+
+    statuses = asyncio.run(storm())
+    assert sorted(statuses) == [200] * 5 + [503] * 7
+    assert Ping.objects.count() == 5
+
+
+def test_a_client_that_hangs_up_takes_nothing_from_the_others(backup, now):
+    async def hang_up():
+        committer = Committer(conninfo(), max_waiting=100)
+        lane = PingLane(not_ours, committer, max_body_bytes=LIMIT)
+        transport = httpx.ASGITransport(app=lane)
+        async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+            asked = [asyncio.create_task(client.post(f"/Heartbeat/{backup.token}")) for _ in range(6)]
+            await asyncio.sleep(0.05)
+            asked[2].cancel()
+            running = asyncio.create_task(committer.run())
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+        committer.close()
+        await running
+        return answers
+
+    answers = asyncio.run(hang_up())
+    assert [getattr(answer, "status_code", None) for answer in answers] == [200, 200, None, 200, 200, 200]
+
+
+def test_what_was_accepted_before_the_shutdown_is_answered(backup, now):
+    async def shut_down():
+        committer = Committer(conninfo(), max_waiting=100)
+        lane = PingLane(not_ours, committer, max_body_bytes=LIMIT)
+        messages = asyncio.Queue()
+        said = []
+
+        async def say(message):
+            said.append(message["type"])
+
+        await messages.put({"type": "lifespan.startup"})
+        life = asyncio.create_task(lane({"type": "lifespan"}, messages.get, say))
+        await asyncio.sleep(0.2)
+        transport = httpx.ASGITransport(app=lane)
+        async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+            asked = [asyncio.create_task(client.post(f"/Heartbeat/{backup.token}")) for _ in range(20)]
+            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
+            await messages.put({"type": "lifespan.shutdown"})
+            answers = await asyncio.gather(*asked)
+        await life
+        return said, [answer.status_code for answer in answers]
+
+    said, statuses = asyncio.run(shut_down())
+    assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert statuses.count(200) == Ping.objects.count()
+    assert set(statuses) <= {200, 503}
+
+
+def test_a_ping_that_ends_a_silence_through_the_lane_rings_for_the_recovery(backup, now, monkeypatch):
+    rung = []
+    monkeypatch.setattr("integrations.ingest.record.ring", lambda name, **kwargs: rung.append((name, kwargs)))
+    Heartbeat.objects.update(state="missed")
+
+    assert through_lane("POST", f"/Heartbeat/{backup.token}").status == 200
+
+    assert rung == [("integrations.close_recovered", {"queue": "engine", "integration_ids": [backup.pk]})]
+    assert Heartbeat.objects.get().last_ping_at - clock.now() < seconds(60)

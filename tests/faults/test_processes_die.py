@@ -1,0 +1,160 @@
+"""Processes are killed, the broker forgets everything, the database restarts: nothing is lost, nothing is doubled."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from tests.processes import PostOffice, Stack, running_stack, until
+
+pytestmark = pytest.mark.serial
+
+
+@pytest.fixture(scope="module")
+def post():
+    with PostOffice() as office:
+        yield office
+
+
+@pytest.fixture(scope="module")
+def shared(post):
+    with running_stack(EMAIL_URL=post.url, HEARTBEAT_NOTIFICATION_LEASE_SECONDS="4") as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(shared: Stack, post: PostOffice):
+    post.hanging.clear()
+    until(shared.ready, seconds=30, what="ready")
+    return shared
+
+
+_names = iter(range(1000))
+
+
+def silent(stack: Stack, count: int = 1):
+    """Create heartbeats of six seconds that tell one new person; return them and the address."""
+    name = f"person{next(_names)}"
+    person = stack.person(name)
+    made = [stack.heartbeat(f"{name} job {number}", tell=[person]) for number in range(count)]
+    return made, f"{name}@example.com"
+
+
+def pages(post: PostOffice, address: str):
+    return [message for message in post.to(address) if "silent" in str(message["Subject"])]
+
+
+def expect_each_told_once(stack: Stack, post: PostOffice, made, address: str, *, seconds: float = 45):
+    names = {integration["name"] for integration in made}
+    until(lambda: len(pages(post, address)) >= len(names), seconds=seconds, what=f"each is told\n{stack.tail()}")
+    time.sleep(6)  # longer than the lease: a doubled message would come now
+    told = [str(message["Subject"]) for message in pages(post, address)]
+    assert len(told) == len(names), told
+    assert all(any(name in subject for subject in told) for name in names)
+    for integration in made:
+        assert len(stack.alerts(integration["id"])) == 1
+
+
+def test_a_delivery_worker_killed_after_the_claim_and_before_the_send(stack: Stack, post: PostOffice):
+    post.hanging.set()
+    post.connections = 0
+    made, address = silent(stack)
+    until(lambda: post.connections, seconds=30, what="the worker is sending")
+    assert stack.sql("SELECT count(*) FROM escalation_notification WHERE status = 'sending'")[0][0] >= 1
+
+    killed = stack.kill("delivery")
+    post.hanging.clear()
+
+    stack.comes_back("delivery", after=killed)
+    expect_each_told_once(stack, post, made, address)
+
+
+def test_an_engine_worker_killed_while_misses_are_due(stack: Stack, post: PostOffice):
+    made, address = silent(stack, 5)
+    for _ in range(3):
+        killed = stack.kill("engine")
+        stack.comes_back("engine", after=killed)
+
+    expect_each_told_once(stack, post, made, address)
+
+
+def test_the_broker_is_flushed_and_restarted_while_tasks_are_unacknowledged(stack: Stack, post: PostOffice):
+    post.hanging.set()
+    post.connections = 0
+    made, address = silent(stack, 2)
+    until(lambda: post.connections, seconds=30, what="a task is being worked on")
+
+    stack.broker().flushall()
+    killed = stack.kill("valkey")
+    stack.comes_back("valkey", after=killed)
+    post.hanging.clear()
+
+    expect_each_told_once(stack, post, made, address)
+    later, address = silent(stack)
+    expect_each_told_once(stack, post, later, address)
+
+
+def test_pings_are_accepted_while_the_broker_is_away(stack: Stack, post: PostOffice):
+    made, address = silent(stack)
+    pid = stack.pid("valkey")
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        assert stack.ping(made[0]["api_url"]) == 200
+        assert time.monotonic() - started < 5
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    expect_each_told_once(stack, post, made, address)
+
+
+def test_the_database_is_killed_under_load_and_no_acknowledged_ping_is_lost(stack: Stack, post: PostOffice):
+    [integration], _ = silent(stack)
+    statuses: list[int] = []
+    done = threading.Event()
+
+    def ping_on():
+        while not done.is_set():
+            statuses.append(stack.ping(integration["api_url"]))
+
+    threads = [threading.Thread(target=ping_on) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(1)
+    killed = stack.kill("postgres")
+    stack.comes_back("postgres", after=killed)
+    until(lambda: statuses[-1] == 200 and 200 in statuses[-20:], seconds=40, what="pings are accepted again")
+    time.sleep(1)
+    done.set()
+    for thread in threads:
+        thread.join()
+
+    answered = statuses.count(200)
+    [(stored,)] = stack.sql(f"SELECT count(*) FROM integrations_ping WHERE integration_id = {integration['id']}")
+    assert answered > 50
+    assert set(statuses) - {200} <= {0, 503}, set(statuses)
+    assert stored >= answered, "an acknowledged ping was lost"
+    assert stored - answered <= 4, "more was stored than could have been under way"
+
+
+def test_after_the_database_restarts_what_is_due_is_done(stack: Stack, post: PostOffice):
+    made, address = silent(stack, 3)
+    killed = stack.kill("postgres")
+    stack.comes_back("postgres", after=killed)
+
+    expect_each_told_once(stack, post, made, address, seconds=90)
+
+
+def test_web_killed_is_restarted_and_short_deafness_raises_no_false_alarm(stack: Stack, post: PostOffice):
+    person = stack.person(f"person{next(_names)}")
+    calm = stack.heartbeat("calm", tell=[person], interval_minutes=1)
+    assert stack.ping(calm["api_url"]) == 200
+
+    killed = stack.kill("web")
+    stack.comes_back("web", after=killed)
+    until(stack.ready, seconds=30, what="ready")
+
+    assert stack.alerts(calm["id"]) == []

@@ -1,0 +1,111 @@
+"""A tick that runs twice, late, or in two places at once changes nothing; a poison row stops nobody."""
+
+import pytest
+from django.core import mail
+from django.db import connection
+
+from alerting.models import Alert
+from escalation.models import Notification
+from escalation.services.delivery import deliver_due
+from escalation.services.engine import advance_escalations
+from integrations.models import Heartbeat, HeartbeatEvent
+from integrations.services import misses
+from integrations.services.tick import tick
+from tests.world import World, minutes, seconds
+
+pytestmark = pytest.mark.django_db
+
+
+def test_every_tick_twice_changes_nothing(world: World):
+    team = world.team("Database", primary=["ana"], secondary=["ben"])
+    backup = world.heartbeat("backup", every=minutes(5), recipient_groups=[team])
+    for _ in range(11 * 60):
+        world.advance(seconds(1))
+        tick(now=world.now)
+        advance_escalations(now=world.now)
+        deliver_due(now=world.now)
+
+    assert len(world.alerts(backup)) == 1
+    world.expect_page("ana", about=backup)
+    world.expect_page("ben", about=backup)
+    world.expect_nothing_else()
+
+
+def test_ticks_that_come_late_still_page_one_after_the_other(world: World):
+    team = world.team("Database", primary=["ana"], secondary=["ben"])
+    backup = world.heartbeat("backup", every=minutes(5), recipient_groups=[team])
+    world.ticking = False
+    world.advance(minutes(30))
+    world.ticking = True
+
+    world.advance(seconds(1))
+    world.expect_page("ana", about=backup)
+    world.expect_nothing_else()
+    world.advance(minutes(5))
+    world.expect_page("ben", about=backup)
+    world.expect_nothing_else()
+
+
+def test_a_clock_that_goes_back_pages_nobody_twice(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.advance(minutes(6))
+    world.now -= minutes(3)
+
+    world.advance(minutes(10))
+
+    assert len(world.alerts(backup)) == 1
+    world.expect_page("ana", about=backup)
+    world.expect_nothing_else()
+
+
+def test_a_poison_row_is_set_aside_with_its_error_and_stops_nobody(world: World, monkeypatch):
+    world.person("olga", roles=["Owner"])
+    poison = world.heartbeat("poison", every=minutes(5), tell=["ana"])
+    good = world.heartbeat("good", every=minutes(5), tell=["ana"])
+    real = misses._draft
+
+    def draft(integration, *args, **kwargs):
+        if integration.name == "poison":
+            raise ValueError("something nobody thought of")
+        return real(integration, *args, **kwargs)
+
+    monkeypatch.setattr(misses, "_draft", draft)
+    world.advance(minutes(5))
+
+    assert [alert.source_name for alert in Alert.objects.all()] == ["good"]
+    world.expect_page("ana", about=good)
+    row = Heartbeat.objects.get(pk=poison.pk)
+    assert "something nobody thought of" in row.error
+    assert row.state == "waiting"
+    assert HeartbeatEvent.objects.filter(integration=poison, kind="set_aside").count() == 1
+    world.expect_mail("olga", saying="could not be opened")
+
+    monkeypatch.setattr(misses, "_draft", real)
+    world.advance(minutes(1))
+
+    world.expect_page("ana", about=poison)
+    world.expect_nothing_else()
+    assert Heartbeat.objects.get(pk=poison.pk).error == ""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_crash_in_the_middle_of_a_tick_leaves_nothing_half_done(world: World, monkeypatch):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.advance(minutes(5) - seconds(1))
+
+    def crash(*_, **__):
+        raise SystemExit("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(misses, "start_runs", crash)
+        world.now += seconds(1)
+        with pytest.raises(SystemExit):
+            world.beat()
+    connection.close()
+
+    assert Alert.objects.count() == 0
+    assert Notification.objects.count() == 0
+    assert Heartbeat.objects.get(pk=backup.pk).state == "waiting"
+    world.advance(seconds(1))
+    world.expect_page("ana", about=backup)
+    assert len(mail.outbox) == 1

@@ -1,0 +1,1 @@
+"""The alert and its timeline, on PostgreSQL."""

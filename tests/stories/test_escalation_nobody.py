@@ -1,0 +1,95 @@
+"""Nobody is ever paged silently by nobody (domain: who is paged, and when)."""
+
+import pytest
+
+from tests.stories.test_escalation_policy import silent, timeline
+from tests.world import minutes, seconds
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def owner(world):
+    return world.person("olga", roles=["Owner"])
+
+
+def away(world, *names):
+    for name in names:
+        world.person(name).is_active = False
+        world.person(name).save()
+
+
+def test_a_role_without_anybody_reachable_is_passed_over_at_once(world):
+    team = world.team("Database", primary=["ana"], secondary=["sam"], managers=["mia"])
+    away(world, "sam")
+    job = silent(world, recipient_groups=[team])
+    world.expect_page("ana", about=job)
+    world.advance(minutes(5))
+    world.expect_page("mia", about=job)
+    world.expect_nothing_else()
+    said = "Secondary of Database: nobody can be reached. Going on to Manager of Database at once."
+    assert ("skipped", said) in timeline(world, job)
+
+
+def test_the_owner_and_app_admins_are_told_at_once_when_the_walk_reaches_nobody(world, owner):
+    world.person("adam", roles=["App Admin"])
+    team = world.team("Database", primary=["ana"])
+    away(world, "ana")
+    job = silent(world, recipient_groups=[team])
+    mail = world.expect_mail("olga", saying="Nobody was reached", about=job)
+    assert "Primary of Database: nobody can be reached." in mail.body
+    world.expect_mail("adam", saying="Nobody was reached", about=job)
+    world.expect_nothing_else()
+    ((_, said),) = [row for row in timeline(world, job) if row[0] == "last_resort"]
+    assert "Telling Olga, Adam by e-mail instead." in said
+    world.advance(minutes(30))
+    world.expect_nothing_else()
+
+
+def test_an_integration_that_names_nobody_leads_to_the_last_resort(world, owner):
+    job = silent(world)
+    world.expect_mail("olga", saying="Nobody was reached", about=job)
+    world.expect_nothing_else()
+
+
+def test_a_disabled_policy_is_not_walked_and_the_owner_learns_why(world, owner):
+    policy = world.policy(name="Nights", enabled=False)
+    job = silent(world, tell=["ana"], escalation_policy=policy)
+    mail = world.expect_mail("olga", saying="Nobody was reached", about=job)
+    assert "The escalation policy “Nights” is disabled." in mail.body
+    world.expect_nothing_else()
+
+
+def test_without_an_owner_the_timeline_says_that_there_is_nobody(world):
+    job = silent(world)
+    world.expect_nothing_else()
+    ((_, said),) = [row for row in timeline(world, job) if row[0] == "last_resort"]
+    assert "no active Owner or App Admin" in said
+
+
+def test_an_app_admin_who_is_not_active_is_not_told(world, owner):
+    world.person("adam", roles=["App Admin"])
+    away(world, "adam")
+    job = silent(world)
+    world.expect_mail("olga", saying="Nobody was reached", about=job)
+    world.expect_nothing_else()
+
+
+def test_people_who_become_reachable_later_are_told_when_their_step_comes(world):
+    team = world.team("Database", primary=["ana"], secondary=["sam"])
+    away(world, "sam")
+    job = silent(world, recipient_groups=[team])
+    world.expect_page("ana", about=job)
+    world.person("sam").is_active = True
+    world.person("sam").save()
+    world.advance(minutes(5))
+    world.expect_page("sam", about=job)
+
+
+def test_the_last_resort_is_not_used_while_somebody_was_told(world, owner):
+    team = world.team("Database", primary=["ana"], secondary=["sam"])
+    away(world, "sam")
+    job = silent(world, recipient_groups=[team])
+    world.expect_page("ana", about=job)
+    world.advance(minutes(60) + seconds(1))
+    world.expect_nothing_else()

@@ -1,0 +1,49 @@
+"""Deadlines and durations."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from integrations.timing import deadline, in_words, minutes
+from integrations.wording import SHORT_TEXT_LENGTH, Silence
+
+T = datetime(2026, 3, 2, 12, tzinfo=UTC)
+tenths = st.integers(0, 446_400).map(lambda n: Decimal(n) / 10)
+
+
+def test_one_decimal_place_counts_as_six_seconds():
+    assert minutes(Decimal("0.1")) == timedelta(seconds=6)
+
+
+@given(tenths, tenths)
+def test_a_deadline_is_start_plus_interval_plus_grace_to_the_second(interval, grace):
+    found = deadline(T, interval_minutes=interval, grace_minutes=grace)
+    assert found == T + timedelta(seconds=int((interval + grace) * 60))
+
+
+def test_durations_read_as_people_say_them():
+    said = {
+        0: "0 seconds", 1: "1 second", 59: "59 seconds", 60: "1 minute", 61: "1 minute 1 second", 3600: "1 hour",
+        3_661: "1 hour 1 minute", 3_601: "1 hour", 86_400: "1 day", 90_061: "1 day 1 hour", 2_678_400: "31 days",
+    }  # fmt: skip
+    assert {seconds: in_words(timedelta(seconds=seconds)) for seconds in said} == said
+
+
+@given(
+    st.text(min_size=1, max_size=200),
+    st.integers(1, 446_400).map(lambda n: Decimal(n) / 10),
+    st.none() | st.just(T),
+    st.integers(0, 10**7),
+)
+def test_a_silence_names_itself_everywhere_and_its_short_text_fits_one_sms(name, interval, last_ping_at, late):
+    silence = Silence(
+        name=name, interval_minutes=interval, grace_minutes=Decimal(0), last_ping_at=last_ping_at,
+        deadline_at=T, now=T + timedelta(seconds=late), link="https://example.org/heartbeats/1/",
+    )  # fmt: skip
+    assert name in silence.subject
+    assert name in silence.long_text
+    assert silence.link in silence.long_text
+    assert silence.short_text.startswith(name[:59])
+    assert len(silence.short_text) <= SHORT_TEXT_LENGTH + 60

@@ -1,0 +1,252 @@
+"""The walk of an escalation: who is told when, whatever the plan."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from escalation import walk
+from escalation.walk import Plan, Stage, Target, Track
+
+START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+
+def everybody(_person, _stage):
+    return True
+
+
+def members_of(target):
+    """A group's members are numbered after it: group 3 has 30, 31, 32."""
+    return [target.id] if target.kind == "user" else [target.id * 10 + index for index in range(3)]
+
+
+def stage(label, *people, **rule):
+    return Stage(label, tuple(Target("user", person) for person in people), **rule)
+
+
+def play_out(plan, *, people=members_of, reachable=everybody, late=timedelta(), most=10_000):
+    """Return [(seconds after the start, [persons]), ...] and all gaps, with a worker that comes `late`."""
+    position, told, gaps = walk.start(plan, START), [], []
+    for _ in range(most):
+        next_at = position.next_at
+        if next_at is None:
+            return told, gaps, position
+        now = next_at + late
+        step = walk.advance(plan, position, now=now, people=people, reachable=reachable)
+        gaps += step.gaps
+        if step.tells:
+            told.append(((now - START).total_seconds(), [tell.person for tell in step.tells]))
+        position = walk.Position.load(json.loads(json.dumps(step.position.dump())))
+    raise AssertionError("the walk does not end")
+
+
+def policy(*stages, **more):
+    return Plan((Track(stages),), **more)
+
+
+def test_roles_follow_each_other_after_their_waits():
+    plan = policy(stage("Primary", 1, 2), stage("Secondary", 3, wait=300), stage("Manager", 4, wait=300))
+    assert play_out(plan)[0] == [(0, [1, 2]), (300, [3]), (600, [4])]
+
+
+def test_members_in_turn_come_one_after_another_and_the_next_role_waits_for_the_last():
+    plan = policy(stage("Primary", 1, 2, 3, between=60), stage("Secondary", 4, wait=300))
+    assert play_out(plan)[0] == [(0, [1]), (60, [2]), (120, [3]), (420, [4])]
+
+
+def test_each_member_has_retries_from_their_own_first_time_while_later_roles_begin():
+    plan = policy(stage("Primary", 1, 2, between=60, retries=2, retry_gap=90), stage("Secondary", 3, wait=60))
+    assert play_out(plan)[0] == [(0, [1]), (60, [2]), (90, [1]), (120, [3]), (150, [2]), (180, [1]), (240, [2])]
+
+
+def test_retries_are_counted_as_rounds():
+    plan = policy(stage("Primary", 1, retries=2, retry_gap=60))
+    position, rounds = walk.start(plan, START), []
+    while position.next_at:
+        step = walk.advance(plan, position, now=position.next_at, people=members_of, reachable=everybody)
+        rounds += [tell.round for tell in step.tells]
+        position = step.position
+    assert rounds == [0, 1, 2]
+
+
+def test_tracks_go_side_by_side_and_tell_a_person_once_in_a_step():
+    plan = Plan((Track((stage("A", 1, 2),)), Track((stage("B", 2, 3), stage("C", 1, wait=60)))))
+    assert play_out(plan)[0] == [(0, [1, 2, 3]), (60, [1])]
+
+
+def test_two_paths_of_one_step_use_the_contact_methods_of_both():
+    def merged(first, second):
+        a = stage("A", 1, labels=first, centralized=True)
+        plan = Plan((Track((a,)), Track((stage("B", 1, labels=second, centralized=True),))))
+        step = walk.advance(plan, walk.start(plan, START), now=START, people=members_of, reachable=everybody)
+        (tell,) = step.tells
+        return tell.labels
+
+    assert merged(("Email",), ("SMS", "Email")) == ("Email", "SMS")
+    assert merged(("Email",), ()) == ()
+
+
+def test_a_role_that_reaches_nobody_is_passed_over_at_once_and_says_so():
+    plan = policy(stage("Primary", 1), stage("Secondary", 2, wait=300), stage("Manager", 3, wait=300))
+    told, gaps, _ = play_out(plan, reachable=lambda person, _stage: person != 2)
+    assert told == [(0, [1]), (300, [3])]
+    assert [str(gap) for gap in gaps] == ["Secondary: nobody can be reached. Going on to Manager at once."]
+
+
+def test_a_role_without_anybody_in_it_says_that_nobody_is_there():
+    plan = policy(Stage("Primary", ()), stage("Secondary", 2, wait=300))
+    told, gaps, _ = play_out(plan)
+    assert told == [(0, [2])]
+    assert str(gaps[0]) == "Primary: nobody is there. Going on to Secondary at once."
+
+
+def test_a_member_in_turn_who_cannot_be_reached_any_more_loses_the_turn_to_the_next_at_once():
+    plan = policy(stage("Primary", 1, 2, 3, between=60))
+    away = set()
+    position = walk.start(plan, START)
+    position = walk.advance(
+        plan, position, now=START, people=members_of, reachable=lambda person, _: person not in away
+    ).position
+    away.add(2)
+    later = START + timedelta(seconds=60)
+    step = walk.advance(plan, position, now=later, people=members_of, reachable=lambda person, _: person not in away)
+    assert [tell.person for tell in step.tells] == [3]
+
+
+def test_people_are_asked_for_when_the_stage_is_entered():
+    plan = policy(stage("Primary", 1), Stage("Secondary", (Target("group", 7, "secondary"),), wait=300))
+    members = {7: [70]}
+    position = walk.advance(plan, walk.start(plan, START), now=START, people=members_of, reachable=everybody).position
+    members[7] = [71]
+    step = walk.advance(plan, position, now=position.next_at, people=lambda t: members[t.id], reachable=everybody)
+    assert [tell.person for tell in step.tells] == [71]
+
+
+def test_a_late_worker_never_tells_two_roles_together():
+    plan = policy(stage("Primary", 1), stage("Secondary", 2, wait=300), stage("Manager", 3, wait=300))
+    assert play_out(plan, late=timedelta(hours=1))[0] == [(3600, [1]), (7500, [2]), (11400, [3])]
+
+
+def test_the_walk_repeats_and_its_first_role_does_not_come_together_with_the_last():
+    plan = policy(stage("Primary", 1), stage("Secondary", 2, wait=300), repeats=2, repeat_wait=300)
+    assert play_out(plan)[0] == [(0, [1]), (300, [2]), (600, [1]), (900, [2]), (1200, [1]), (1500, [2])]
+
+
+def test_a_walk_that_reaches_nobody_is_not_repeated():
+    told, gaps, _ = play_out(policy(stage("Primary", 1, wait=60), repeats=50), reachable=lambda *_: False)
+    assert told == []
+    assert len(gaps) == 1
+
+
+def test_repeats_without_any_wait_end_in_one_step():
+    assert play_out(policy(stage("Primary", 1), repeats=100))[0] == [(0, [1])]
+
+
+def test_an_empty_plan_has_ended():
+    assert walk.start(Plan(), START).next_at is None
+    assert walk.coming(Plan(), walk.start(Plan(), START)) is None
+
+
+def test_hurry_brings_the_next_stage_now_and_leaves_the_retries_alone():
+    plan = policy(stage("Primary", 1, retries=1, retry_gap=100), stage("Secondary", 2, wait=300))
+    position = walk.advance(plan, walk.start(plan, START), now=START, people=members_of, reachable=everybody).position
+    now = START + timedelta(seconds=10)
+    step = walk.advance(plan, walk.hurry(position, now), now=now, people=members_of, reachable=everybody)
+    assert [tell.person for tell in step.tells] == [2]
+    assert step.position.next_at == START + timedelta(seconds=100)
+
+
+def test_hurry_brings_the_next_member_in_turn_and_the_others_follow_from_there():
+    plan = policy(stage("Primary", 1, 2, 3, between=60))
+    position = walk.advance(plan, walk.start(plan, START), now=START, people=members_of, reachable=everybody).position
+    assert walk.coming(plan, position) == walk.Coming(START + timedelta(seconds=60), "the next Primary")
+    now = START + timedelta(seconds=10)
+    step = walk.advance(plan, walk.hurry(position, now), now=now, people=members_of, reachable=everybody)
+    assert [tell.person for tell in step.tells] == [2]
+    assert step.position.next_at == now + timedelta(seconds=60)
+
+
+def test_hurry_leaves_an_ended_walk_and_what_is_overdue_as_they_are():
+    plan = policy(stage("Primary", 1))
+    begun = walk.start(plan, START)
+    assert walk.hurry(begun, START + timedelta(hours=1)) == begun
+    ended = walk.advance(plan, begun, now=START, people=members_of, reachable=everybody).position
+    assert walk.hurry(ended, START) == ended
+
+
+waits = st.sampled_from([0.0, 6.0, 60.0, 300.0])
+targets = st.one_of(
+    st.builds(Target, kind=st.just("user"), id=st.integers(0, 9)),
+    st.builds(Target, kind=st.just("group"), id=st.integers(1, 4), role=st.sampled_from([None, "primary"])),
+)
+stages = st.builds(
+    Stage,
+    label=st.sampled_from(["Primary", "Secondary", "Tier 1"]),
+    targets=st.lists(targets, max_size=3).map(tuple),
+    wait=waits,
+    between=waits,
+    retries=st.integers(0, 3),
+    retry_gap=st.sampled_from([6.0, 60.0]),
+    labels=st.sampled_from([(), ("Email-Official",)]),
+    centralized=st.booleans(),
+)
+plans = st.builds(
+    Plan,
+    tracks=st.lists(st.builds(Track, st.lists(stages, max_size=4).map(tuple)), max_size=3).map(tuple),
+    repeats=st.integers(0, 3),
+    repeat_wait=waits,
+)
+lateness = st.sampled_from([timedelta(), timedelta(seconds=1), timedelta(minutes=7)])
+
+
+@given(plan=plans, absent=st.sets(st.integers(0, 45)), late=lateness)
+def test_every_walk_ends_and_reaches_whoever_can_be_reached_once_in_each_step(plan, absent, late):
+    told, gaps, position = play_out(plan, reachable=lambda person, _: person not in absent, late=late)
+    times = [at for at, _ in told]
+    assert times == sorted(times)
+    assert all(len(people) == len(set(people)) for _, people in told)
+    named = {
+        person
+        for track in plan.tracks
+        for each in track.stages
+        for target in each.targets
+        for person in members_of(target)
+    }
+    assert {person for _, people in told for person in people} == named - absent
+    assert position.next_at is None
+
+
+@given(plan=plans)
+def test_plans_and_positions_survive_being_stored(plan):
+    assert Plan.load(json.loads(json.dumps(plan.dump()))) == plan
+    position = walk.start(plan, START)
+    for _ in range(5):
+        assert walk.Position.load(json.loads(json.dumps(position.dump()))) == position
+        if position.next_at is None:
+            break
+        position = walk.advance(
+            plan, position, now=position.next_at, people=members_of, reachable=everybody
+        ).position
+
+
+@given(plan=plans, at=st.integers(0, 900))
+def test_hurry_never_delays_anything(plan, at):
+    position = walk.start(plan, START)
+    if position.next_at is not None:
+        step = walk.advance(plan, position, now=position.next_at, people=members_of, reachable=everybody)
+        now = position.next_at + timedelta(seconds=at)
+        hurried = walk.hurry(step.position, now)
+        for before, after in zip(step.position.places, hurried.places, strict=True):
+            assert (before.due_at is None) == (after.due_at is None)
+            assert before.due_at is None or after.due_at <= before.due_at
+        assert hurried.retries == step.position.retries
+
+
+@given(plan=plans)
+def test_what_comes_next_is_what_is_told_next(plan):
+    position = walk.start(plan, START)
+    coming = walk.coming(plan, position)
+    assert (coming is None) == (position.next_at is None)
+    if coming:
+        assert coming.at == position.next_at
