@@ -81,10 +81,10 @@ TEMPLATES = [
     },
 ]
 STATIC_URL = "/static/"
-STATIC_ROOT = env.str("HEARTBEAT_STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))
+STATIC_ROOT = env.str("HEARTBEAT_STATIC_ROOT", default="") or None
 STATICFILES_DIRS = [BASE_DIR / "static"]
-# Served from where the files stand: a start needs no collecting step.
-WHITENOISE_USE_FINDERS = True
+# Served from where the files stand, unless they were collected: a start needs no collecting step.
+WHITENOISE_USE_FINDERS = STATIC_ROOT is None
 WHITENOISE_AUTOREFRESH = DEBUG
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

@@ -398,6 +398,16 @@ class TestTenancy:
         assert Role.objects.count() == 14
         assert len(api.get(f"{API}/roles/").json()["results"]) == 7
 
+    def test_ids_in_a_list_are_bounded_and_looked_up_together(
+        self, api, ana, organization, django_assert_max_num_queries
+    ):
+        url = f"{API}/users/{ana.pk}/"
+        roles = [role.pk for role in organization.roles.exclude(name="Owner")]
+        assert pointers(api.patch(url, {"roles": [roles[0]] * 501}, format="json")) == {"/roles"}
+        with django_assert_max_num_queries(16):
+            changed = api.patch(url, {"roles": roles * 20}, format="json").json()
+        assert sorted(changed["roles"]) == roles
+
     def test_their_ids_do_not_exist_as_values(self, api, ana, stranger):
         role = stranger.organization.roles.get(name="Basic").pk
         assert pointers(api.patch(f"{API}/users/{ana.pk}/", {"roles": [role]}, format="json")) == {"/roles"}
