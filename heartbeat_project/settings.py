@@ -1,5 +1,6 @@
 """Every setting, driven by the environment; each variable is read once here and listed in `.env.example`."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -49,8 +50,9 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "django_migration_linter",
 ]
+if find_spec("django_migration_linter"):  # a development tool
+    INSTALLED_APPS += ["django_migration_linter"]
 MIDDLEWARE = [
     "heartbeat_project.logs.RequestLog",
     "django.middleware.security.SecurityMiddleware",

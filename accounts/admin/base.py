@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.db import models
 from django.db.models import QuerySet
+from django.forms.models import construct_instance
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -69,6 +70,10 @@ class ServiceForm(AnyModelForm):
             said = forms.ValidationError(_placed(error), code=error.code)
             self.add_error(field if field in self.fields else None, said)
         return cleaned
+
+    def _post_clean(self) -> None:
+        """Put the values on the instance; what the model's constraints hold, the service says in words at the field."""
+        self.instance = construct_instance(self, self.instance, self._meta.fields, self._meta.exclude)
 
 
 class _Narrowed:

@@ -40,9 +40,6 @@ class UserForm(ServiceForm):
             "is_active": "Without the tick the person cannot sign in, their keys are refused, and nobody pages them.",
         }
 
-    def validate_unique(self) -> None:
-        """Leave it to the service, which compares e-mails whatever their case."""
-
 
 @admin.register(User)
 class UserAdmin(OrganizationAdmin):

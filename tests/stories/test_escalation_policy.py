@@ -9,10 +9,12 @@ pytestmark = pytest.mark.django_db
 
 
 def silent(world, **fields):
-    """Return a heartbeat of five minutes that has just been missed."""
-    job = world.heartbeat("backup", every=minutes(5), **fields)
+    """Return a heartbeat that has just been missed; from then on time goes in long steps, and nobody pings."""
+    job = world.heartbeat("backup", every=minutes(0.1), **fields)
     world.ping(job)
-    world.advance(minutes(5))
+    world.advance(minutes(0.1))
+    world.listening = False
+    world.step = seconds(30)
     return job
 
 
