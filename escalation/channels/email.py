@@ -1,6 +1,7 @@
 """E-mail: plain text and HTML through Django's mail API, wherever EMAIL_URL leads."""
 
 import contextlib
+import re
 import smtplib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -75,7 +76,7 @@ def compose(message: Message) -> EmailMultiAlternatives:
         headers["References"] = f"<alert-{message.alert.pk}@{_host()}>"
     mail = EmailMultiAlternatives(
         subject=one_line(words["subject"]),
-        body=render_to_string(f"mail/{message.kind}.txt", words).strip() + "\n",
+        body=re.sub(r"\n{3,}", "\n\n", render_to_string(f"mail/{message.kind}.txt", words)).strip() + "\n",
         to=[message.address],
         headers=headers,
     )
@@ -151,12 +152,12 @@ def _bridge(bridge: Bridge | None) -> dict[str, str]:
 def _next(message: Message, *, local: Any) -> str:
     """Say in plain words what happens if nobody does anything."""
     if message.coming is None:
-        return "Nobody else will be told by itself. The alert stays open until somebody takes it or the signal returns."
+        return "No further step follows. The alert stays open until somebody takes it or the signal comes back."
     label = one_line(message.coming.label)
     if message.coming.at <= message.at:
-        return f"If nobody takes it, this goes on now: {label}."
+        return f"If nobody takes it, {label} will be told now."
     wait = in_words(message.coming.at - message.at + timedelta(milliseconds=500))
-    return f"If nobody takes it, this goes on in {wait}, at {moment(message.coming.at, zone=local)}: {label}."
+    return f"If nobody takes it, {label} will be told in {wait}, at {moment(message.coming.at, zone=local)}."
 
 
 def _host() -> str:

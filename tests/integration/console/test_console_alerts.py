@@ -1,0 +1,262 @@
+"""The alerts area: who sees what, what can be done, and what a stale page is told."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.messages import get_messages
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from alerting import services
+from alerting.models import Alert, AlertRecipient
+from tests import factories
+
+
+@pytest.fixture
+def organization(db):
+    return factories.OrganizationFactory()
+
+
+@pytest.fixture
+def person(organization):
+    def make(name, *roles, **fields):
+        return factories.UserFactory(organization=organization, name=name, roles=roles or ["Basic"], **fields)
+
+    return make
+
+
+@pytest.fixture
+def alert(organization, now):
+    return factories.AlertFactory(
+        organization=organization,
+        subject="Nightly backup is silent",
+        facts=[{"label": "Interval", "text": "5 minutes"}, {"label": "Last ping", "at": now.isoformat()}],
+        bridge=factories.BridgeFactory(organization=organization),
+        opened_at=now,
+    )
+
+
+@pytest.fixture
+def ana(person, alert):
+    ana = person("Ana")
+    AlertRecipient.objects.create(alert=alert, user=ana)
+    return ana
+
+
+def browser(user) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def said(response):
+    return " ".join(str(message) for message in get_messages(response.wsgi_request))
+
+
+def act(client, alert, action, **fields):
+    return client.post(f"/alerts/{alert.pk}/{action}/", fields)
+
+
+# -- seeing ------------------------------------------------------------------------------------------------------------
+def test_strangers_are_sent_to_the_sign_in_page(alert):
+    for path in ("/", f"/alerts/{alert.pk}/", "/heartbeats/panel/", "/alerts/list/", "/profile/"):
+        assert Client().get(path)["Location"] == f"/login/?next={path}"
+    assert Client().post(f"/alerts/{alert.pk}/close/").status_code == 302
+    alert.refresh_from_db()
+    assert alert.status == "open"
+
+
+def test_people_see_the_alerts_that_concern_them(alert, ana, person):
+    assert alert.subject in browser(ana).get("/").content.decode()
+    assert browser(ana).get(f"/alerts/{alert.pk}/").status_code == 200
+    other = browser(person("Ben"))
+    assert alert.subject not in other.get("/").content.decode()
+    assert other.get(f"/alerts/{alert.pk}/").status_code == 404
+    assert other.get(f"/alerts/{alert.pk}/progress/").status_code == 404
+    assert act(other, alert, "close").status_code == 404
+
+
+def test_another_organization_sees_nothing(alert):
+    owner = factories.UserFactory(roles=["Owner"])
+    assert browser(owner).get(f"/alerts/{alert.pk}/").status_code == 404
+    assert act(browser(owner), alert, "cancel").status_code == 404
+
+
+@pytest.mark.parametrize("nonsense", ["0", "99999999999999999999", "x", "%00"])
+def test_nonsense_ids_do_not_exist(ana, nonsense):
+    assert browser(ana).get(f"/alerts/{nonsense}/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "query", ["q=%00", "tab=x", "before=x", "before=99999999999999999999", "heartbeats=x", "heartbeats=" + "9" * 5000]
+)
+def test_odd_queries_are_answered(ana, query):
+    assert browser(ana).get(f"/?{query}").status_code == 200
+
+
+def test_tabs_and_search_narrow_the_list(organization, alert, person, now):
+    owner = person("Olga", "Owner")
+    taken = factories.AlertFactory(organization=organization, subject="Taken already")
+    services.assign(taken, actor=owner, to=owner, now=now)
+    closed = factories.AlertFactory(organization=organization, subject="Long done")
+    services.close(closed, actor=owner, now=now)
+    client = browser(owner)
+
+    def subjects(query):
+        return [found.subject for found in client.get(f"/?{query}").context["page"].alerts]
+
+    assert subjects("") == ["Nightly backup is silent"]
+    assert subjects("tab=assigned") == ["Taken already"]
+    assert subjects("tab=on-hold") == []
+    assert subjects("tab=all") == ["Long done", "Taken already", "Nightly backup is silent"]
+    assert subjects("tab=all&q=DONE") == ["Long done"]
+    assert subjects(f"tab=all&q={taken.pk}") == ["Taken already"]
+    counts = {tab.slug: tab.count for tab in client.get("/").context["page"].tabs}
+    assert counts == {"open": 1, "assigned": 1, "on-hold": 0, "all": None}
+
+
+def test_sixty_alerts_cost_as_many_queries_as_one_and_stand_on_two_pages(organization, alert, person):
+    client = browser(person("Olga", "Owner"))
+
+    def queries():
+        with CaptureQueriesContext(connection) as captured:
+            page = client.get("/").context["page"]
+        return len(captured), page
+
+    one, _ = queries()
+    for _ in range(60):
+        factories.AlertFactory(organization=organization)
+    many, page = queries()
+    assert many <= one
+    assert many <= 10
+    assert len(page.alerts) == 50
+    older = client.get(f"/?tab=open&before={page.older}").context["page"]
+    assert (len(older.alerts), older.older) == (11, None)
+
+
+def test_the_page_shows_facts_bridge_and_timeline(alert, ana):
+    page = browser(ana).get(f"/alerts/{alert.pk}/").content.decode()
+    assert "5 minutes" in page
+    assert 'href="tel:+49301234567,,4711%23"' in page
+    assert 'href="https://meet.example.com/ops"' in page
+    assert alert.opened_at.isoformat() in page
+
+
+# -- doing -------------------------------------------------------------------------------------------------------------
+def test_each_action_is_a_post_that_leaves_a_line(alert, ana, person):
+    client, ben = browser(ana), person("Ben")
+    steps = [
+        ("acknowledge", {}, "open"),
+        ("take", {}, "assigned"),
+        ("hold", {}, "on_hold"),
+        ("resume", {}, "assigned"),
+        ("assign", {"user": ben.pk}, "assigned"),
+        ("escalate", {}, "open"),
+        ("reply", {"text": "Looking at it"}, "open"),
+        ("close", {"close-reason": "disk replaced"}, "closed"),
+    ]
+    for action, fields, status in steps:
+        assert client.get(f"/alerts/{alert.pk}/{action}/").status_code == 405
+        response = act(client, alert, action, **fields)
+        assert response["Location"] == f"/alerts/{alert.pk}/", action
+        alert.refresh_from_db()
+        assert alert.status == status, action
+    assert alert.close_reason == "disk replaced"
+    page = client.get(f"/alerts/{alert.pk}/").content.decode()
+    for line in ("Acknowledged by Ana", "Assigned to Ben by Ana", "Looking at it", "disk replaced"):
+        assert line in page
+
+
+def test_cancelling_keeps_its_reason(alert, ana):
+    act(browser(ana), alert, "cancel", **{"cancel-reason": "a test"})
+    alert.refresh_from_db()
+    assert (alert.status, alert.close_reason) == ("cancelled", "a test")
+
+
+def test_only_possible_actions_are_offered(alert, ana, now):
+    page = browser(ana).get(f"/alerts/{alert.pk}/").content.decode()
+    for action in ("acknowledge", "take", "assign", "escalate", "hold", "close", "cancel", "reply"):
+        assert f"/alerts/{alert.pk}/{action}/" in page
+    assert f"/alerts/{alert.pk}/resume/" not in page
+    services.close(alert, actor=ana, now=now)
+    page = browser(ana).get(f"/alerts/{alert.pk}/").content.decode()
+    assert f"/alerts/{alert.pk}/reply/" in page
+    for action in ("acknowledge", "take", "close", "cancel", "hold"):
+        assert f"/alerts/{alert.pk}/{action}/" not in page
+
+
+@pytest.mark.parametrize("kind", ["stakeholder", "viewer"])
+def test_who_only_looks_on_sees_no_buttons_and_is_refused(alert, person, kind):
+    if kind == "viewer":
+        onlooker = person("Vera", "System Viewer")
+    else:
+        onlooker = person("Stan", kind="stakeholder")
+        AlertRecipient.objects.create(alert=alert, user=onlooker)
+    client = browser(onlooker)
+    assert '<form method="post" action="/alerts/' not in client.get(f"/alerts/{alert.pk}/").content.decode()
+    for action in ("take", "close", "reply", "acknowledge"):
+        assert act(client, alert, action, text="x").status_code == 403
+    alert.refresh_from_db()
+    assert alert.status == "open"
+
+
+def test_a_stale_page_is_told_who_was_faster(alert, ana, person, now):
+    ben = person("Ben")
+    services.close(alert, actor=ben, now=now + timedelta(hours=3, minutes=12), reason="solved")
+    response = act(browser(ana), alert, "take", seen="open:")
+    assert response["Location"] == f"/alerts/{alert.pk}/"
+    assert "Ben has closed this alert at 15:12." in said(response)
+    alert.refresh_from_db()
+    assert (alert.status, alert.owner) == ("closed", None)
+
+
+def test_nobody_takes_an_alert_away_from_who_took_it_a_moment_ago(alert, ana, person, now):
+    ben = person("Ben")
+    services.assign(alert, actor=ben, to=ben, now=now)
+    response = act(browser(ana), alert, "take", seen="open:")
+    assert "Ben has assigned this alert to Ben" in said(response)
+    alert.refresh_from_db()
+    assert alert.owner == ben
+    act(browser(ana), alert, "take", seen=f"assigned:{ben.pk}")
+    alert.refresh_from_db()
+    assert alert.owner == ana
+
+
+def test_what_cannot_be_done_any_more_says_so(alert, ana, now):
+    services.close_alerts([alert.pk], reason="closed by heartbeat", now=now)
+    response = act(browser(ana), alert, "hold")
+    assert "was closed at 12:00" in said(response)
+
+
+def test_forms_answer_at_their_fields(alert, ana, person):
+    elsewhere = factories.UserFactory()
+    stakeholder = person("Stan", kind="stakeholder")
+    client = browser(ana)
+    for wrong in ("", "x", elsewhere.pk, stakeholder.pk, "9" * 30, "\x00"):
+        response = act(client, alert, "assign", user=wrong)
+        assert response.status_code == 400
+        assert response.context["assign_form"].errors["user"]
+    assert act(client, alert, "reply", text="  ").context["reply_form"].errors["text"]
+    assert act(client, alert, "reply", text="a\x00b").status_code == 400
+    assert act(client, alert, "close", **{"close-reason": "x" * 201}).context["close_form"].errors["reason"]
+    assert act(client, alert, "dance").status_code == 404
+    assert Alert.objects.get(pk=alert.pk).status == "open"
+
+
+def test_actions_ask_for_the_csrf_token(alert, ana):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(ana)
+    response = act(client, alert, "close")
+    assert response.status_code == 403
+    assert "This form is too old" in response.content.decode()
+
+
+def test_the_open_page_learns_that_the_alert_changed(alert, ana, now):
+    client = browser(ana)
+    path = f"/alerts/{alert.pk}/progress/?seen=open%3A"
+    assert "has changed" not in client.get(path).content.decode()
+    services.acknowledge(alert, actor=ana, now=now)
+    assert "Acknowledged by Ana" in client.get(path).content.decode()
+    services.close(alert, actor=ana, now=now)
+    assert "it is Closed now" in client.get(path).content.decode()

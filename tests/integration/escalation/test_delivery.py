@@ -1,0 +1,262 @@
+"""The outbox: back-off, leases, what follows a failure."""
+
+import smtplib
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+
+from alerting.services import assign
+from escalation.channels import Switchboard
+from escalation.models import EscalationRun, Notification
+from escalation.services import delivery
+from escalation.services.delivery import MAX_ATTEMPTS, Outcome, back_off, claim, deliver_due, record, send
+from escalation.services.engine import advance_escalations
+from tests import factories
+from tests.integration.escalation.posting import page, refused
+
+pytestmark = pytest.mark.django_db
+
+
+def seconds(value):
+    return timedelta(seconds=value)
+
+
+@pytest.fixture
+def ana(person):
+    return person("ana")
+
+
+@pytest.fixture
+def policy(organization):
+    return factories.PolicyFactory(organization=organization, name="Rota", steps=[{"role": "primary"}])
+
+
+def deliver_until_quiet(now, *, most=50):
+    """Deliver at each moment at which something is due; return the moments."""
+    moments = []
+    for _ in range(most):
+        due = Notification.objects.filter(next_attempt_at__isnull=False).order_by("next_attempt_at").first()
+        if due is None:
+            return moments
+        moments.append(max(now, due.next_attempt_at))
+        deliver_due(now=moments[-1])
+        advance_escalations(now=moments[-1])
+    raise AssertionError("delivery does not come to an end")
+
+
+def lines(alert, kind):
+    return list(alert.timeline.filter(kind=kind).values_list("text", flat=True))
+
+
+def test_an_accepted_message_is_written_down_with_its_id(organization, ana, policy, server, now):
+    alert = page(organization, policy=policy, users=[ana], now=now)
+    assert deliver_due(now=now) == 1
+    (notification,) = alert.notifications.all()
+    assert (notification.status, notification.accepted_at, notification.attempts) == ("accepted", now, 1)
+    assert notification.provider_id == f"<{notification.pk}@127.0.0.1>"
+    assert lines(alert, "told") == ["E-mail to Ana (Email-Official): accepted"]
+
+
+def test_a_server_that_is_away_is_tried_six_times_with_growing_waits(organization, ana, policy, server, now):
+    alert = page(organization, policy=policy, users=[ana], now=now)
+    server.answer("ana@example.com", ConnectionRefusedError("Connection refused"))
+    moments = deliver_until_quiet(now)
+    assert len(server.seen) == MAX_ATTEMPTS == len(moments)
+    waits = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
+    for wait, least in zip(waits, [5, 15, 45, 120, 300], strict=True):
+        assert seconds(least) <= wait <= seconds(least * 1.2)
+    notification = alert.notifications.get()
+    assert (notification.status, notification.next_attempt_at) == ("failed", None)
+    assert lines(alert, "told_failed") == [
+        "E-mail to Ana (Email-Official): failed: ConnectionRefusedError: Connection refused"
+    ]
+
+
+def test_a_server_that_comes_back_gets_the_message_after_all(organization, ana, policy, server, now):
+    alert = page(organization, policy=policy, users=[ana], now=now)
+    server.answer("ana@example.com", TimeoutError("timed out"), smtplib.SMTPServerDisconnected("gone"), None)
+    deliver_until_quiet(now)
+    notification = alert.notifications.get()
+    assert (notification.status, notification.attempts, notification.last_error) == ("accepted", 3, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "permanent"),
+    [
+        (refused("ana@example.com", 550), True),
+        (refused("ana@example.com", 451), False),
+        (smtplib.SMTPDataError(554, b"rejected"), True),
+        (smtplib.SMTPDataError(452, b"full"), False),
+        (smtplib.SMTPSenderRefused(550, b"who are you", "us@example.com"), False),
+        (smtplib.SMTPAuthenticationError(535, b"wrong password"), False),
+        (OSError("unreachable"), False),
+        (UnicodeEncodeError("ascii", "é", 0, 1, "no"), True),
+    ],
+)
+def test_only_what_cannot_get_better_fails_at_once(organization, ana, policy, server, now, error, permanent):
+    alert = page(organization, policy=policy, users=[ana], now=now)
+    server.answer("ana@example.com", error)
+    deliver_due(now=now)
+    assert alert.notifications.get(kind="page").status == ("failed" if permanent else "pending")
+
+
+def test_after_a_failure_the_persons_next_method_is_used_at_once(organization, ana, policy, server, now):
+    ana.contact_methods.create(label="Email-Home", address="home@example.com", delay_minutes=10, verified_at=now)
+    alert = page(organization, policy=policy, users=[ana], now=now)
+    server.answer("ana@example.com", refused("ana@example.com", 550))
+    deliver_due(now=now)
+    assert server.sent_to() == ["ana@example.com", "home@example.com"]
+    assert alert.run.step == 1
+
+
+def test_after_the_last_method_the_next_step_comes_at_once(organization, ana, person, server, now):
+    team = factories.GroupFactory(organization=organization, name="Ops", primary=[ana], secondary=[person("sam")])
+    policy = factories.PolicyFactory(organization=organization)
+    alert = page(organization, policy=policy, groups=[team], now=now)
+    server.answer("ana@example.com", refused("ana@example.com", 550))
+    deliver_due(now=now)
+    advance_escalations(now=now)
+    deliver_due(now=now)
+    assert server.sent_to() == ["ana@example.com", "sam@example.com"]
+    assert alert.notifications.get(user__name="Sam").status == "accepted"
+
+
+def test_while_somebody_else_of_the_step_was_told_the_walk_keeps_its_times(organization, ana, person, server, now):
+    team = factories.GroupFactory(
+        organization=organization, primary=[ana, person("bob")], secondary=[person("sam")]
+    )
+    policy = factories.PolicyFactory(organization=organization)
+    page(organization, policy=policy, groups=[team], now=now)
+    server.answer("ana@example.com", refused("ana@example.com", 550))
+    deliver_due(now=now)
+    assert EscalationRun.objects.get().next_step_at == now + timedelta(minutes=5)
+
+
+def test_when_every_message_of_a_walk_failed_the_owner_is_told(organization, ana, person, policy, server, now):
+    person("olga", roles=["Owner"])
+    alert = page(organization, policy=policy, users=[ana, person("bob")], now=now)
+    for name in ("ana", "bob"):
+        server.answer(f"{name}@example.com", refused(f"{name}@example.com", 550, b"no such user"))
+    deliver_due(now=now)
+    assert server.sent_to()[-1] == "olga@example.com"
+    assert server.sent_to().count("olga@example.com") == 1
+    assert lines(alert, "last_resort") == [
+        "Every notification of “Rota” failed. Telling Olga by e-mail instead.",
+    ]
+
+
+def test_when_the_owner_cannot_be_told_either_the_log_says_so(organization, ana, person, policy, server, now, caplog):
+    person("olga", roles=["Owner"])
+    alert = page(organization, policy=policy, users=[ana], now=now)
+    for name in ("ana", "olga"):
+        server.answer(f"{name}@example.com", refused(f"{name}@example.com", 550))
+    deliver_due(now=now)
+    assert len(lines(alert, "told_failed")) == 2
+    assert "the last resort of alert" in caplog.text
+
+
+def test_a_lost_worker_leaves_a_lease_and_the_message_is_sent_again_under_its_id(
+    organization, ana, policy, server, now, settings
+):
+    page(organization, policy=policy, users=[ana], now=now)
+    claimed = claim(due_by=now, now=now)
+    with Switchboard() as switchboard:
+        send(claimed, switchboard, now=now)
+    # The worker dies here, before it could write down that the message was taken.
+    lease = seconds(settings.NOTIFICATION_LEASE_SECONDS)
+    assert deliver_due(now=now + lease - seconds(1)) == 0
+    assert deliver_due(now=now + lease) == 1
+    first, second = server.seen
+    assert first.extra_headers["Message-ID"] == second.extra_headers["Message-ID"]
+    assert Notification.objects.get().attempts == 2
+
+
+def test_who_comes_back_after_the_lease_writes_nothing(organization, ana, policy, server, now, settings):
+    alert = page(organization, policy=policy, users=[ana], now=now)
+    claimed = claim(due_by=now, now=now)
+    later = now + seconds(settings.NOTIFICATION_LEASE_SECONDS)
+    deliver_due(now=later)
+    assert record(claimed, Outcome(error="lost"), now=later) is False
+    assert record(claimed, Outcome(provider_id="x"), now=later) is False
+    assert len(lines(alert, "told")) == 1
+    assert alert.notifications.get().status == "accepted"
+
+
+def test_a_message_that_kills_its_worker_each_time_is_given_up(organization, ana, policy, server, now, settings):
+    alert = page(organization, policy=policy, users=[ana], now=now)
+    for attempt in range(MAX_ATTEMPTS):
+        assert claim(due_by=now + timedelta(hours=attempt), now=now + timedelta(hours=attempt)).attempts == attempt + 1
+    deliver_due(now=now + timedelta(days=1))
+    assert alert.notifications.get(kind="page").status == "failed"
+    assert server.seen == []
+
+
+def test_nothing_is_sent_for_an_alert_that_was_taken(organization, ana, policy, server, now):
+    alert = page(organization, policy=policy, users=[ana], now=now)
+    assign(alert, actor=ana, to=ana, now=now)
+    assert deliver_due(now=now) == 0
+    assert alert.notifications.get().status == "superseded"
+    assert server.seen == []
+
+
+def test_a_message_that_cannot_be_written_does_not_stop_the_others(
+    organization, ana, person, policy, server, now, monkeypatch
+):
+    page(organization, policy=policy, users=[ana, person("bob")], now=now)
+    write = delivery._message
+
+    def broken_for_ana(notification, **more):
+        if notification.user_id == ana.pk:
+            raise RuntimeError("a fault of ours")
+        return write(notification, **more)
+
+    monkeypatch.setattr(delivery, "_message", broken_for_ana)
+    deliver_due(now=now)
+    assert server.sent_to() == ["bob@example.com"]
+    assert Notification.objects.get(user=ana).status == "failed"
+
+
+def test_one_connection_serves_all_messages_and_is_opened_again_after_an_error(
+    organization, person, policy, server, now
+):
+    people = [person(name) for name in ("ana", "bob", "cy", "dan")]
+    page(organization, policy=policy, users=people, now=now)
+    deliver_due(now=now)
+    assert server.opened == 1
+    page(organization, policy=policy, users=people, now=now, name="other")
+    server.answer("bob@example.com", TimeoutError("timed out"))
+    deliver_due(now=now)
+    assert server.opened == 3
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_no_failure(organization, person, policy, server, now):
+    page(organization, policy=policy, users=[person("ana"), person("bob")], now=now)
+    server.answer("bob@example.com", smtplib.SMTPServerDisconnected("idle"), None)
+    deliver_due(now=now)
+    assert set(Notification.objects.values_list("status", "attempts")) == {("accepted", 1)}
+    assert server.sent_to() == ["ana@example.com", "bob@example.com", "bob@example.com"]
+
+
+def test_back_off_differs_from_message_to_message():
+    waits = {back_off(Notification(attempts=1)) for _ in range(50)}
+    assert len(waits) > 10
+    assert all(seconds(5) <= wait <= seconds(6) for wait in waits)
+
+
+def test_an_unknown_channel_fails_and_leads_on(organization, ana, policy, server, now):
+    ana.contact_methods.create(label="Email-Home", address="home@example.com", delay_minutes=10, verified_at=now)
+    alert = page(organization, policy=policy, users=[ana], now=now)
+    alert.notifications.filter(label="Email-Official").update(channel="telex")
+    deliver_due(now=now)
+    assert server.sent_to() == ["home@example.com"]
+
+
+def test_the_claim_reads_the_partial_index(organization, now):
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        from heartbeat_project.kernel.sql import statement
+
+        values = {"now": now, "lease_ends": now, "look_again": now}
+        cursor.execute(f"EXPLAIN {statement('escalation', 'claim_notification')}", values)
+        assert "notification_due" in "\n".join(line for (line,) in cursor.fetchall())

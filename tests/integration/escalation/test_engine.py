@@ -1,0 +1,279 @@
+"""The engine: batches, poison rows, two engines at once, and what a tick costs."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from alerting.models import Alert, TimelineEntry
+from alerting.services import open_alerts
+from escalation.models import EscalationRun, Notification
+from escalation.services import engine
+from escalation.services.engine import advance_escalations
+from escalation.services.notices import write_recovery_notices
+from escalation.services.runs import RunStart, start_runs
+from heartbeat_project.kernel.sql import statement
+from tests import factories
+from tests.integration.escalation.posting import draft, page
+
+pytestmark = pytest.mark.django_db
+
+FIVE = timedelta(minutes=5)
+
+
+def make_runs(organization, count, *, policy, groups=(), users=(), now):
+    """Start `count` runs in one batch."""
+    alerts = open_alerts([draft(organization, f"job {number}") for number in range(count)], now=now)
+    starts = [
+        RunStart(
+            alert=alert,
+            policy=policy,
+            play=None,
+            group_ids=[group.pk for group in groups],
+            user_ids=[user.pk for user in users],
+        )
+        for alert in alerts
+    ]
+    start_runs(starts, now=now)
+    return alerts
+
+
+@pytest.fixture
+def policy(organization):
+    return factories.PolicyFactory(organization=organization, name="Rota")
+
+
+@pytest.fixture
+def team(organization, person):
+    return factories.GroupFactory(
+        organization=organization, name="Ops", primary=[person("ana"), person("bob")], secondary=[person("sam")]
+    )
+
+
+def queries(act):
+    with CaptureQueriesContext(connection) as captured:
+        act()
+    return len(captured)
+
+
+def test_starting_and_advancing_cost_the_same_number_of_statements_for_1_and_for_100(
+    organization, policy, team, person, now
+):
+    zoe = person("zoe")
+    batches = [10, 100]
+    started = [
+        queries(lambda count=count: make_runs(organization, count, policy=policy, groups=[team], users=[zoe], now=now))
+        for count in batches
+    ]
+    assert started[0] == started[1] <= 25
+    one = queries(lambda: advance_escalations(now=now + FIVE, limit=10_000))
+    assert one <= 25
+    assert Notification.objects.filter(step=2).count() == 110
+
+
+def test_a_batch_goes_on_until_nothing_is_due(organization, policy, team, now):
+    make_runs(organization, 7, policy=policy, groups=[team], now=now)
+    assert advance_escalations(now=now + FIVE, limit=3) == 7
+    assert advance_escalations(now=now + FIVE, limit=3) == 0
+
+
+def test_a_tick_that_runs_twice_writes_nothing_twice(organization, policy, team, now):
+    make_runs(organization, 3, policy=policy, groups=[team], now=now)
+    for _ in range(2):
+        advance_escalations(now=now + FIVE)
+    assert Notification.objects.count() == 3 * 3
+    assert EscalationRun.objects.filter(step=2).count() == 3
+
+
+def test_those_who_are_told_may_see_the_alert(organization, policy, team, now):
+    alert = page(organization, policy=policy, groups=[team], now=now)
+    assert set(alert.recipients.exclude(user=None).values_list("user__name", flat=True)) == {"Ana", "Bob"}
+    advance_escalations(now=now + FIVE)
+    assert set(alert.recipients.exclude(user=None).values_list("user__name", flat=True)) == {"Ana", "Bob", "Sam"}
+
+
+def test_a_poison_run_is_set_aside_and_does_not_stop_the_others(organization, policy, team, person, now, caplog):
+    person("olga", roles=["Owner"])
+    alerts = make_runs(organization, 3, policy=policy, groups=[team], now=now)
+    poison = EscalationRun.objects.get(alert=alerts[1])
+    EscalationRun.objects.filter(pk=poison.pk).update(position={"places": "nonsense"})
+    assert advance_escalations(now=now + FIVE) == 2
+    poison.refresh_from_db()
+    assert poison.error
+    assert poison.next_step_at == now + FIVE + timedelta(minutes=1)
+    notice = Notification.objects.get(kind="notice")
+    assert (notice.user.name, notice.subject) == ("Olga", "The escalation of “job 1 is silent” cannot go on")
+    advance_escalations(now=now + FIVE + timedelta(minutes=1))
+    assert Notification.objects.filter(kind="notice").count() == 1
+    assert Notification.objects.filter(step=2).count() == 2
+
+
+def test_a_poison_run_goes_on_when_it_is_mended(organization, policy, team, now, caplog):
+    alert = page(organization, policy=policy, groups=[team], now=now)
+    good = EscalationRun.objects.get().position
+    EscalationRun.objects.update(position=[])
+    advance_escalations(now=now + FIVE)
+    EscalationRun.objects.update(position=good)
+    advance_escalations(now=now + FIVE + timedelta(minutes=1))
+    assert alert.notifications.filter(step=2).count() == 1
+    assert EscalationRun.objects.get().error == ""
+
+
+def test_recovery_notices_cost_one_statement_however_many_alerts(organization, policy, team, now):
+    alerts = make_runs(organization, 20, policy=policy, groups=[team], now=now)
+    Notification.objects.update(status="accepted", next_attempt_at=None)
+    spent = queries(lambda: write_recovery_notices([alert.pk for alert in alerts], now=now))
+    assert spent <= 5
+    assert Notification.objects.filter(kind="recovery").count() == 40
+
+
+def test_recovery_notices_are_written_once(organization, policy, team, now):
+    alert = page(organization, policy=policy, groups=[team], now=now)
+    Notification.objects.update(status="accepted", next_attempt_at=None)
+    for _ in range(2):
+        write_recovery_notices([alert.pk], now=now)
+    assert Notification.objects.filter(kind="recovery").count() == 2
+
+
+def test_who_was_not_told_gets_no_recovery_notice(organization, policy, team, now):
+    alert = page(organization, policy=policy, groups=[team], now=now)
+    Notification.objects.filter(user__name="Ana").update(status="failed", next_attempt_at=None)
+    write_recovery_notices([alert.pk], now=now)
+    assert not Notification.objects.filter(kind="recovery").exists()
+    assert set(Notification.objects.values_list("status", flat=True)) == {"failed", "superseded"}
+
+
+def test_a_tick_does_not_pay_for_runs_whose_alerts_are_taken(organization, now):
+    """20,000 runs are overdue because somebody took their alerts; 20 are due."""
+    owner = factories.UserFactory(organization=organization)
+    number = 20_000
+    Alert.objects.bulk_create(
+        Alert(
+            organization=organization,
+            subject="x",
+            short_text="x",
+            long_text="x",
+            source="Manual",
+            source_name="x",
+            source_id="x",
+            opened_at=now,
+            status="assigned" if index >= 20 else "open",
+            owner=owner if index >= 20 else None,
+            assigned_at=now if index >= 20 else None,
+        )
+        for index in range(number)
+    )
+    EscalationRun.objects.bulk_create(
+        EscalationRun(alert=alert, name="x", version=1, plan={}, position={}, next_step_at=now)
+        for alert in Alert.objects.all()
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement("escalation", "rest_runs"), {"now": now, "limit": number})
+        cursor.execute("ANALYZE alerting_alert")
+        cursor.execute("ANALYZE escalation_escalationrun")
+        for name, values in (
+            ("claim_runs", {"now": now, "limit": 500}),
+            ("rest_runs", {"now": now, "limit": 500}),
+            ("wake_runs", {}),
+        ):
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement('escalation', name)}", values)
+            (plan,) = cursor.fetchone()
+            assert touched(plan[0]["Plan"]) < 1_000, (name, plan)
+
+
+def touched(node):
+    """Return how many rows a plan read at most in one of its nodes."""
+    own = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+    return max([own, *(touched(inner) for inner in node.get("Plans", []))])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_engines_at_once_write_each_notification_once(now, close_connections):
+    organization = factories.OrganizationFactory()
+    people = {name: factories.UserFactory(organization=organization, name=name) for name in ("Ana", "Sam")}
+    team = factories.GroupFactory(organization=organization, primary=[people["Ana"]], secondary=[people["Sam"]])
+    policy = factories.PolicyFactory(organization=organization)
+    make_runs(organization, 200, policy=policy, groups=[team], now=now)
+    counted = race(lambda: advance_escalations(now=now + FIVE, limit=10), workers=4)
+    assert sum(counted) == 200
+    assert Notification.objects.filter(step=2).count() == 200
+    assert EscalationRun.objects.filter(step=2).count() == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_the_lock_two_engines_do_get_into_each_others_way(now, close_connections, monkeypatch):
+    organization = factories.OrganizationFactory()
+    team = factories.GroupFactory(
+        organization=organization,
+        primary=[factories.UserFactory(organization=organization)],
+        secondary=[factories.UserFactory(organization=organization)],
+    )
+    make_runs(organization, 50, policy=factories.PolicyFactory(organization=organization), groups=[team], now=now)
+    unlocked = statement("escalation", "claim_runs").replace("FOR NO KEY UPDATE OF run SKIP LOCKED", "")
+    meeting = threading.Barrier(2)
+
+    def claim(*, now, limit):
+        with connection.cursor() as cursor:
+            cursor.execute(unlocked, {"now": now, "limit": limit})
+            found = [run_id for (run_id,) in cursor.fetchall()]
+        meeting.wait(timeout=20)
+        return found
+
+    monkeypatch.setattr(engine, "_claim", claim)
+    assert sum(race(lambda: advance_escalations(now=now + FIVE), workers=2)) > 50
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_deliverers_at_once_send_each_message_once(now, close_connections, server):
+    from escalation.services.delivery import deliver_due
+
+    organization = factories.OrganizationFactory()
+    ana = factories.UserFactory(organization=organization)
+    make_runs(organization, 100, policy=factories.PolicyFactory(organization=organization), users=[ana], now=now)
+    assert sum(race(lambda: deliver_due(now=now), workers=4)) == 100
+    assert len({message.extra_headers["Message-ID"] for message in server.seen}) == len(server.seen) == 100
+    assert TimelineEntry.objects.filter(kind="told").count() == 100
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_last_two_messages_of_a_walk_that_fail_together_still_lead_to_the_last_resort(
+    now, close_connections, server
+):
+    from escalation.services.delivery import Outcome, claim, record
+
+    organization = factories.OrganizationFactory()
+    factories.UserFactory(organization=organization, roles=["Owner"])
+    people = [factories.UserFactory(organization=organization) for _ in range(2)]
+    policy = factories.PolicyFactory(organization=organization, steps=[{"role": "primary"}])
+    for _ in range(10):
+        make_runs(organization, 1, policy=policy, users=people, now=now)
+        claimed = [claim(due_by=now, now=now) for _ in people]
+        waiting = iter(claimed)
+        race(lambda waiting=waiting: record(next(waiting), Outcome(error="no", permanent=True), now=now), workers=2)
+        Notification.objects.filter(kind="last_resort").update(next_attempt_at=None, status="accepted")
+    assert Notification.objects.filter(kind="last_resort").count() == 10
+
+
+def race(act, *, workers):
+    """Do the same in several threads with connections of their own, at the same moment; return the results."""
+    results, faults = [], []
+    barrier = threading.Barrier(workers)
+
+    def run():
+        try:
+            barrier.wait(timeout=20)
+            results.append(act())
+        except Exception as error:
+            faults.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not faults, faults
+    return results

@@ -1,0 +1,201 @@
+"""What mails say, in text and HTML."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.core import mail
+
+from alerting.services import close_alerts
+from escalation.channels.outbox import KEPT, EmailBackend
+from escalation.models import KeptMessage
+from escalation.services.delivery import deliver_due
+from escalation.services.notices import write_owner_notice, write_recovery_notices
+from escalation.wording import in_words, moment, one_line, zone
+from tests import factories
+from tests.integration.escalation.posting import page
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def policy(organization):
+    return factories.PolicyFactory(organization=organization, name="Rota")
+
+
+@pytest.fixture
+def sent(organization, policy, person, now):
+    """Page somebody and return the mail, sent a minute after the alert opened."""
+
+    def make(*, zone="UTC", **fields):
+        team = factories.GroupFactory(
+            organization=organization,
+            name="Database",
+            primary=[person("ana", time_zone=zone)],
+            secondary=[person("sam")],
+        )
+        page(organization, policy=policy, groups=[team], now=now, **fields)
+        deliver_due(now=now + timedelta(minutes=1))
+        return mail.outbox[-1]
+
+    return make
+
+
+def html(message):
+    ((content, kind),) = message.alternatives
+    assert kind == "text/html"
+    return content
+
+
+def test_a_page_says_what_is_silent_how_long_and_what_happens_next(sent, organization, now):
+    bridge = factories.BridgeFactory(organization=organization, name="Ops line")
+    facts = [
+        {"label": "Interval", "text": "5 minutes"},
+        {"label": "Last ping", "at": (now - timedelta(minutes=7)).isoformat()},
+    ]
+    message = sent(expected_at=now - timedelta(minutes=2), bridge_id=bridge.pk, facts=facts)
+    alert = organization.alerts.get()
+    assert message.subject == "[Open] backup is silent"
+    for body in (message.body, html(message)):
+        for said in (
+            "3 minutes",
+            "5 minutes",
+            "Mon 2 Mar 2026, 11:53:00 UTC",
+            "High",
+            "Ops line",
+            "+49 30 1234567",
+            "4711#",
+            "https://meet.example.com/ops",
+            f"/alerts/{alert.pk}/",
+            "If nobody takes it, Secondary of Database will be told in 4 minutes, at Mon 2 Mar 2026, 12:05:00 UTC.",
+        ):
+            assert said in body, said
+
+
+def test_headers_let_programs_tell_and_thread_it(sent, organization):
+    message = sent()
+    alert = organization.alerts.get()
+    headers = message.message()
+    assert headers["X-Heartbeat-Alert"] == str(alert.pk)
+    assert headers["Auto-Submitted"] == "auto-generated"
+    assert headers["Message-ID"] == f"<{alert.notifications.get().pk}@127.0.0.1>"
+    assert headers["References"] == f"<alert-{alert.pk}@127.0.0.1>"
+
+
+def test_times_are_the_readers_with_the_zones_name(sent):
+    message = sent(zone="America/New_York")
+    assert "Alert opened: Mon 2 Mar 2026, 07:00:00 EST" in message.body
+    assert "Times are in America/New_York." in message.body
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<script>alert(1)</script>",
+        "two\r\nBcc: victim@example.com",
+        "line\u2028separator\x00\x1b[31m",
+        "💾 nightly 🚀",
+        "نسخة احتياطية \u202eevil",
+        "{{ settings.SECRET_KEY }} {% now %}",
+        "x" * 290,
+    ],
+)
+def test_any_name_makes_a_mail_that_is_one_mail(sent, name):
+    message = sent(name=name.replace("\x00", "") if "\x00" in name else name)
+    raw = message.message()
+    assert raw["Bcc"] is None
+    assert "\n" not in message.subject
+    assert "<script>" not in html(message)
+    assert raw.as_bytes()
+    assert one_line(name)[:40] in message.body
+
+
+def test_a_text_is_not_escaped_and_html_is(sent):
+    message = sent(name="a & b <c>")
+    assert "a & b <c> is silent" in message.body
+    assert "a &amp; b &lt;c&gt; is silent" in html(message)
+
+
+def test_a_reader_whose_zone_is_unknown_still_gets_the_mail(sent, person):
+    assert moment(factories.WHEN, zone=zone("Mars/Olympus")) == "Mon 2 Mar 2026, 11:00:00 UTC"
+
+
+def test_a_zone_without_letters_is_named_by_its_offset():
+    assert moment(factories.WHEN, zone=zone("America/Sao_Paulo")).endswith("08:00:00 UTC-03")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 seconds"), (1, "1 second"), (61, "1 minute 1 second"), (3_600, "1 hour"), (90_061, "1 day 1 hour"), (-5, "0 seconds"), (86_401, "1 day")],
+)
+def test_durations_in_words(seconds, words):
+    assert in_words(timedelta(seconds=seconds)) == words
+
+
+def test_the_last_step_says_that_nobody_else_will_be_told(organization, person, now):
+    policy = factories.PolicyFactory(organization=organization, steps=[{"role": "primary"}])
+    page(organization, policy=policy, users=[person("ana")], now=now)
+    deliver_due(now=now)
+    assert "No further step follows." in mail.outbox[-1].body
+
+
+def test_a_recovery_mail_is_short(sent, organization, now):
+    sent(expected_at=now - timedelta(minutes=2))
+    alert = organization.alerts.get()
+    close_alerts([alert.pk], reason="closed by heartbeat", now=now + timedelta(minutes=3))
+    write_recovery_notices([alert.pk], now=now + timedelta(minutes=3))
+    deliver_due(now=now + timedelta(minutes=3))
+    message = mail.outbox[-1]
+    assert message.subject == "[Recovered] backup"
+    assert "backup has recovered." in message.body
+    assert "The signal came back 5 minutes late." in message.body
+    assert "(closed by heartbeat)" in message.body
+    assert len(message.body.splitlines()) < 12
+    assert "<bdi>backup</bdi> has recovered" in html(message)
+
+
+def test_a_notice_is_for_the_owner_alone(organization, person, now):
+    person("olga", roles=["Owner"])
+    person("adam", roles=["App Admin"])
+    write_owner_notice(organization.pk, subject="We were\ndeaf", text="For 5 minutes <b>.", now=now)
+    deliver_due(now=now)
+    (message,) = mail.outbox
+    assert (message.subject, message.to) == ("We were deaf", ["olga@example.com"])
+    assert "For 5 minutes <b>." in message.body
+    assert "For 5 minutes &lt;b&gt;." in html(message)
+
+
+def test_no_template_leaves_blank_holes(sent):
+    assert not re.search(r"\n{3,}", sent().body)
+
+
+class TestOutbox:
+    @pytest.fixture(autouse=True)
+    def kept(self, settings):
+        settings.EMAIL_BACKEND = "escalation.channels.outbox.EmailBackend"
+
+    def test_without_a_mail_server_messages_are_kept_for_the_person_they_are_for(self, organization, policy, person, now):
+        ana = person("ana")
+        page(organization, policy=policy, users=[ana], now=now)
+        deliver_due(now=now)
+        (kept,) = KeptMessage.objects.all()
+        assert (kept.user, kept.recipients, kept.subject) == (ana, "ana@example.com", "[Open] backup is silent")
+        assert kept.message_id == organization.alerts.get().notifications.get().provider_id
+        assert "backup is silent" in kept.html
+
+    def test_an_address_of_two_people_belongs_to_neither(self, organization, policy, person, now):
+        ana, bob = person("ana"), person("bob")
+        bob.contact_methods.create(label="Email-Shared", address="ANA@example.com", verified_at=now)
+        page(organization, policy=policy, users=[ana], now=now)
+        deliver_due(now=now)
+        assert KeptMessage.objects.get().user is None
+
+    def test_the_newest_thousand_are_kept(self, db):
+        KeptMessage.objects.bulk_create(
+            KeptMessage(at=factories.WHEN, sender="a", recipients="b", subject=str(number), text="")
+            for number in range(KEPT + 5)
+        )
+        EmailBackend().send_messages([mail.EmailMessage("newest", "text", to=["x@example.com"])])
+        assert KeptMessage.objects.count() == KEPT
+        assert KeptMessage.objects.first().subject == "newest"
+        assert KeptMessage.objects.last().subject == "6"
