@@ -1,4 +1,4 @@
-"""What each benchmark stands on: the embedded servers with their durable settings, filled tables, real web processes, and wrk."""
+"""What each benchmark stands on: real web processes on embedded servers with durable settings, and wrk."""
 
 import contextlib
 import json
@@ -36,7 +36,17 @@ def wrk(port: int, *, connections: int, seconds: float, heartbeats: int) -> Load
         raise SystemExit("script/bench needs wrk (Debian: apt-get install wrk).")
     script = ROOT / "benchmarks" / "ping.lua"
     done = subprocess.run(
-        [program, "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s", "-s", str(script), f"http://127.0.0.1:{port}"],
+        [
+            program,
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds:g}s",
+            "--timeout",
+            "10s",
+            "-s",
+            str(script),
+            f"http://127.0.0.1:{port}",
+        ],
         env={**os.environ, "HEARTBEATS": str(heartbeats)},
         capture_output=True,
         text=True,
@@ -69,9 +79,20 @@ def web(application: str, *, workers: int = 1, env: dict[str, str] | None = None
         port = taken.getsockname()[1]
     server = subprocess.Popen(
         [
-            sys.executable, "-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", str(port),
-            "--workers", str(workers), "--no-access-log", application,
-        ],  # fmt: skip
+            sys.executable,
+            "-m",
+            "granian",
+            "--interface",
+            "asgi",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers",
+            str(workers),
+            "--no-access-log",
+            application,
+        ],
         cwd=ROOT,
         env={**os.environ, "HEARTBEAT_LOG_LEVEL": "WARNING", **(env or {})},
         stdout=subprocess.DEVNULL,
@@ -94,7 +115,8 @@ def web(application: str, *, workers: int = 1, env: dict[str, str] | None = None
 
 def machine() -> dict[str, Any]:
     """Describe the machine that measured."""
-    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "?")
+    cpus = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip() for line in cpus if "model name" in line), "?")
     memory = next(line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line)
     return {
         "cpu": model,

@@ -1,6 +1,7 @@
 """The web process: one ASGI application, the ping lane in front of Django."""
 
 import os
+from typing import cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "heartbeat_project.settings")
 
@@ -12,7 +13,7 @@ from django.conf import settings  # noqa: E402 - what follows needs the app regi
 from django.db import connection  # noqa: E402
 
 from integrations.ingest.committer import Committer  # noqa: E402
-from integrations.ingest.lane import PingLane  # noqa: E402
+from integrations.ingest.lane import Application, PingLane  # noqa: E402
 
 
 def _conninfo() -> dict[str, object]:
@@ -24,7 +25,7 @@ def _conninfo() -> dict[str, object]:
 
 
 application = PingLane(
-    django_application,
+    cast("Application", django_application),
     Committer(_conninfo(), max_waiting=settings.PING_MAX_WAITING),
     max_body_bytes=settings.PING_MAX_BODY_BYTES,
 )

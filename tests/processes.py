@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from email.parser import BytesParser
@@ -232,8 +232,8 @@ class Stack:
         return answer["id"]
 
     def heartbeat(
-        self, name: str, *, tell: list[int] = (), interval_minutes: float = 0.1, **more: Any
-    ) -> dict[str, Any]:  # type: ignore[assignment]
+        self, name: str, *, tell: Sequence[int] = (), interval_minutes: float = 0.1, **more: Any
+    ) -> dict[str, Any]:
         """Create a heartbeat that tells these users, over REST."""
         if "escalation_policy" not in more:
             more["escalation_policy"] = self.get("/api/v1/escalation-policies/")[1]["results"][-1]["id"]

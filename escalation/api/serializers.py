@@ -12,6 +12,7 @@ from escalation.services.plays import TierRule
 from escalation.services.policies import RoleRule
 from heartbeat_project.kernel.api import CleanCharField, MinutesField, OwnedRelatedField, Strict
 
+MOST_USES_SHOWN = 100
 MOST_TIMES = 100
 MOST_TIERS = 50
 MOST_LABELS = 20
@@ -55,7 +56,9 @@ class RuleSerializer(Strict):
     @extend_schema_field(UsageSerializer(many=True))
     def get_usage(self, rule: Any) -> list[dict[str, Any]]:
         """Return id and name of the integrations that use it."""
-        return [{"id": integration.pk, "name": integration.name} for integration in rule.integrations.all()]
+        # A rule that was just written comes without the view's prefetch.
+        used_by = rule.used_by if hasattr(rule, "used_by") else rule.integrations.order_by("name")[:MOST_USES_SHOWN]
+        return [{"id": integration.pk, "name": integration.name} for integration in used_by]
 
 
 class PolicySerializer(RuleSerializer):

@@ -19,13 +19,17 @@ from alerting import services as alerts
 from alerting.api.serializers import AlertSerializer, NothingSerializer
 from alerting.api.views import PAGE_PARAMETERS, AlertViewSet
 from alerting.models import Alert
-from escalation.api.serializers import CloneSerializer, NotificationSerializer, PlaySerializer, PolicySerializer
+from escalation.api.serializers import (
+    MOST_USES_SHOWN,
+    CloneSerializer,
+    NotificationSerializer,
+    PlaySerializer,
+    PolicySerializer,
+)
 from escalation.models import EscalationPolicy, ResponsePlay
 from escalation.services import plays, policies
 from escalation.services.engine import hurry
 from heartbeat_project.kernel.api import NewestFirst
-
-MOST_USES_SHOWN = 100
 
 
 class InOrderOfWriting(NewestFirst):
@@ -69,7 +73,7 @@ class RuleViewSet(OrganizationViewSet):
         # The app above is reached through the relation that it declares.
         integrations = rules.model._meta.get_field("integrations").related_model  # noqa: SLF001 - documented Meta API
         used_by = integrations.objects.order_by("name")[:MOST_USES_SHOWN]
-        return rules.prefetch_related(Prefetch("integrations", queryset=used_by))
+        return rules.prefetch_related(Prefetch("integrations", queryset=used_by, to_attr="used_by"))
 
 
 class PolicyViewSet(RuleViewSet):

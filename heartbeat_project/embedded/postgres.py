@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from heartbeat_project.embedded.process import (
     rights,
     runs_here,
     succeeds_as,
+    wait_until,
 )
 
 # Package and the folder in it that holds bin/, lib/ and share/; both carry PostgreSQL 18.
@@ -51,7 +53,9 @@ SETTINGS = {
     "log_line_prefix": "",
     "lc_messages": "C",
 }
-READY_LINE = 8  # of postmaster.pid
+# Lines of postmaster.pid, counted from 1: the shared memory's key and number, and the server's state.
+MEMORY_LINE, READY_LINE = 7, 8
+SESSIONS_END_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,16 +167,13 @@ class Postgres:
         """
         lines = self._pid_file()
         pid = int(lines[0]) if lines and lines[0].isdigit() else 0
-        if pid and runs_here(pid, program="postgres", folder=self.home, mark=str(self.home)):
-            end_orphan(
-                pid,
-                gently=signal.SIGINT,
-                harshly=signal.SIGQUIT,
-                gone=lambda: (
-                    not (self.home / "postmaster.pid").exists()
-                    or not runs_here(pid, program="postgres", folder=self.home, mark=str(self.home))
-                ),
-            )
+        runs = partial(runs_here, pid, program="postgres", folder=self.home, mark=str(self.home))
+        if pid and runs():
+            end_orphan(pid, gently=signal.SIGINT, harshly=signal.SIGQUIT, gone=lambda: not runs())
+        if len(lines) >= MEMORY_LINE:
+            # Sessions outlive a killed server by a moment, and a new one refuses to start beside them.
+            segment = lines[MEMORY_LINE - 1].split()[-1:]
+            wait_until(lambda: not _is_attached(segment), seconds=SESSIONS_END_SECONDS)
         for stale in (self.home / "postmaster.pid", *self.data.sockets().glob(".s.PGSQL.*")):
             stale.unlink(missing_ok=True)
 
@@ -205,6 +206,16 @@ def version(install: Path) -> str:
 def locale_env() -> dict[str, str]:
     """Return the locale for the server's own messages; a name that the system lacks would stop it."""
     return {"LC_ALL": "C", "LANG": "C"}
+
+
+def _is_attached(segment: list[str]) -> bool:
+    """Answer whether a process still uses the shared memory segment of that number, as far as the system tells."""
+    try:
+        rows = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()]
+    except OSError:
+        return False
+    number, users = rows[0].index("shmid"), rows[0].index("nattch")
+    return any([row[number]] == segment and row[users] != "0" for row in rows[1:])
 
 
 def _copy(install: Path, package: str, data: DataFolder) -> Path:

@@ -6,11 +6,14 @@ from typing import Any, Final
 
 from celery import current_app
 from django.db import transaction
+from kombu import Connection
+from kombu.pools import producers
 
 log = logging.getLogger(__name__)
 
 # After a failed ring nobody rings for so long: a broker that is away must not slow down every ping and every tick.
 QUIET_SECONDS: Final = 5.0
+EXPIRES_SECONDS: Final = 30
 _quiet_until = 0.0
 
 
@@ -27,7 +30,17 @@ def _send(task_name: str, *, queue: str, kwargs: dict[str, Any]) -> None:
     if time.monotonic() < _quiet_until:
         return
     try:
-        current_app.send_task(task_name, kwargs=kwargs, queue=queue, expires=30, retry=False, ignore_result=True)
+        with producers[_door()].acquire(block=True, timeout=1) as producer:
+            options: dict[str, Any] = {"queue": queue, "expires": EXPIRES_SECONDS, "ignore_result": True}
+            current_app.send_task(task_name, kwargs=kwargs, producer=producer, retry=False, **options)
     except Exception as error:  # noqa: BLE001 - a lost ring is no reason to fail what was committed
         _quiet_until = time.monotonic() + QUIET_SECONDS
         log.warning("%s was not rung for, the next tick does it: %s", task_name, error)
+
+
+def _door() -> Connection:
+    """Return the broker's address as the pool of producers knows it: one that fails at once instead of trying again."""
+    patience = {"max_retries": 0, "socket_connect_timeout": 1, "socket_timeout": 1}
+    return current_app.connection_for_write(
+        transport_options={**current_app.conf.broker_transport_options, **patience},
+    )

@@ -26,7 +26,7 @@ class FieldError(DomainError):
         self.code = code
 
 
-class Forbidden(DomainError):  # noqa: N818 - the name of the HTTP answer
+class Forbidden(DomainError):
     """The user lacks the entitlement that this action needs."""
 
     code = "forbidden"

@@ -135,6 +135,6 @@ def in_words(minutes: Decimal | float) -> str:
 
 
 @register.filter
-def item(mapping: dict[str, Any], key: str) -> Any:
+def item(mapping: dict[Any, Any], key: Any) -> Any:
     """Return what stands under a key that is a variable."""
     return mapping.get(key)

@@ -1,6 +1,6 @@
 """Maintenance windows over the management API."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from rest_framework import serializers
 
@@ -29,7 +29,7 @@ class MaintenanceWindowViewSet(OrganizationViewSet):
 
     queryset = MaintenanceWindow.objects.prefetch_related("integrations")
     serializer_class = MaintenanceWindowSerializer
-    permission_classes: ClassVar = [entitled(read=VIEWERS, write=Entitlement.INBOUND_INTEGRATIONS)]
+    permission_classes = [entitled(read=VIEWERS, write=Entitlement.INBOUND_INTEGRATIONS)]
 
     def perform_create(self, serializer: Any) -> None:
         """Plan it through the service."""

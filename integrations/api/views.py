@@ -1,6 +1,6 @@
 """The management API's integrations and maintenance windows."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -30,7 +30,7 @@ class IntegrationViewSet(OrganizationViewSet):
 
     queryset = InboundIntegration.objects.all()
     serializer_class = IntegrationSerializer
-    permission_classes: ClassVar = [entitled(read=VIEWERS, write=Entitlement.INBOUND_INTEGRATIONS)]
+    permission_classes = [entitled(read=VIEWERS, write=Entitlement.INBOUND_INTEGRATIONS)]
 
     def get_queryset(self) -> QuerySet[InboundIntegration]:
         """Return those of the user's organization, with what a list shows of them."""

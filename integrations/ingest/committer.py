@@ -82,7 +82,7 @@ class Committer:
     async def pulse(self, *, now: datetime) -> None:
         """Commit that this process listens, over the connection that pings take. Raises Away."""
         rows = await self._execute("record_pulse", {"now": now, **PULSE_PARAMETERS})
-        tell_outages(rows)  # type: ignore[arg-type]
+        tell_outages((started_at, ended_at) for started_at, ended_at in rows)
 
     async def _commit(self, waiting: list[tuple[Arrival, asyncio.Future[Receipt | None]]]) -> None:
         batch = Batch([arrival for arrival, _ in waiting])

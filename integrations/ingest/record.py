@@ -13,7 +13,7 @@ from heartbeat_project.kernel.sql import statement
 
 log = logging.getLogger(__name__)
 
-PULSE_PARAMETERS: Final = {"deaf_after": timedelta(seconds=5), "clock_went_back": timedelta(minutes=1)}
+PULSE_PARAMETERS: Final[dict[str, Any]] = {"deaf_after": timedelta(seconds=5), "clock_went_back": timedelta(minutes=1)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,10 @@ def create_heartbeat(
         allow_get=allow_get,
         state=Heartbeat.State.DISABLED,
     )
-    recipients = {"recipient_groups": list(recipient_groups), "recipient_users": list(recipient_users)}
+    recipients: dict[str, list[Any]] = {
+        "recipient_groups": list(recipient_groups),
+        "recipient_users": list(recipient_users),
+    }
     _check(integration, heartbeat, recipients)
     with transaction.atomic():
         _save_named(integration)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import Exists
 
 from alerting.models import Alert
 from alerting.services import AlertDraft, open_alerts
@@ -14,7 +15,7 @@ from alerting.states import LIVE
 from escalation.services.notices import write_owner_notice
 from escalation.services.runs import RunStart, start_runs
 from heartbeat_project.kernel.sql import statement
-from integrations.models import Heartbeat, HeartbeatEvent, InboundIntegration, Listening
+from integrations.models import Heartbeat, HeartbeatEvent, InboundIntegration, Listening, Outage
 from integrations.services.recoveries import close_as_recovered
 from integrations.wording import Silence
 
@@ -30,13 +31,12 @@ def listening_horizon(*, now: datetime) -> datetime | None:
     That is the newest pulse. While deadlines are still being moved by an outage of ours, nothing is judged. Both are
     read in one statement, because a pulse writes both in one transaction.
     """
-    row = Listening.objects.raw(
-        "SELECT id, heard_until, EXISTS (SELECT 1 FROM integrations_outage WHERE done_at IS NULL) AS moving"
-        " FROM integrations_listening",
-    )
-    for listening in row:
-        return None if listening.moving else min(now, listening.heard_until)
-    return None
+    moving = Exists(Outage.objects.filter(done_at=None))
+    listening = Listening.objects.annotate(moving=moving).values_list("heard_until", "moving").first()
+    if listening is None:
+        return None
+    heard_until, still_moving = listening
+    return None if still_moving else min(now, heard_until)
 
 
 def detect_misses(*, now: datetime, limit: int = 500) -> int:
@@ -103,7 +103,7 @@ def _open(ids: Sequence[int], *, now: datetime) -> int:
     integrations = InboundIntegration.objects.select_related("heartbeat", "escalation_policy", "response_play").filter(
         pk__in=ids,
     )
-    found = sorted(integrations, key=lambda integration: ids.index(integration.pk) if len(ids) == 1 else integration.pk)
+    found = list(integrations.order_by("pk"))
     groups = _recipients(InboundIntegration.recipient_groups.through, "group_id", ids)
     users = _recipients(InboundIntegration.recipient_users.through, "user_id", ids)
     alerts = open_alerts(
@@ -138,9 +138,7 @@ def _open(ids: Sequence[int], *, now: datetime) -> int:
 def _end_earlier_silences(ids: Sequence[int], *, now: datetime) -> None:
     """Close what an earlier silence of these heartbeats has open: a ping ended it, and this is a new one."""
     live = Alert.objects.filter(integration_id__in=ids, source=SOURCE, status__in=sorted(LIVE))
-    earlier = dict(live.values_list("pk", "integration_id"))
-    if earlier:
-        close_as_recovered(earlier, now=now)
+    close_as_recovered({pk: of for pk, of in live.values_list("pk", "integration_id") if of}, now=now)
 
 
 def _recipients(through: type, column: str, ids: Sequence[int]) -> dict[int, list[int]]:

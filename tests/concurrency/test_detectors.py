@@ -9,6 +9,7 @@ from django.db import IntegrityError, close_old_connections, connection
 from alerting.models import Alert
 from alerting.states import LIVE
 from escalation.models import Notification
+from heartbeat_project.kernel.sql import statement
 from integrations.ingest.record import Arrival, record_pings, record_pulse
 from integrations.models import Heartbeat, InboundIntegration
 from integrations.services import misses
@@ -85,8 +86,8 @@ def test_eight_detectors_over_a_thousand_due_rows_open_exactly_a_thousand_alerts
 def test_without_the_lock_the_detectors_collide_and_the_database_still_forbids_a_second_alert(now, monkeypatch):
     """The negative control: the same claim without FOR UPDATE SKIP LOCKED."""
     silent_heartbeats(1_000, now=now)
-    real = misses.statement
-    monkeypatch.setattr(misses, "statement", lambda *name: real(*name).replace("FOR UPDATE SKIP LOCKED", ""))
+    unlocked = statement("integrations", "claim_missed").replace("FOR UPDATE SKIP LOCKED", "")
+    monkeypatch.setattr(misses, "statement", lambda *_: unlocked)
     monkeypatch.setattr(misses, "_set_aside", _raise)
 
     raised = at_once(*[lambda: detect_misses(now=now, limit=50) for _ in range(8)])

@@ -41,9 +41,7 @@ def test_the_notice_says_how_late_the_signal_was(world):
 
 def test_the_escalation_stops_and_nothing_that_was_waiting_is_sent(world):
     ana = world.person("ana")
-    ana.contact_methods.create(
-        label="Email-Later", address="later@example.com", delay_minutes=1, verified_at=world.now
-    )
+    ana.contact_methods.create(label="Email-Later", address="later@example.com", delay_minutes=1, verified_at=world.now)
     team = world.team("Database", primary=["ana"], secondary=["sam"])
     job = silent_and_back(world, recipient_groups=[team])
     assert world.alert(job).notifications.get(label="Email-Later").status == "superseded"

@@ -170,9 +170,7 @@ def test_a_run_whose_alert_is_final_has_ended(world, job):
 
 def test_nothing_is_sent_after_the_alert_was_assigned_though_it_was_written_before(world):
     ana = world.person("ana")
-    ana.contact_methods.create(
-        label="Email-Later", address="later@example.com", delay_minutes=3, verified_at=world.now
-    )
+    ana.contact_methods.create(label="Email-Later", address="later@example.com", delay_minutes=3, verified_at=world.now)
     job = silent(world, tell=["ana"])
     world.expect_page("ana", about=job)
     act(world, job, "assign", to=ana)
@@ -183,9 +181,7 @@ def test_nothing_is_sent_after_the_alert_was_assigned_though_it_was_written_befo
 
 def test_what_was_written_before_a_hold_is_sent_after_the_resume(world):
     ana = world.person("ana")
-    ana.contact_methods.create(
-        label="Email-Later", address="later@example.com", delay_minutes=3, verified_at=world.now
-    )
+    ana.contact_methods.create(label="Email-Later", address="later@example.com", delay_minutes=3, verified_at=world.now)
     job = silent(world, tell=["ana"])
     world.expect_page("ana", about=job)
     act(world, job, "hold")

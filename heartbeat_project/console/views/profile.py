@@ -31,7 +31,7 @@ def _page(request: HttpRequest, *, now: datetime, status: int = 200, **filled: A
         "methods": user.contact_methods.all(),
         "official": EMAIL_OFFICIAL,
         "method_form": ContactMethodForm(),
-        "code_form": CodeForm(),
+        "failed_code": {},
         "keys": user.api_keys.filter(revoked_at=None),
         "key_form": ApiKeyForm(),
     }

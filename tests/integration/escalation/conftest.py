@@ -22,6 +22,8 @@ def organization(db):
 @pytest.fixture
 def person(organization):
     def make(name, **fields):
-        return factories.UserFactory(organization=organization, name=name.title(), email=f"{name}@example.com", **fields)
+        return factories.UserFactory(
+            organization=organization, name=name.title(), email=f"{name}@example.com", **fields
+        )
 
     return make

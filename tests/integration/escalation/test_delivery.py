@@ -2,6 +2,7 @@
 
 import smtplib
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from django.db import connection
@@ -63,7 +64,7 @@ def test_a_server_that_is_away_is_tried_six_times_with_growing_waits(organizatio
     server.answer("ana@example.com", ConnectionRefusedError("Connection refused"))
     moments = deliver_until_quiet(now)
     assert len(server.seen) == MAX_ATTEMPTS == len(moments)
-    waits = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
+    waits = [later - earlier for earlier, later in pairwise(moments)]
     for wait, least in zip(waits, [5, 15, 45, 120, 300], strict=True):
         assert seconds(least) <= wait <= seconds(least * 1.2)
     notification = alert.notifications.get()
@@ -123,9 +124,7 @@ def test_after_the_last_method_the_next_step_comes_at_once(organization, ana, pe
 
 
 def test_while_somebody_else_of_the_step_was_told_the_walk_keeps_its_times(organization, ana, person, server, now):
-    team = factories.GroupFactory(
-        organization=organization, primary=[ana, person("bob")], secondary=[person("sam")]
-    )
+    team = factories.GroupFactory(organization=organization, primary=[ana, person("bob")], secondary=[person("sam")])
     policy = factories.PolicyFactory(organization=organization)
     page(organization, policy=policy, groups=[team], now=now)
     server.answer("ana@example.com", refused("ana@example.com", 550))

@@ -126,7 +126,15 @@ def test_a_zone_without_letters_is_named_by_its_offset():
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0 seconds"), (1, "1 second"), (61, "1 minute 1 second"), (3_600, "1 hour"), (90_061, "1 day 1 hour"), (-5, "0 seconds"), (86_401, "1 day")],
+    [
+        (0, "0 seconds"),
+        (1, "1 second"),
+        (61, "1 minute 1 second"),
+        (3_600, "1 hour"),
+        (90_061, "1 day 1 hour"),
+        (-5, "0 seconds"),
+        (86_401, "1 day"),
+    ],
 )
 def test_durations_in_words(seconds, words):
     assert in_words(timedelta(seconds=seconds)) == words
@@ -174,7 +182,9 @@ class TestOutbox:
     def kept(self, settings):
         settings.EMAIL_BACKEND = "escalation.channels.outbox.EmailBackend"
 
-    def test_without_a_mail_server_messages_are_kept_for_the_person_they_are_for(self, organization, policy, person, now):
+    def test_without_a_mail_server_messages_are_kept_for_the_person_they_are_for(
+        self, organization, policy, person, now
+    ):
         ana = person("ana")
         page(organization, policy=policy, users=[ana], now=now)
         deliver_due(now=now)

@@ -1,0 +1,277 @@
+"""A real browser walks the way of the customer's own words, and looks at every page: readable, accessible, narrow."""
+
+import os
+import re
+import shutil
+from datetime import timedelta
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect, sync_playwright
+
+from alerting.models import AlertRecipient
+from heartbeat_project.kernel import clock
+from integrations.ingest.record import record_pulse
+from integrations.models import InboundIntegration
+from integrations.services.tick import tick
+from tests import factories
+
+pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.django_db(transaction=True)]
+
+PASSWORD = "correct horse 12"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+INBOUND = "/admin/integrations/inboundintegration/"
+
+
+@pytest.fixture(scope="module")
+def chromium(django_db_setup):
+    program = os.environ.get("HEARTBEAT_CHROMIUM") or shutil.which("chromium")
+    assert program, "There is no Chromium: install it, or name one in HEARTBEAT_CHROMIUM."
+    with pytest.MonkeyPatch.context() as environment, sync_playwright() as playwright:
+        # Playwright keeps a loop in this thread; the tests themselves are as synchronous as ever.
+        environment.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def site(chromium, live_server, settings, close_connections):
+    settings.BASE_URL = live_server.url
+    return live_server.url
+
+
+@pytest.fixture
+def organization(site):
+    return factories.OrganizationFactory(name="Acme Freight")
+
+
+@pytest.fixture
+def ines(organization):
+    return factories.UserFactory(
+        organization=organization,
+        name="Ines",
+        email="ines@example.com",
+        roles=["Integrations Admin"],
+        password=PASSWORD,
+        time_zone="Europe/Berlin",
+    )
+
+
+@pytest.fixture
+def team(organization, ines):
+    return factories.GroupFactory(organization=organization, name="Operations", primary=[ines])
+
+
+@pytest.fixture
+def page(chromium, site):
+    context = chromium.new_context(base_url=site, permissions=["clipboard-read", "clipboard-write"])
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    page.troubles = []
+    page.on("pageerror", lambda error: page.troubles.append(str(error)))
+    page.on("console", lambda said: page.troubles.append(said.text) if said.type == "error" else None)
+    yield page
+    context.close()
+
+
+def sign_in(page, path="/"):
+    page.goto(f"/login/?next={path}")
+    page.get_by_label("E-mail").fill("ines@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(re.compile(f".*{re.escape(path)}$"))
+
+
+def test_from_configuration_to_a_ping_that_is_seen(page, team, organization):
+    bridge = factories.BridgeFactory(organization=organization, name="Operations line")
+    sign_in(page)
+    page.get_by_role("link", name="Configuration", exact=True).click()
+    page.get_by_role("link", name="Integrations", exact=True).click()
+    page.get_by_role("link", name="Inbound Integrations").first.click()
+    types = page.get_by_label("Type")
+    assert types.locator("option").all_inner_texts() == ["All types", "API", "Email", "Chat", "Heartbeat"]
+    types.select_option("Email")
+    expect(page.get_by_role("button", name="+ ADD EMAIL")).to_be_disabled()
+    page.get_by_label("Type").select_option("Heartbeat")
+    page.get_by_role("link", name="+ ADD HEARTBEAT").click()
+
+    page.get_by_role("button", name="Submit").click()
+    for label, message in (
+        ("Integration Name", "Enter a name for the integration."),
+        ("Escalation Policy / Response Play", "Choose an escalation policy or a response play."),
+        ("Heartbeat Interval (minutes)", "Enter the interval in minutes."),
+    ):
+        field = page.locator(".field", has=page.get_by_label(label))
+        expect(field.locator(".errorlist")).to_have_text(message)
+    assert not InboundIntegration.objects.exists()
+
+    page.get_by_label("Integration Name").fill("Nightly backup")
+    page.get_by_label("Escalation Policy / Response Play").select_option("Escalate after 5 minutes, user preference")
+    page.get_by_label("Heartbeat Interval (minutes)").fill("0.5")
+    page.get_by_label("Operations", exact=True).check()
+    page.get_by_label("Bridge").select_option("Operations line")
+    assert page.get_by_label("Enabled").is_checked()
+    page.get_by_role("button", name="Submit").click()
+
+    expect(page.get_by_role("heading", name="Nightly backup")).to_be_visible()
+    integration = InboundIntegration.objects.get()
+    assert (integration.name, integration.bridge) == ("Nightly backup", bridge)
+    page.get_by_role("button", name="COPY", exact=True).click()
+    expect(page.locator("#api-url-said")).to_have_text("Copied")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == f"{page.url.split('/admin/')[0]}/Heartbeat/{integration.token}"
+    assert page.get_by_label("API URL").input_value() == copied
+
+    state = page.locator("#state")
+    expect(state).to_contain_text("Waiting")
+    expect(state).to_contain_text("never")
+    answer = httpx.post(copied, json={})
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    # The page brings itself up to date: nobody loads it again.
+    expect(state).to_contain_text("Healthy")
+    expect(state.locator(f'time[datetime="{_stored(integration).last_ping_at.isoformat()}"]')).to_be_visible()
+    expect(page.locator(".logs")).to_contain_text("POST from 127.0.0.1")
+
+    page.get_by_role("link", name="Alerts").click()
+    row = page.locator("#heartbeat-panel li", has_text="Nightly backup")
+    expect(row).to_contain_text("Healthy")
+    expect(row).to_contain_text("last ping")
+    assert httpx.post(copied, content=b"not json").status_code == 200
+    newer = _stored(integration).last_ping_at.isoformat()
+    expect(row.locator(f'time[datetime="{newer}"]')).to_be_visible()
+    assert page.troubles == []
+
+
+def _stored(integration):
+    return InboundIntegration.objects.get(pk=integration.pk).heartbeat
+
+
+def test_copy_works_without_the_clipboard_interface(page, team, organization):
+    integration = factories.HeartbeatFactory(organization=organization)
+    # As in a browser that reached us over plain http.
+    page.add_init_script(
+        "Object.defineProperty(Navigator.prototype, 'clipboard', {get: () => window.hidden_clipboard})"
+    )
+    sign_in(page, f"{INBOUND}{integration.pk}/change/")
+    page.evaluate(
+        "document.addEventListener('copy', () => { window.was_copied = String(document.getSelection()) || document.activeElement.value })"
+    )
+    page.get_by_role("button", name="COPY", exact=True).click()
+    expect(page.locator("#api-url-said")).to_have_text("Copied")
+    assert page.evaluate("window.was_copied") == page.get_by_label("API URL").input_value()
+
+
+def test_a_page_that_hears_nothing_from_the_server_says_so(page, team, organization):
+    factories.HeartbeatFactory(organization=organization)
+    sign_in(page)
+    page.clock.install()
+    page.reload()
+    page.route("**/heartbeats/panel/**", lambda route: route.abort())
+    stale = page.locator("#panel-stale")
+    expect(stale).to_be_hidden()
+    for _ in range(4):
+        page.clock.run_for(5_000)
+        page.wait_for_timeout(100)
+    expect(stale).to_contain_text("Not up to date")
+
+
+def _furnished(organization, ines, team):
+    """Fill the pages: an open alert with all its parts, and heartbeats in several states."""
+    now = clock.now()
+    record_pulse(now=now - timedelta(minutes=20))
+    bridge = factories.BridgeFactory(organization=organization, name="Operations line")
+    silent = factories.HeartbeatFactory(
+        organization=organization,
+        name="A very long name of a job on the-server-with-the-long-name.branch-office.example.com",
+        recipient_groups=[team],
+        bridge=bridge,
+        now=now - timedelta(minutes=20),
+    )
+    factories.HeartbeatFactory(organization=organization, name="Switched off", enabled=False)
+    factories.HeartbeatFactory(organization=organization, name="Nightly backup", now=now)
+    record_pulse(now=now - timedelta(minutes=20) + timedelta(seconds=1))
+    for second in range(0, 1200, 4):
+        record_pulse(now=now - timedelta(seconds=1200 - second))
+    tick(now=now)
+    [alert] = organization.alerts.all()
+    AlertRecipient.objects.get_or_create(alert=alert, user=ines)
+    return {
+        "sign-in": "/login/",
+        "alerts": "/",
+        "alert": f"/alerts/{alert.pk}/",
+        "profile": "/profile/",
+        "configuration": "/admin/",
+        "list": f"{INBOUND}?type=heartbeat",
+        "form": f"{INBOUND}add/",
+        "saved": f"{INBOUND}{silent.pk}/change/",
+        "policy": f"/admin/escalation/escalationpolicy/{silent.escalation_policy_id}/change/",
+        "policies": "/admin/escalation/escalationpolicy/",
+        "group": f"/admin/accounts/group/{team.pk}/change/",
+        "missing": "/nowhere/",
+    }
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_has_a_serious_barrier(chromium, site, organization, ines, team, scheme):
+    pages = _furnished(organization, ines, team)
+    context = chromium.new_context(base_url=site, color_scheme=scheme)
+    page = context.new_page()
+    found = {}
+    for name, path in pages.items():
+        page.goto(path)
+        barriers = [
+            (violation["id"], [node["html"][:160] for node in violation["nodes"]])
+            for violation in Axe().run(page).response["violations"]
+            if violation["impact"] in {"serious", "critical"}
+        ]
+        if barriers:
+            found[name] = barriers
+        if name == "sign-in":
+            sign_in(page)
+    context.close()
+    assert found == {}
+
+
+def test_no_page_scrolls_sideways_at_360_pixels(chromium, site, organization, ines, team):
+    pages = _furnished(organization, ines, team)
+    context = chromium.new_context(base_url=site, viewport={"width": 360, "height": 740})
+    page = context.new_page()
+    found = {}
+    for name, path in pages.items():
+        page.goto(path)
+        too_wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if too_wide > 0:
+            found[name] = too_wide
+        if name == "sign-in":
+            sign_in(page)
+    context.close()
+    assert found == {}
+
+
+def test_each_action_works_without_javascript(chromium, site, organization, ines, team):
+    pages = _furnished(organization, ines, team)
+    context = chromium.new_context(base_url=site, java_script_enabled=False)
+    page = context.new_page()
+    sign_in(page)
+    page.goto(pages["alert"])
+    page.get_by_role("button", name="Assign to me").click()
+    expect(page.locator(".messages")).to_contain_text("It is yours")
+    page.get_by_text("Close…").click()
+    page.get_by_label("Reason (optional)").first.fill("done")
+    page.get_by_role("button", name="Close the alert").click()
+    expect(page.locator(".messages")).to_contain_text("Closed.")
+    page.goto(INBOUND)
+    page.get_by_label("Type").select_option("Heartbeat")
+    page.get_by_role("button", name="Search").click()
+    expect(page.get_by_role("link", name="+ ADD HEARTBEAT")).to_be_visible()
+    context.close()
