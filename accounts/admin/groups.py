@@ -18,6 +18,7 @@ class MemberInline(OrganizationInline):
 
     model = GroupMember
     fields = ("user", "role", "position")
+    verbose_name = "member"
     verbose_name_plural = "Members"
     extra = 1
 

@@ -17,6 +17,7 @@ class PlayTierInline(OrganizationInline):
 
     model = PlayTier
     fields = ("offset_minutes", "users", "groups")
+    verbose_name = "tier"
     verbose_name_plural = "Tiers"
     min_num = 1
     extra = 1

@@ -15,6 +15,8 @@ from escalation.models import EscalationPolicy, PolicyRole
 from escalation.services import policies
 from heartbeat_project.kernel.errors import DomainError
 
+SHOWN_USES = 50
+
 
 class PolicyRoleForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable at run time
     """One role; numbers may be left at zero."""
@@ -42,6 +44,7 @@ class PolicyRoleInline(OrganizationInline):
 
     model = PolicyRole
     form = PolicyRoleForm
+    verbose_name = "role"
     verbose_name_plural = "Roles, in the order Primary, Secondary, Manager"
     max_num = 3
     extra = 3
@@ -84,6 +87,13 @@ class EscalationPolicyAdmin(OrganizationAdmin):
         if stored is None:
             return policies.create_policy(organization_of(request), roles=rules, **form.cleaned_data)
         return policies.update_policy(stored, roles=rules, **form.cleaned_data)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any) -> Any:
+        policy = context.get("original")
+        if policy is not None:
+            names = list(policy.integrations.values_list("name", flat=True)[: SHOWN_USES + 1])
+            context |= {"used_by": names[:SHOWN_USES], "used_by_more": len(names) > SHOWN_USES}
+        return super().render_change_form(request, context, *args, **options)
 
     def delete_says(self, obj: EscalationPolicy) -> str:
         return "Escalations that follow it now go on to their end. A policy that an integration uses is not deleted."

@@ -18,7 +18,7 @@ from heartbeat_project.embedded.supervisor import Stopped, Supervisor
 READY_SECONDS = 60.0
 MIGRATE_SECONDS = 3600.0
 FOREVER = 1e9
-# `migrate` has run Django's checks already; in a worker they import every page, which it never serves.
+# `bootstrap` runs Django's checks, once: they import every page, which no worker and no migration needs.
 CELERY = ("-m", "celery", "--quiet", "--skip-checks", "-A", "heartbeat_project.celery")
 # What the workers would say to each other only matters to Celery's own monitors, and costs a second at each start.
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
@@ -53,7 +53,7 @@ def run(options: Options, data: DataFolder, console: Console) -> None:
         account = application_account(data, options, console)
         base = Program(name="", command=(), folder=PROJECT, env=env, account=account)
         supervisor.run(
-            manage(base, "migrate", "--noinput"),
+            manage(base, "migrate", "--noinput", "--skip-checks"),
             show=lambda line: _show_applied(line, console),
             seconds=MIGRATE_SECONDS,
         )

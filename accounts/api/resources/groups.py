@@ -61,6 +61,12 @@ class GroupViewSet(OrganizationViewSet):
     serializer_class = GroupSerializer
     permission_classes = [entitled(read=_VIEW, write=_WRITE)]
 
+    def get_permissions(self) -> list[Any]:
+        """A Manager changes the own group, and makes none."""
+        if self.action == "create":
+            return [entitled(write=Entitlement.GROUPS_ADD)()]
+        return super().get_permissions()
+
     def get_queryset(self) -> QuerySet[Group]:
         """Return the groups that the user may see, with their members."""
         return super().get_queryset() if self.nobody_asks else visible_groups(self.user).prefetch_related("members")

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from alerting.models import Alert
 from alerting.services import open_alerts
 from heartbeat_project.kernel import clock
-from alerting.models import Alert
 from tests import factories
 from tests.integration.escalation.posting import draft, page
 
