@@ -11,7 +11,7 @@ import structlog
 from django.http import HttpRequest, HttpResponse
 
 # A ping token in a path, and an API key wherever it stands.
-_SECRETS = re.compile(r"(?i)(/heartbeat/)[^/\s?#\"']+|\bhb_[A-Za-z0-9_-]{8,}")
+_SECRETS = re.compile(r"(?i)(/heartbeat/)[^/\s?#\"']{8,}|\bhb_[A-Za-z0-9_-]{8,}")
 
 
 def redact(text: str) -> str:

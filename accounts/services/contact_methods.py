@@ -113,7 +113,6 @@ def update_contact_method(
         if moved:
             method.address = _address(address or "")
             method.verified_at = method.code_expires_at = None
-            method.code_digest = ""
         if position is not None:
             method.position = position
         if enabled is not None:
@@ -183,7 +182,7 @@ def verify_contact_method(method: ContactMethod, *, code: str, actor: User, now:
         verified_at=None,
         code_expires_at__gt=now,
         code_tries__lt=CODE_TRIES,
-    ).exclude(code_digest="")
+    )
     if not usable.update(code_tries=F("code_tries") + 1):
         method.refresh_from_db()
         if method.verified_at is not None:

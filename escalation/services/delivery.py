@@ -85,7 +85,7 @@ def claim(*, due_by: datetime, now: datetime) -> Notification | None:
     if row is None:
         return None
     related = ("alert__bridge", "alert__acknowledged_by", "run", "user")
-    return Notification.objects.select_related(*related).get(pk=row[0])
+    return Notification.objects.select_related(*related).filter(pk=row[0]).first()
 
 
 def send(notification: Notification, switchboard: Switchboard, *, now: datetime) -> Outcome:

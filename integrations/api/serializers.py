@@ -45,8 +45,8 @@ class IntegrationSerializer(Strict):
     enabled = serializers.BooleanField(required=False)
     api_url = serializers.SerializerMethodField()
     state = serializers.SerializerMethodField()
-    last_ping_at = serializers.DateTimeField(source="heartbeat.last_ping_at", read_only=True)
-    deadline_at = serializers.DateTimeField(source="heartbeat.deadline_at", read_only=True)
+    last_ping_at = serializers.DateTimeField(source="heartbeat.last_ping_at", read_only=True, allow_null=True)
+    deadline_at = serializers.DateTimeField(source="heartbeat.deadline_at", read_only=True, allow_null=True)
     ping_count = serializers.IntegerField(source="heartbeat.ping_count", read_only=True)
 
     def get_api_url(self, integration: InboundIntegration) -> str | None:

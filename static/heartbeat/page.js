@@ -7,7 +7,6 @@ async function copyText(field) {
     return true;
   } catch {
     field.focus();
-    field.select();
     field.setSelectionRange(0, field.value.length);
     return document.execCommand("copy");
   }

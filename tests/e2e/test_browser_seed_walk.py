@@ -39,6 +39,7 @@ def chromium(django_db_setup):
     with pytest.MonkeyPatch.context() as environment, sync_playwright() as playwright:
         # Playwright keeps a loop in this thread; the tests themselves are as synchronous as ever.
         environment.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        expect.set_options(timeout=20_000)  # the pages look for news every few seconds
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser
         browser.close()
@@ -99,7 +100,7 @@ def test_from_configuration_to_a_ping_that_is_seen(page, team, organization):
     page.get_by_role("link", name="Integrations", exact=True).click()
     page.get_by_role("link", name="Inbound Integrations").first.click()
     types = page.get_by_label("Type")
-    assert types.locator("option").all_inner_texts() == ["All types", "API", "Email", "Chat", "Heartbeat"]
+    expect(types.locator("option")).to_have_text(["All types", "API", "Email", "Chat", "Heartbeat"])
     types.select_option("Email")
     expect(page.get_by_role("button", name="+ ADD EMAIL")).to_be_disabled()
     page.get_by_label("Type").select_option("Heartbeat")

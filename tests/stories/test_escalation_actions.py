@@ -122,6 +122,7 @@ def test_escalating_after_the_last_step_tells_the_owner_once(world, job):
         world.advance(seconds(1))
     world.expect_mail("olga", saying="no further step follows", about=job)
     world.expect_nothing_else()
+    assert [kind for kind, _ in timeline(world, job)].count("last_resort") == 1
 
 
 def test_the_timeline_says_who_did_what(world, job):

@@ -77,7 +77,7 @@ class ContactMethodViewSet(OrganizationViewSet):
         """Return those the user may see, narrowed by `?user=` in the list."""
         if self.nobody_asks:
             return super().get_queryset()
-        methods = visible_contact_methods(self.user).select_related("user")
+        methods = visible_contact_methods(self.user)
         wanted = self.request.query_params.get("user") if self.action == "list" else None
         if wanted is None:
             return methods

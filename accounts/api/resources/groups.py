@@ -65,7 +65,7 @@ class GroupViewSet(OrganizationViewSet):
         """A Manager changes the own group, and makes none."""
         if self.action == "create":
             return [entitled(write=Entitlement.GROUPS_ADD)()]
-        return super().get_permissions()
+        return list(super().get_permissions())
 
     def get_queryset(self) -> QuerySet[Group]:
         """Return the groups that the user may see, with their members."""

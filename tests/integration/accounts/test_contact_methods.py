@@ -75,6 +75,11 @@ class TestCreate:
         assert method.verified_at is None
         assert method.enabled
 
+    def test_it_comes_last_though_the_others_were_moved(self, ana, official):
+        update_contact_method(official, actor=ana, position=3)
+        method = create_contact_method(ana, actor=ana, label="Other", address="a@example.com")
+        assert list(ana.contact_methods.all()) == [official, method]
+
     def test_who_administers_security_may_add_for_others(self, ana, admin):
         assert create_contact_method(ana, actor=admin, label="Other", address="a@example.com").verified_at is None
 

@@ -244,6 +244,12 @@ class TestOwnership:
         assert not may(owner, Entitlement.BILLING)
         assert may(heir, Entitlement.BILLING)
 
+    def test_a_former_owner_whose_roles_were_read_before_has_the_new_one(self, owner, basic, organization, now):
+        owner = User.objects.prefetch_related("roles").get(pk=owner.pk)
+        assert not list(owner.roles.all())
+        transfer_ownership(organization, to=basic, actor=owner, now=now)
+        assert may(owner, Entitlement.SECURITY)
+
     def test_only_the_owner_passes_it_on(self, owner, admin, basic, organization, now):
         with pytest.raises(NotTheOwner):
             transfer_ownership(organization, to=basic, actor=admin, now=now)

@@ -101,6 +101,21 @@ def test_an_object_of_another_organization_does_not_exist(here, elsewhere, signe
     assert type(elsewhere.objects[page]).objects.filter(pk=foreign).exists()
 
 
+@pytest.mark.parametrize("page", sorted(set(PAGES) - {"escalation_keptmessage"}))
+def test_no_form_offers_what_belongs_to_another_organization(here, elsewhere, signed_in, page):
+    form = signed_in(here.people["Owner"]).get(url(page, "add")).context
+    fields = [form["adminform"].form, *(each.formset.empty_form for each in form["inline_admin_formsets"])]
+    offered = {
+        (type(row).__name__, row.pk)
+        for each in fields
+        for field in each.fields.values()
+        if hasattr(field, "queryset")
+        for row in field.queryset
+    }
+    theirs = {(type(row).__name__, row.pk) for row in [*elsewhere.objects.values(), *elsewhere.people.values()]}
+    assert not offered & theirs
+
+
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("nonsense", ["0", "99999999999999999999999", "x", "%00", "%ED%A0%80", "9" * 5000])
 def test_nonsense_ids_do_not_exist(here, signed_in, page, nonsense):

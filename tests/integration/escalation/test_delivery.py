@@ -182,6 +182,16 @@ def test_who_comes_back_after_the_lease_writes_nothing(organization, ana, policy
     assert alert.notifications.get().status == "accepted"
 
 
+def test_who_comes_back_while_another_is_sending_writes_nothing(organization, ana, policy, server, now, settings):
+    page(organization, policy=policy, users=[ana], now=now)
+    first = claim(due_by=now, now=now)
+    later = now + seconds(settings.NOTIFICATION_LEASE_SECONDS)
+    second = claim(due_by=later, now=later)
+    assert record(first, Outcome(error="lost"), now=later) is False
+    assert record(second, Outcome(provider_id="x"), now=later) is True
+    assert Notification.objects.get().status == "accepted"
+
+
 def test_a_message_that_kills_its_worker_each_time_is_given_up(organization, ana, policy, server, now, settings):
     alert = page(organization, policy=policy, users=[ana], now=now)
     for attempt in range(MAX_ATTEMPTS):

@@ -79,6 +79,19 @@ def test_a_batch_goes_on_until_nothing_is_due(organization, policy, team, now):
     assert advance_escalations(now=now + FIVE, limit=3) == 0
 
 
+def test_a_run_is_claimed_only_while_its_alert_is_open(organization, policy, team, now):
+    """Also when the alert was taken after the tick put the resting runs aside."""
+    alert = page(organization, policy=policy, groups=[team], now=now)
+    assert engine._claim(now=now + FIVE, limit=10) == [alert.run.pk]
+    for changes in ({"status": "on_hold"}, {"status": "closed", "closed_at": now}):
+        Alert.objects.update(**changes)
+        assert engine._claim(now=now + FIVE, limit=10) == []
+    Alert.objects.update(status="open", closed_at=None, acknowledged_at=now)
+    assert engine._claim(now=now + FIVE, limit=10) == [alert.run.pk]
+    EscalationRun.objects.update(acknowledge_stops=True)
+    assert engine._claim(now=now + FIVE, limit=10) == []
+
+
 def test_a_tick_that_runs_twice_writes_nothing_twice(organization, policy, team, now):
     make_runs(organization, 3, policy=policy, groups=[team], now=now)
     for _ in range(2):

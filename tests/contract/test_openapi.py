@@ -1,0 +1,68 @@
+"""The OpenAPI document is true: requests made from it never end in a 5xx, and the answers have its shapes."""
+
+import json
+
+import pytest
+import schemathesis
+from django.core.signals import request_finished, request_started
+from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections
+from drf_spectacular.drainage import GENERATOR_STATS
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiJsonRenderer
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
+
+from accounts.services import create_api_key
+from tests import factories
+from tests.factories import WHEN
+
+application = get_wsgi_application()
+document = OpenApiJsonRenderer().render(SchemaGenerator(api_version="1").get_schema(request=None, public=True))
+schema = schemathesis.openapi.from_dict(json.loads(document))
+schema.app = application
+
+
+@pytest.fixture
+def connection_stays(db):
+    """A request's end would close the connection that holds the test's transaction; Django's own client does the same."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
+@pytest.fixture
+def owner_key(connection_stays):
+    """A key of an Owner whose organization has one of each thing."""
+    organization = factories.OrganizationFactory()
+    owner = factories.UserFactory(organization=organization, roles=["Owner"])
+    factories.HeartbeatFactory(organization=organization)
+    factories.AlertFactory(organization=organization)
+    factories.BridgeFactory(organization=organization)
+    factories.GroupFactory(organization=organization, primary=[owner])
+    factories.PlayFactory(organization=organization)
+    return create_api_key(owner, name="walk", now=WHEN)[1]
+
+
+@schema.parametrize()
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_request_made_from_the_document_is_a_fault(case, owner_key):
+    response = case.call(headers={"Authorization": f"Bearer {owner_key}"})
+    case.validate_response(response, checks=[not_a_server_error, response_schema_conformance, content_type_conformance])
+
+
+@pytest.mark.django_db
+def test_the_document_is_made_without_a_warning(client):
+    with GENERATOR_STATS.silence():
+        SchemaGenerator(api_version="1").get_schema(request=None, public=True)
+        assert not GENERATOR_STATS, "\n".join(GENERATOR_STATS._warn_cache | GENERATOR_STATS._error_cache)
+
+
+@pytest.mark.django_db
+def test_there_is_a_page_to_try_it_that_loads_nothing_from_elsewhere(client):
+    page = client.get("/api/v1/docs/").content.decode()
+    assert "swagger-ui" in page
+    assert "https://" not in page.replace("https://www.w3.org", "")
