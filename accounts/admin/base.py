@@ -110,7 +110,7 @@ class CheckBoxes(forms.CheckboxSelectMultiple):
 
 def of_organization(model: type[models.Model], request: HttpRequest) -> QuerySet[Any]:
     """Return the model's rows in the user's organization."""
-    return model._default_manager.all()  # noqa: SLF001
+    return model._default_manager.filter(organization_id=person(request).organization_id)  # noqa: SLF001
 
 
 class OrganizationInline(_Narrowed, Inline):
