@@ -108,7 +108,7 @@ class PlayTier(models.Model):
         constraints = [models.UniqueConstraint(fields=["play", "offset_minutes"], name="tier_offset_once")]
 
     def __str__(self) -> str:
-        return f"after {self.offset_minutes} min"
+        return f"{self.play}, after {self.offset_minutes} min"
 
 
 class EscalationRun(models.Model):

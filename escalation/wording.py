@@ -1,8 +1,8 @@
-"""Times and durations as people read them (pure)."""
+"""Times as people read them, and text that fits one line (pure)."""
 
 import unicodedata
 import zoneinfo
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 
 
 def zone(name: str) -> tzinfo:
@@ -18,19 +18,6 @@ def moment(at: datetime, *, zone: tzinfo) -> str:
     local = at.astimezone(zone)
     name = local.strftime("%Z")
     return f"{local:%a} {local.day} {local:%b %Y, %H:%M:%S} {f'UTC{name}' if name[:1] in '+-' else name}"
-
-
-def in_words(duration: timedelta) -> str:
-    """Return a duration as people say it, in at most two units: `1 day 2 hours`, `5 minutes`, `6 seconds`."""
-    seconds = max(0, round(duration.total_seconds()))
-    parts = []
-    for name, size in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
-        count, seconds = divmod(seconds, size)
-        if count:
-            parts.append(f"{count} {name}{'' if count == 1 else 's'}")
-        elif parts:
-            break
-    return " ".join(parts[:2]) or "0 seconds"
 
 
 def one_line(text: str) -> str:

@@ -33,4 +33,5 @@ urlpatterns = [
     path("metrics", health.metrics),
     path("", include("heartbeat_project.console.urls")),
 ]
+handler404 = "heartbeat_project.console.views.faults.not_found"
 handler500 = "heartbeat_project.console.views.faults.server_error"

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from integrations.timing import in_words, minutes
+from heartbeat_project.kernel.durations import in_words, minutes
 
 SHORT_TEXT_LENGTH = 140  # leaves room for an alert number and a reply hint in one SMS
 NAME_IN_SHORT_TEXT = 60

@@ -31,7 +31,7 @@ def broker_is_away(settings, request):
     if "serial" not in request.keywords:
         from celery import current_app
 
-        current_app.conf.update(broker_url="redis://127.0.0.1:1/0")
+        current_app.conf.update(CELERY_BROKER_URL="redis://127.0.0.1:1/0")
 
 
 @pytest.fixture

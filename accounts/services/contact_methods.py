@@ -207,7 +207,7 @@ def _code_message(method: ContactMethod, code: str) -> EmailMessage:
     text = (
         f"The code is {code}. It is valid for {CODE_LIVES.seconds // 60} minutes.\n\n"
         f"{method.user.name} wants to be told about alerts at this address ({method.label}).\n"
-        f"Enter the code at {settings.BASE_URL}/ to confirm it. If this was not you, nothing has to be done:\n"
+        f"Enter the code at {settings.BASE_URL}/profile/ to confirm it. If this was not you, nothing has to be done:\n"
         "without the code the address is not used.\n"
     )
     return EmailMessage(subject="Confirm this address for Heartbeat", body=text, to=[method.address])

@@ -15,7 +15,8 @@ from django.template.loader import render_to_string
 from alerting.models import Alert, Bridge
 from escalation.channels.base import DeliveryError, Message
 from escalation.models import Notification
-from escalation.wording import in_words, moment, one_line, zone
+from escalation.wording import moment, one_line, zone
+from heartbeat_project.kernel.durations import in_words
 
 _Kind = Notification.Kind
 # What a server says when it has closed, or is about to close, a connection that stood open.

@@ -11,7 +11,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from integrations import timing
+from heartbeat_project.kernel import durations
 
 register = template.Library()
 
@@ -107,7 +107,7 @@ def relative(at: datetime, now: datetime) -> str:
     away = at - now
     if abs(away) < timedelta(seconds=1):
         return "just now"
-    words = timing.in_words(_rounded(abs(away)))
+    words = durations.in_words(_rounded(abs(away)))
     return f"in {words}" if away > timedelta(0) else f"{words} ago"
 
 
@@ -131,7 +131,7 @@ def exact(local: datetime, now: datetime) -> str:
 @register.filter
 def in_words(minutes: Decimal | float) -> str:
     """Return a number of minutes as people say it."""
-    return timing.in_words(timing.minutes(minutes))
+    return durations.in_words(durations.minutes(minutes))
 
 
 @register.filter

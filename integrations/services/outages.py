@@ -6,9 +6,9 @@ from django.db import connection, transaction
 
 from accounts.models import Organization
 from escalation.services.notices import write_owner_notice
+from heartbeat_project.kernel.durations import in_words
 from heartbeat_project.kernel.sql import statement
 from integrations.models import Outage
-from integrations.timing import in_words
 
 
 def move_deadlines(*, now: datetime, limit: int = 5_000) -> None:

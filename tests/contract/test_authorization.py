@@ -164,10 +164,10 @@ def test_api_routes(ours: Tenant, theirs: Tenant, resource, letter):
         found = method(f"{root}{own}/", bad, format="json").status_code
         assert found == 400 if changing and resource != "api-keys" else found in refused, method
 
-    for method in (api.get, api.patch, api.put, api.delete):
-        found = method(f"{root}{foreign}/", {}, format="json").status_code
-        assert found in refused, (method.__name__, found)
-        assert found == 404 or not changing or found == 405, (method.__name__, found)
+    for verb in ("get", "patch", "put", "delete"):
+        found = getattr(api, verb)(f"{root}{foreign}/", {}, format="json").status_code
+        assert found in refused, (verb, found)
+        assert found == 404 or not changing or found == 405, (verb, found)
 
 
 @pytest.mark.parametrize("letter", ROLES)

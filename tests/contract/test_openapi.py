@@ -66,3 +66,10 @@ def test_there_is_a_page_to_try_it_that_loads_nothing_from_elsewhere(client):
     page = client.get("/api/v1/docs/").content.decode()
     assert "swagger-ui" in page
     assert "https://" not in page.replace("https://www.w3.org", "")
+
+
+@pytest.mark.django_db
+def test_an_address_that_does_not_exist_is_a_problem_document_for_scripts_and_a_page_for_people(client):
+    script, person = client.get("/api/v1/nothing/"), client.get("/nothing/")
+    assert (script.status_code, script["Content-Type"]) == (404, "application/problem+json")
+    assert (person.status_code, person["Content-Type"].partition(";")[0]) == (404, "text/html")

@@ -6,7 +6,8 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integrations.timing import deadline, in_words, minutes
+from heartbeat_project.kernel.durations import in_words, minutes
+from integrations.timing import deadline
 from integrations.wording import SHORT_TEXT_LENGTH, Silence
 
 T = datetime(2026, 3, 2, 12, tzinfo=UTC)

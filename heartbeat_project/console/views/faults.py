@@ -5,10 +5,19 @@ import sys
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
+from django.views.defaults import page_not_found
 
 from heartbeat_project.kernel.problems import CONTENT_TYPE, RETRY_AFTER_SECONDS, problem, store_away
 
 _FOR_SCRIPTS = ("/api/", "/heartbeat/")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer 404: a problem document to scripts, a page to people."""
+    if request.path.lower().startswith(_FOR_SCRIPTS):
+        body = problem(404, detail="There is nothing at this address.", code="not_found")
+        return JsonResponse(body, status=404, content_type=CONTENT_TYPE)
+    return page_not_found(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

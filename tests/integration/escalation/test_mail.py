@@ -11,7 +11,8 @@ from escalation.channels.outbox import KEPT, EmailBackend
 from escalation.models import KeptMessage
 from escalation.services.delivery import deliver_due
 from escalation.services.notices import write_owner_notice, write_recovery_notices
-from escalation.wording import in_words, moment, one_line, zone
+from escalation.wording import moment, one_line, zone
+from heartbeat_project.kernel.durations import in_words
 from tests import factories
 from tests.integration.escalation.posting import page
 

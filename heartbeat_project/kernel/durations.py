@@ -1,0 +1,22 @@
+"""Durations: minutes as people enter them, and words as people say them (pure)."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+
+def minutes(value: Decimal | float) -> timedelta:
+    """Return a duration from minutes; 0.1 is six seconds."""
+    return timedelta(seconds=float(value) * 60)
+
+
+def in_words(duration: timedelta) -> str:
+    """Return a duration as people say it, in at most two units: `1 day 2 hours`, `5 minutes`, `6 seconds`."""
+    seconds = max(0, round(duration.total_seconds()))
+    parts = []
+    for name, size in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count} {name}{'' if count == 1 else 's'}")
+        elif parts:
+            break
+    return " ".join(parts[:2]) or "0 seconds"
