@@ -1,4 +1,4 @@
-"""When beat rings: each second, for what is due by the rows."""
+"""When beat rings: each second for what is due by the rows, and now and then to keep house."""
 
 from celery.schedules import schedule
 
@@ -11,4 +11,10 @@ BEAT_SCHEDULE = {
         ("escalation.advance_escalations", "engine"),
         ("escalation.deliver_due", "delivery"),
     )
+} | {
+    "integrations.keep_history": {
+        "task": "integrations.keep_history",
+        "schedule": schedule(run_every=600.0),
+        "options": {"queue": "engine", "expires": 600},
+    },
 }

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
@@ -154,9 +155,9 @@ class Heartbeat(models.Model):
 
 
 class Ping(models.Model):
-    """One accepted request to an API URL."""
+    """One accepted request to an API URL; the table is partitioned by day (see services.history)."""
 
-    integration_id = models.BigIntegerField(help_text="No foreign key: history outlives no row lock and no cascade.")
+    integration_id = models.BigIntegerField(help_text="No foreign key: history costs no lock, and no cascade.")
     received_at = models.DateTimeField()
     method = models.CharField(max_length=4)
     source_ip = models.GenericIPAddressField(null=True)
@@ -167,6 +168,32 @@ class Ping(models.Model):
 
     def __str__(self) -> str:
         return f"{self.method} at {self.received_at}"
+
+
+class PingDay(models.Model):
+    """A day that has a partition of its own in the ping history."""
+
+    day = models.DateField(primary_key=True)
+    counted_at = models.DateTimeField(null=True, help_text="When its pings were counted by the hour.")
+
+    def __str__(self) -> str:
+        return str(self.day)
+
+
+class PingHour(models.Model):
+    """How many pings an integration had in one hour of a day that has ended; kept longer than the pings."""
+
+    integration_id = models.BigIntegerField()
+    hour = models.DateTimeField()
+    pings = models.IntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["integration_id", "hour"], name="ping_hour_once")]
+        # For dropping what is too old: hours are written in the order of time.
+        indexes = [BrinIndex(fields=["hour"], name="ping_hour_age")]
+
+    def __str__(self) -> str:
+        return f"{self.pings} pings at {self.hour}"
 
 
 class HeartbeatEvent(models.Model):

@@ -3,6 +3,7 @@
 from celery import shared_task
 
 from heartbeat_project.kernel import clock
+from integrations.services import history
 from integrations.services.recoveries import close_recovered as close_recovered_alerts
 from integrations.services.tick import tick
 
@@ -17,3 +18,9 @@ def detect_misses(**_: object) -> None:
 def close_recovered(*, integration_ids: list[int], **_: object) -> None:
     """Close the alerts of these heartbeats at once; the tick would do it within a second."""
     close_recovered_alerts(now=clock.now(), integration_ids=integration_ids)
+
+
+@shared_task(name="integrations.keep_history", queue="engine", expires=600)
+def keep_history(**_: object) -> None:
+    """Keep the ping history in shape: partitions ahead, hours counted, old days dropped."""
+    history.keep_history(now=clock.now())

@@ -9,6 +9,21 @@ from django.conf import settings
 from django.db import migrations, models
 
 
+PARTITIONED = """
+CREATE SEQUENCE integrations_ping_number AS bigint;
+CREATE TABLE integrations_ping (
+    id bigint NOT NULL DEFAULT nextval('integrations_ping_number'),
+    integration_id bigint NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    method varchar(4) NOT NULL,
+    source_ip inet
+) PARTITION BY RANGE (received_at);
+ALTER SEQUENCE integrations_ping_number OWNED BY integrations_ping.id;
+CREATE TABLE integrations_ping_other PARTITION OF integrations_ping DEFAULT;
+CREATE INDEX ping_by_integration ON integrations_ping (integration_id, received_at DESC, id DESC);
+"""
+
+
 class Migration(migrations.Migration):
 
     initial = True
@@ -97,19 +112,25 @@ class Migration(migrations.Migration):
                 'constraints': [models.CheckConstraint(condition=models.Q(('ended_at__gt', models.F('started_at'))), name='outage_is_forward')],
             },
         ),
-        migrations.CreateModel(
-            name='Ping',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('integration_id', models.BigIntegerField(help_text='No foreign key: history outlives no row lock and no cascade.')),
-                ('received_at', models.DateTimeField()),
-                ('method', models.CharField(max_length=4)),
-                ('source_ip', models.GenericIPAddressField(null=True)),
+        migrations.SeparateDatabaseAndState(
+            # Partitioned by day; the default partition takes what has no day of its own, so that no ping is refused.
+            database_operations=[migrations.RunSQL(PARTITIONED, "DROP TABLE integrations_ping")],
+            state_operations=[
+                migrations.CreateModel(
+                    name='Ping',
+                    fields=[
+                        ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                        ('integration_id', models.BigIntegerField(help_text='No foreign key: history costs no lock, and no cascade.')),
+                        ('received_at', models.DateTimeField()),
+                        ('method', models.CharField(max_length=4)),
+                        ('source_ip', models.GenericIPAddressField(null=True)),
+                    ],
+                    options={
+                        'ordering': ['-received_at', '-id'],
+                        'indexes': [models.Index(fields=['integration_id', '-received_at', '-id'], name='ping_by_integration')],
+                    },
+                ),
             ],
-            options={
-                'ordering': ['-received_at', '-id'],
-                'indexes': [models.Index(fields=['integration_id', '-received_at', '-id'], name='ping_by_integration')],
-            },
         ),
         migrations.CreateModel(
             name='Heartbeat',
