@@ -1,10 +1,10 @@
 """The engine: runs that are due go on, whoever ticks and however often."""
 
-import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 from psycopg.types.json import Jsonb
 
@@ -15,10 +15,9 @@ from escalation.services.last_resort import tell_stewards
 from escalation.services.notices import write_owner_notice
 from escalation.services.people import Directory
 from escalation.services.steps import take_step, write_steps
+from heartbeat_project.kernel.batches import together_or_alone
 from heartbeat_project.kernel.doorbell import ring
 from heartbeat_project.kernel.sql import statement
-
-log = logging.getLogger(__name__)
 
 SET_ASIDE_FOR = timedelta(minutes=1)
 REST_LIMIT = 5_000
@@ -37,7 +36,12 @@ def advance_escalations(*, now: datetime, limit: int = 500) -> int:
     while True:
         with transaction.atomic():
             claimed = _claim(now=now, limit=limit)
-            advanced += _advance_all(claimed, now=now)
+            advanced += together_or_alone(
+                claimed,
+                what="escalations",
+                act=partial(_advance, now=now),
+                set_aside=partial(_set_aside, now=now),
+            )
         if len(claimed) < limit:
             return advanced
 
@@ -81,30 +85,6 @@ def _claim(*, now: datetime, limit: int) -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute(statement("escalation", "claim_runs"), {"now": now, "limit": limit})
         return [run_id for (run_id,) in cursor.fetchall()]
-
-
-def _advance_all(claimed: Sequence[int], *, now: datetime) -> int:
-    """Advance the runs together; if one of them cannot be, each alone, so that it does not stop the rest."""
-    if not claimed:
-        return 0
-    try:
-        with transaction.atomic():
-            return _advance(claimed, now=now)
-    except (OperationalError, InterfaceError):
-        raise
-    except Exception:
-        log.exception("a batch of escalations failed; trying each alone")
-    advanced = 0
-    for run_id in claimed:
-        try:
-            with transaction.atomic():
-                advanced += _advance([run_id], now=now)
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception as error:
-            log.exception("escalation run %s could not go on", run_id)
-            _set_aside(run_id, error, now=now)
-    return advanced
 
 
 def _advance(run_ids: Sequence[int], *, now: datetime) -> int:

@@ -1,12 +1,12 @@
 """Deadlines that passed become alerts."""
 
-import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import Exists
 
 from alerting.models import Alert
@@ -14,12 +14,11 @@ from alerting.services import AlertDraft, open_alerts
 from alerting.states import LIVE
 from escalation.services.notices import write_owner_notice
 from escalation.services.runs import RunStart, start_runs
+from heartbeat_project.kernel.batches import together_or_alone
 from heartbeat_project.kernel.sql import statement
 from integrations.models import Heartbeat, HeartbeatEvent, InboundIntegration, Listening, Outage
 from integrations.services.recoveries import close_as_recovered
 from integrations.wording import Silence
-
-log = logging.getLogger(__name__)
 
 SET_ASIDE_FOR = timedelta(minutes=1)
 SOURCE = "Heartbeat"
@@ -50,7 +49,12 @@ def detect_misses(*, now: datetime, limit: int = 500) -> int:
     while horizon is not None:
         with transaction.atomic():
             claimed = _claim(horizon=horizon, now=now, limit=limit)
-            opened += _open_all(claimed, now=now)
+            opened += together_or_alone(
+                claimed,
+                what="misses",
+                act=partial(_open, now=now),
+                set_aside=partial(_set_aside, now=now),
+            )
         if len(claimed) < limit:
             break
     return opened
@@ -63,30 +67,6 @@ def _claim(*, horizon: datetime, now: datetime, limit: int) -> list[int]:
             {"horizon": horizon, "now": now, "limit": limit},
         )
         return [integration_id for (integration_id,) in cursor.fetchall()]
-
-
-def _open_all(claimed: Sequence[int], *, now: datetime) -> int:
-    """Open the misses together; if one of them cannot be, each alone, so that it does not stop the rest."""
-    if not claimed:
-        return 0
-    try:
-        with transaction.atomic():
-            return _open(claimed, now=now)
-    except (OperationalError, InterfaceError):
-        raise
-    except Exception:
-        log.exception("a batch of misses failed; trying each alone")
-    opened = 0
-    for integration_id in claimed:
-        try:
-            with transaction.atomic():
-                opened += _open([integration_id], now=now)
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception as error:
-            log.exception("the miss of integration %s could not be recorded", integration_id)
-            _set_aside(integration_id, error, now=now)
-    return opened
 
 
 def _open(ids: Sequence[int], *, now: datetime) -> int:

@@ -1,0 +1,59 @@
+"""Tables filled with so many heartbeats, in a few statements."""
+
+from django.db import connection
+
+BASE = """
+INSERT INTO accounts_organization (id, name, time_zone, created_at) VALUES (900, 'Benchmark', 'UTC', now());
+INSERT INTO escalation_escalationpolicy (id, organization_id, name, description, priority, enabled, quick_launch,
+    notify_using, next_group_wait_minutes, acknowledge_stops, recovery_notice, repeats, version)
+    VALUES (900, 900, 'At once', '', 'high', true, false, 'user', 0, false, true, 0, 1);
+INSERT INTO escalation_policyrole (policy_id, role, wait_minutes, between_members_minutes, retries,
+    retry_interval_minutes, contact_labels) VALUES (900, 'primary', 0, 0, 0, 5, '{}');
+INSERT INTO accounts_group (id, organization_id, name, description, created_at) VALUES (900, 900, 'On call', '', now());
+INSERT INTO accounts_user (id, organization_id, password, email, name, kind, time_zone, is_active, is_owner, created_at)
+    SELECT 900 + n, 900, '', 'person' || n || '@example.com', 'Person ' || n, 'standard', 'UTC', true, n = 1, now()
+    FROM generate_series(1, 5) AS n;
+INSERT INTO accounts_contactmethod (user_id, kind, label, address, position, enabled, delay_minutes, verified_at,
+    code_digest, code_tries)
+    SELECT 900 + n, 'email', 'Email-Official', 'person' || n || '@example.com', 0, true, 0, now(), '', 0
+    FROM generate_series(1, 5) AS n;
+INSERT INTO accounts_groupmember (group_id, user_id, role, position)
+    SELECT 900, 900 + n, 'primary', n FROM generate_series(1, 5) AS n;
+"""
+HEARTBEATS = """
+INSERT INTO integrations_inboundintegration (id, organization_id, type, name, token, escalation_policy_id, enabled,
+    created_at)
+    SELECT n, 900, 'heartbeat', 'job ' || n, 'bench-' || n, 900, true, now() FROM generate_series(1, %(n)s) AS n;
+INSERT INTO integrations_inboundintegration_recipient_groups (inboundintegration_id, group_id)
+    SELECT n, 900 FROM generate_series(1, %(n)s) AS n;
+INSERT INTO integrations_heartbeat (integration_id, interval_minutes, grace_minutes, start_timer, allow_get, state,
+    ping_count, last_ping_at, armed_at, deadline_at, error)
+    SELECT n, 60, 0, 'when_enabled', false, 'healthy', 1, now(), now(), now() + interval '1 hour', ''
+    FROM generate_series(1, %(n)s) AS n;
+"""
+EMPTY = "TRUNCATE accounts_organization, integrations_listening, integrations_outage, integrations_ping CASCADE"
+
+
+def fill(heartbeats: int) -> None:
+    """Empty the tables and fill them with one organization, five people on call, and so many healthy heartbeats."""
+    with connection.cursor() as cursor:
+        cursor.execute(EMPTY)
+        for sentence in (BASE + HEARTBEATS).strip().split(";\n"):
+            cursor.execute(sentence.rstrip(";"), {"n": heartbeats} if "%(n)s" in sentence else None)
+        cursor.execute("VACUUM ANALYZE")
+        cursor.execute("CHECKPOINT")
+
+
+def make_due(count: int, *, of: int) -> None:
+    """Let the deadlines of `count` heartbeats, spread over all of them, be just past, and somebody be listening."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE integrations_heartbeat SET last_ping_at = now() - interval '1 hour',"
+            " armed_at = now() - interval '1 hour', deadline_at = now()"
+            " WHERE integration_id %% %s = 0 AND integration_id <= %s",
+            [of // count, of],
+        )
+        cursor.execute(
+            "INSERT INTO integrations_listening (id, heard_until) VALUES (1, now() + interval '1 second')"
+            " ON CONFLICT (id) DO UPDATE SET heard_until = EXCLUDED.heard_until"
+        )
