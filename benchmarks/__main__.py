@@ -33,11 +33,13 @@ def main(names: list[str]) -> int:
 
 def chosen(names: list[str]) -> dict[str, Callable[[], list[dict[str, Any]]]]:
     """Return the benchmarks of these names, or all; exit with the list when one is not known."""
-    from benchmarks import pings, ticks  # noqa: PLC0415 - need the app registry
+    from benchmarks import lag, pings, storm, ticks  # noqa: PLC0415 - need the app registry
 
     known: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "pings": pings.pings,
         "ticks": ticks.ticks,
+        "lag": lag.lag,
+        "storm": storm.storm,
         "growth": pings.growth,
     }
     if unknown := [name for name in names if name not in known]:

@@ -9,7 +9,8 @@ INSERT INTO escalation_escalationpolicy (id, organization_id, name, description,
     VALUES (900, 900, 'At once', '', 'high', true, false, 'user', 0, false, true, 0, 1);
 INSERT INTO escalation_policyrole (policy_id, role, wait_minutes, between_members_minutes, retries,
     retry_interval_minutes, contact_labels) VALUES (900, 'primary', 0, 0, 0, 5, '{}');
-INSERT INTO accounts_group (id, organization_id, name, description, created_at) VALUES (900, 900, 'On call', '', now());
+INSERT INTO accounts_group (id, organization_id, name, description, created_at)
+    SELECT 900 + n, 900, 'Team ' || n, '', now() FROM generate_series(1, 5) AS n;
 INSERT INTO accounts_user (id, organization_id, password, email, name, kind, time_zone, is_active, is_owner, created_at)
     SELECT 900 + n, 900, '', 'person' || n || '@example.com', 'Person ' || n, 'standard', 'UTC', true, n = 1, now()
     FROM generate_series(1, 5) AS n;
@@ -18,14 +19,14 @@ INSERT INTO accounts_contactmethod (user_id, kind, label, address, position, ena
     SELECT 900 + n, 'email', 'Email-Official', 'person' || n || '@example.com', 0, true, 0, now(), '', 0
     FROM generate_series(1, 5) AS n;
 INSERT INTO accounts_groupmember (group_id, user_id, role, position)
-    SELECT 900, 900 + n, 'primary', n FROM generate_series(1, 5) AS n;
+    SELECT 900 + n, 900 + n, 'primary', 0 FROM generate_series(1, 5) AS n;
 """
 HEARTBEATS = """
 INSERT INTO integrations_inboundintegration (id, organization_id, type, name, token, escalation_policy_id, enabled,
     created_at)
     SELECT n, 900, 'heartbeat', 'job ' || n, 'bench-' || n, 900, true, now() FROM generate_series(1, %(n)s) AS n;
 INSERT INTO integrations_inboundintegration_recipient_groups (inboundintegration_id, group_id)
-    SELECT n, 900 FROM generate_series(1, %(n)s) AS n;
+    SELECT n, 901 + n %% 5 FROM generate_series(1, %(n)s) AS n;
 INSERT INTO integrations_heartbeat (integration_id, interval_minutes, grace_minutes, start_timer, allow_get, state,
     ping_count, last_ping_at, armed_at, deadline_at, error)
     SELECT n, 60, 0, 'when_enabled', false, 'healthy', 1, now(), now(), now() + interval '1 hour', ''
@@ -35,7 +36,7 @@ EMPTY = "TRUNCATE accounts_organization, integrations_listening, integrations_ou
 
 
 def fill(heartbeats: int) -> None:
-    """Empty the tables and fill them with one organization, five people on call, and so many healthy heartbeats."""
+    """Empty the tables and fill them with one organization, five teams of one person, and so many heartbeats."""
     with connection.cursor() as cursor:
         cursor.execute(EMPTY)
         for sentence in (BASE + HEARTBEATS).strip().split(";\n"):
