@@ -23,10 +23,10 @@ def pings() -> list[dict[str, Any]]:
     wide: dict[str, list[Load]] = {CONSTANT: [], LANE: [], VIEW: []}
     narrow: dict[str, list[Load]] = {CONSTANT: [], LANE: []}
     for _ in range(RUNS):
-        for application in wide:
+        for application, loads in wide.items():
             with web(application) as port:
                 wrk(port, connections=64, seconds=2, heartbeats=heartbeats)  # warm
-                wide[application].append(wrk(port, connections=256, seconds=SECONDS, heartbeats=heartbeats))
+                loads.append(wrk(port, connections=256, seconds=SECONDS, heartbeats=heartbeats))
                 if application in narrow:
                     narrow[application].append(wrk(port, connections=64, seconds=SECONDS, heartbeats=heartbeats))
     rate = {application: middle(loads) for application, loads in wide.items()}
