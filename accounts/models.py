@@ -19,7 +19,8 @@ EMAIL_OFFICIAL = "Email-Official"
 @cache
 def time_zones() -> frozenset[str]:
     """Return the names of all time zones; read from the files of the system once, because that takes long."""
-    return frozenset(zoneinfo.available_timezones())
+    # localtime is whatever this machine is set to, and Factory is a placeholder for that.
+    return frozenset(zoneinfo.available_timezones() - {"localtime", "Factory"})
 
 
 def check_time_zone(name: str) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.db import models
 from django.db.models import QuerySet
@@ -272,6 +273,9 @@ class OrganizationAdmin(_Narrowed, Admin):
 
     # -- words and ways --------------------------------------------------------------------------------------------
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        if any("\x00" in value for _, values in request.GET.lists() for value in values):
+            # Django's filters hand it to PostgreSQL, which refuses it; this is how Django itself drops a wrong filter.
+            return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
         return super().changelist_view(request, self._words() | {"title": self.plural} | (extra_context or {}))
 
     def history_view(

@@ -1,6 +1,5 @@
 """The users of the organization: added with roles, changed, deactivated; never deleted."""
 
-import zoneinfo
 from datetime import datetime
 from typing import Any
 
@@ -13,14 +12,14 @@ from django.http import HttpRequest
 from accounts import services
 from accounts.admin.base import OrganizationAdmin, ServiceForm, organization_of, person
 from accounts.entitlements import BuiltinRole, Entitlement
-from accounts.models import Role, User
+from accounts.models import Role, User, time_zones
 
 
 class UserForm(ServiceForm):
     """A person; without a password nobody can sign in as them until one is set."""
 
     time_zone = forms.ChoiceField(
-        choices=lambda: [(name, name.replace("_", " ")) for name in sorted(zoneinfo.available_timezones())],
+        choices=lambda: [(name, name.replace("_", " ")) for name in sorted(time_zones())],
         help_text="Times on the pages are shown in it.",
     )
     password = forms.CharField(
@@ -30,6 +29,13 @@ class UserForm(ServiceForm):
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
         help_text="At least ten characters. Left empty, it stays as it is.",
     )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if self.instance.pk is None:
+            password = self.fields["password"]
+            password.label = "Password"
+            password.help_text = "At least ten characters. Left empty, they cannot sign in until it is set."
 
     class Meta:
         model = User

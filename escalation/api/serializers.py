@@ -10,7 +10,7 @@ from alerting.models import Priority
 from escalation.models import EscalationPolicy, Notification
 from escalation.services.plays import TierRule
 from escalation.services.policies import RoleRule
-from heartbeat_project.kernel.api import CleanCharField, MinutesField, OwnedRelatedField, Strict
+from heartbeat_project.kernel.api import CleanCharField, MinutesField, OwnedRelatedField, Rows, Strict
 
 MOST_USES_SHOWN = 100
 MOST_TIMES = 100
@@ -69,7 +69,7 @@ class PolicySerializer(RuleSerializer):
     next_group_wait_minutes = MinutesField(required=False)
     acknowledge_stops = serializers.BooleanField(required=False)
     repeats = serializers.IntegerField(min_value=0, max_value=MOST_TIMES, required=False)
-    roles = RoleSerializer(many=True, allow_empty=False, max_length=len(GroupRole))  # type: ignore[call-arg] # of many
+    roles = Rows(child=RoleSerializer(), allow_empty=False, max_length=len(GroupRole))
 
     def validate_roles(self, roles: list[dict[str, Any]]) -> list[RoleRule]:
         """Return the service's rules."""
@@ -93,7 +93,7 @@ class TierSerializer(Strict):
 class PlaySerializer(RuleSerializer):
     """A response play with its tiers; given tiers replace those that were there."""
 
-    tiers = TierSerializer(many=True, allow_empty=False, max_length=MOST_TIERS)  # type: ignore[call-arg] # of many
+    tiers = Rows(child=TierSerializer(), allow_empty=False, max_length=MOST_TIERS)
 
     def validate_tiers(self, tiers: list[dict[str, Any]]) -> list[TierRule]:
         """Return the service's rules."""

@@ -1,6 +1,5 @@
 """What people send from the console."""
 
-import zoneinfo
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -8,7 +7,7 @@ from django.contrib.auth.forms import AuthenticationForm
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 
-from accounts.models import User
+from accounts.models import User, time_zones
 from alerting.services import REASON_LENGTH
 from heartbeat_project.kernel.ids import digest
 
@@ -96,7 +95,7 @@ class ProfileForm(forms.Form):
     name = forms.CharField(max_length=200, label="Name", widget=forms.TextInput(attrs={"autocomplete": "name"}))
     time_zone = forms.ChoiceField(
         label="Time zone",
-        choices=lambda: [(name, name.replace("_", " ")) for name in sorted(zoneinfo.available_timezones())],
+        choices=lambda: [(name, name.replace("_", " ")) for name in sorted(time_zones())],
         help_text="Every time on these pages is shown in it.",
     )
 

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -159,7 +160,10 @@ def programs(base: Program, options: Options) -> list[Program]:
         "delivery": (*CELERY, *delivery),
         "beat": (*CELERY, *beat),
     }
-    return [replace(base, name=name, command=(sys.executable, *command)) for name, command in commands.items()]
+    found = [replace(base, name=name, command=(sys.executable, *command)) for name, command in commands.items()]
+    # Asked to end by SIGTERM, Celery first says so; with us its output is gone, it takes the broken pipe for a lost
+    # broker, connects again and works on beside the next start. What it had claimed comes free by itself.
+    return [program if program.name == "web" else replace(program, death_signal=signal.SIGKILL) for program in found]
 
 
 def is_ready(options: Options) -> bool:

@@ -1,17 +1,30 @@
-"""Rules that every management API resource shares: paging, unknown fields, minutes, dates, text."""
+"""Rules that every management API resource shares: JSON, paging, unknown fields, rows, minutes, dates, text."""
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
+from django.core import exceptions as django_exceptions
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema_field
-from rest_framework import pagination, serializers
-from rest_framework.exceptions import ValidationError
+from rest_framework import pagination, parsers, serializers
+from rest_framework.exceptions import NotFound, ParseError, ValidationError
 from rest_framework.relations import MANY_RELATION_KWARGS
 
 MAX_RELATED = 500  # ids in one list
 MAX_INTERVAL_MINUTES = Decimal(44_640)  # 31 days
+
+
+class JSON(parsers.JSONParser):
+    """JSON of which too deep a nesting is the caller's mistake, like any other body that cannot be read."""
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        """Return the value. Raises ParseError."""
+        try:
+            return super().parse(stream, media_type, parser_context)
+        except RecursionError as error:
+            raise ParseError("JSON parse error - too many levels of nesting.") from error
 
 
 class NewestFirst(pagination.CursorPagination):
@@ -21,6 +34,17 @@ class NewestFirst(pagination.CursorPagination):
     max_page_size = 200
     page_size_query_param = "page_size"
     ordering: str | tuple[str, ...] = "-id"
+
+    def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any] | None:
+        """Return the page. Raises NotFound for a cursor that names no place in this order, as for an unreadable one."""
+        cursor = self.decode_cursor(request)
+        if cursor is not None and cursor.position is not None:
+            first = self.get_ordering(request, queryset, view)[0].removeprefix("-")
+            try:
+                queryset.model._meta.get_field(first).to_python(cursor.position)  # noqa: SLF001
+            except django_exceptions.ValidationError as error:
+                raise NotFound(self.invalid_cursor_message) from error
+        return super().paginate_queryset(queryset, request, view)
 
 
 @extend_schema_field({"type": "number", "minimum": 0, "maximum": 44640, "multipleOf": 0.1})
@@ -80,6 +104,19 @@ class Strict(serializers.Serializer[Any]):
             if read_only:
                 raise ValidationError({name: ["This field cannot be set."] for name in read_only}, code="read_only")
         return super().to_internal_value(data)
+
+
+class Rows(serializers.ListSerializer[Any]):
+    """Rows that replace all that were there: each is given whole, in a PATCH too."""
+
+    def run_child_validation(self, data: Any) -> Any:
+        """Check one row with a serializer that stands alone: within a PATCH nothing would be required."""
+        return self._whole.run_validation(data)
+
+    @cached_property
+    def _whole(self) -> Any:
+        serializer: Any = type(self.child)
+        return serializer(context=self.context)
 
 
 class OwnedRelatedField(serializers.PrimaryKeyRelatedField[Any]):

@@ -120,6 +120,7 @@ def update_heartbeat(
         )
         before = _values(integration, heartbeat)
         recipients = {field: list(changed.pop(field)) for field in _RECIPIENTS if field in changed}
+        told = {field: set(getattr(integration, field).all()) for field in recipients}
         for field, value in changed.items():
             target = integration if field in _ON_INTEGRATION else heartbeat
             setattr(target, field, Decimal(str(value)) if field.endswith("_minutes") else value)
@@ -139,7 +140,7 @@ def update_heartbeat(
             f"{label} from {before[field]} to {after[field]}"
             for field, label in _LABELS.items()
             if before[field] != after[field]
-        ] + [field.replace("_", " ") for field in recipients]
+        ] + [field.replace("_", " ") for field, chosen in recipients.items() if set(chosen) != told[field]]
         if words:
             _log(integration, HeartbeatEvent.Kind.CHANGED, f"Changed: {'; '.join(words)}.", actor=actor, now=now)
     integration.heartbeat = heartbeat

@@ -1,7 +1,8 @@
 """Maintenance windows: pings are recorded, nothing opens, and a fresh interval starts at the end."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Final
 
 from django.db import transaction
 from django.db.models import F, Max, Q, QuerySet
@@ -11,6 +12,8 @@ from accounts.models import Organization
 from heartbeat_project.kernel.errors import FieldError
 from integrations.models import Heartbeat, HeartbeatEvent, InboundIntegration, MaintenanceWindow
 
+# Deadlines lie up to 62 days after a window's end, and Python's calendar ends with the year 9999.
+_LATEST_END: Final = datetime(9999, 1, 1, tzinfo=UTC)
 _RUNNING = [Heartbeat.State.WAITING, Heartbeat.State.HEALTHY]
 
 
@@ -26,7 +29,7 @@ def create_window(
 ) -> MaintenanceWindow:
     """Plan a window; one that has begun takes hold at once.
 
-    Raises FieldError for a window that ends before it starts or that names nothing.
+    Raises FieldError for a window that ends before it starts or beyond the calendar, or that names nothing.
     """
     window = MaintenanceWindow(organization=organization)
     _set(window, name=name, starts_at=starts_at, ends_at=ends_at, all_integrations=all_integrations)
@@ -119,6 +122,8 @@ def _set(window: MaintenanceWindow, **fields: object) -> None:
 def _check(window: MaintenanceWindow, chosen: list[InboundIntegration]) -> None:
     if window.ends_at <= window.starts_at:
         raise FieldError("ends_at", "The window must end after it starts.")
+    if window.ends_at > _LATEST_END:
+        raise FieldError("ends_at", "The window must end before the year 9999.")
     if not chosen and not window.all_integrations:
         raise FieldError("integrations", "Choose integrations, or tick all integrations.", code="required")
     if any(integration.organization_id != window.organization_id for integration in chosen):

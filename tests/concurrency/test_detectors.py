@@ -4,16 +4,18 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from django.db import IntegrityError, close_old_connections, connection
+from django.db import IntegrityError, close_old_connections, connection, transaction
 
 from alerting.models import Alert
 from alerting.states import LIVE
 from escalation.models import Notification
 from heartbeat_project.kernel.sql import statement
 from integrations.ingest.record import Arrival, record_pings, record_pulse
-from integrations.models import Heartbeat, InboundIntegration
+from integrations.models import Heartbeat, InboundIntegration, Outage
 from integrations.services import misses
+from integrations.services.heartbeats import update_heartbeat
 from integrations.services.misses import detect_misses
+from integrations.services.outages import move_deadlines
 from integrations.services.recoveries import close_recovered
 from tests.factories import OrganizationFactory, UserFactory
 from tests.world import minutes, seconds
@@ -81,6 +83,7 @@ def test_eight_detectors_over_a_thousand_due_rows_open_exactly_a_thousand_alerts
     assert Alert.objects.count() == 1_000
     assert Alert.objects.values("integration_id").distinct().count() == 1_000
     assert Notification.objects.count() == 1_000
+    assert not Heartbeat.objects.exclude(error="").exists(), "two of them had the same row"
 
 
 def test_without_the_lock_the_detectors_collide_and_the_database_still_forbids_a_second_alert(now, monkeypatch):
@@ -144,6 +147,104 @@ def test_a_ping_racing_the_detector_never_leaves_a_healthy_heartbeat_with_an_ale
     assert live == missed
     assert Heartbeat.objects.filter(state="healthy").count() == 500, "every one of them was pinged in the end"
     assert Alert.objects.exists(), "the detector never won: this test proves nothing"
+
+
+def test_what_another_detector_holds_is_passed_over_and_not_waited_for(now):
+    held, *others = silent_heartbeats(4, now=now)
+
+    with transaction.atomic():
+        Heartbeat.objects.select_for_update().get(pk=held.pk)
+        raised = at_once(lambda: impatient(detect_misses, now=now))
+
+    assert raised == []
+    assert set(Alert.objects.values_list("integration_id", flat=True)) == {other.pk for other in others}
+
+
+def test_what_another_recovery_holds_is_passed_over_and_not_waited_for(now):
+    held, *others = backups = silent_heartbeats(4, now=now)
+    detect_misses(now=now)
+    record_pings([Arrival(token=integration.token, received_at=now + seconds(5)) for integration in backups])
+
+    with transaction.atomic():
+        Heartbeat.objects.select_for_update().get(pk=held.pk)
+        raised = at_once(lambda: impatient(close_recovered, now=now + seconds(6)))
+
+    assert raised == []
+    closed = Alert.objects.filter(status="closed").values_list("integration_id", flat=True)
+    assert set(closed) == {other.pk for other in others}
+
+
+def test_a_ping_that_commits_while_its_deadline_is_being_moved_is_not_moved(now):
+    [backup] = silent_heartbeats(1, now=now)
+    Heartbeat.objects.update(armed_at=now, deadline_at=now + minutes(5))
+    record_pulse(now=now + minutes(2))
+
+    overtaken(
+        by=lambda: record_pings([Arrival(token=backup.token, received_at=now + minutes(3))]),
+        call=lambda: move_deadlines(now=now + minutes(3)),
+    )
+
+    assert Outage.objects.get().done_at is not None
+    row = Heartbeat.objects.get()
+    assert (row.armed_at, row.deadline_at) == (now + minutes(3), now + minutes(8))
+
+
+def test_a_ping_that_commits_while_its_interval_is_being_changed_is_kept(now):
+    [backup] = silent_heartbeats(1, now=now)
+
+    overtaken(
+        by=lambda: record_pings([Arrival(token=backup.token, received_at=now + minutes(1))]),
+        call=lambda: update_heartbeat(backup, actor=None, now=now + minutes(1), interval_minutes=7),
+    )
+
+    row = Heartbeat.objects.get()
+    assert (row.last_ping_at, row.armed_at, row.deadline_at) == (*[now + minutes(1)] * 2, now + minutes(8))
+
+
+def test_two_pulses_that_end_one_outage_write_it_once(now):
+    record_pulse(now=now)
+
+    overtaken(
+        by=lambda: record_pulse(now=now + minutes(3)),
+        call=lambda: record_pulse(now=now + minutes(3) + seconds(0.1)),
+    )
+
+    assert Outage.objects.count() == 1
+
+
+def test_an_outage_that_another_is_applying_is_not_waited_for(now):
+    silent_heartbeats(1, now=now)
+    record_pulse(now=now + minutes(3))
+
+    with transaction.atomic():
+        Outage.objects.select_for_update().get()
+        raised = at_once(lambda: impatient(move_deadlines, now=now + minutes(3)))
+
+    assert raised == []
+
+
+def overtaken(*, by, call):
+    """Make the call while a transaction that did `by` is open; commit that once the call waits for it."""
+    raised: list[BaseException] = []
+    waiting = threading.Thread(target=lambda: raised.extend(at_once(call)))
+    with transaction.atomic():
+        by()
+        waiting.start()
+        with connection.cursor() as cursor:
+            blocked = False
+            while not blocked:
+                assert waiting.is_alive(), "it did not wait: this test proves nothing"
+                cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+                [blocked] = cursor.fetchone()
+    waiting.join(timeout=120)
+    assert raised == []
+
+
+def impatient(call, **arguments):
+    """Make the call with a connection that waits for no lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '500ms'")
+    call(**arguments)
 
 
 def test_pings_of_many_heartbeats_in_different_orders_never_deadlock(now):

@@ -13,7 +13,7 @@ from integrations.ingest.committer import Committer
 from integrations.ingest.lane import PingLane
 from integrations.models import Heartbeat, Ping
 from tests.factories import HeartbeatFactory
-from tests.world import minutes
+from tests.world import minutes, seconds
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -95,6 +95,16 @@ def test_a_ping_is_stored_and_answered(door, backup, now):
     assert list(Ping.objects.values_list("integration_id", "received_at", "method", "source_ip")) == [
         (backup.pk, now, "POST", "192.0.2.7")
     ]
+
+
+def test_a_ping_counts_from_when_its_request_reached_us(door, backup, now, monkeypatch):
+    reached, *later = [now + seconds(second) for second in range(20)]
+    clocked = iter([reached, *later])
+    monkeypatch.setattr(clock, "now", lambda: next(clocked))
+
+    door("POST", f"/Heartbeat/{backup.token}", b"x" * 1000)
+
+    assert Heartbeat.objects.get().last_ping_at == reached
 
 
 @pytest.mark.parametrize("spelling", ["/Heartbeat/{}/", "/heartbeat/{}", "/heartbeat/{}/"])

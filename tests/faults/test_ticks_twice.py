@@ -63,10 +63,12 @@ def test_a_poison_row_is_set_aside_with_its_error_and_stops_nobody(world: World,
     poison = world.heartbeat("poison", every=minutes(5), tell=["ana"])
     good = world.heartbeat("good", every=minutes(5), tell=["ana"])
     real = misses._draft
+    tried = set()
 
     def draft(integration, *args, **kwargs):
         if integration.name == "poison":
-            raise ValueError("something nobody thought of")
+            tried.add(kwargs["now"])
+            raise ValueError("something nobody thought of\x00")
         return real(integration, *args, **kwargs)
 
     monkeypatch.setattr(misses, "_draft", draft)
@@ -79,6 +81,10 @@ def test_a_poison_row_is_set_aside_with_its_error_and_stops_nobody(world: World,
     assert row.state == "waiting"
     assert HeartbeatEvent.objects.filter(integration=poison, kind="set_aside").count() == 1
     world.expect_mail("olga", saying="could not be opened")
+    world.advance(minutes(2) + seconds(30))
+    assert tried == {world.now - seconds(30) - minutes(ago) for ago in (0, 1, 2)}
+    assert HeartbeatEvent.objects.filter(integration=poison, kind="set_aside").count() == 1
+    world.expect_nothing_else()
 
     monkeypatch.setattr(misses, "_draft", real)
     world.advance(minutes(1))

@@ -74,6 +74,8 @@ def test_5_2_an_older_ping_that_is_recorded_late_takes_nothing_back(world: World
     heartbeat = world.heartbeat_of(backup)
     assert (heartbeat.last_ping_at, heartbeat.deadline_at) == (newest, newest + minutes(5))
     assert heartbeat.ping_count == 2
+    heartbeats.update_heartbeat(backup, actor=None, now=world.now, interval_minutes=7)
+    assert world.heartbeat_of(backup).deadline_at == newest + minutes(7)
 
 
 def test_5_2_a_change_of_interval_recomputes_the_deadline_from_the_last_ping_at_once(world: World):
@@ -101,6 +103,7 @@ def test_5_2_other_changes_leave_the_deadline_alone(world: World):
 
 
 def test_5_3_one_silence_opens_one_alert_however_long_it_lasts(world: World):
+    world.person("olga", roles=["Owner"])
     backup = world.heartbeat("backup", every=minutes(1), tell=["ana"])
 
     world.advance(minutes(30))
@@ -140,7 +143,10 @@ def test_5_3_only_a_ping_re_arms(world: World):
 def test_5_4_the_alert_goes_to_the_recipients_through_the_policy_with_bridge_and_source(world: World):
     team = world.team("Database", primary=["ana"], secondary=["ben"])
     bridge = factories.BridgeFactory(organization=world.organization)
-    backup = world.heartbeat("backup", every=minutes(5), recipient_groups=[team], bridge=bridge)
+    policy = world.policy(priority="critical")
+    backup = world.heartbeat(
+        "backup", every=minutes(5), recipient_groups=[team], bridge=bridge, escalation_policy=policy
+    )
     world.ping(backup)
     last_ping = world.now
 
@@ -148,12 +154,39 @@ def test_5_4_the_alert_goes_to_the_recipients_through_the_policy_with_bridge_and
 
     alert = world.alert(backup)
     assert (alert.source, alert.source_name, alert.source_id) == ("Heartbeat", "backup", str(backup.pk))
-    assert alert.bridge == bridge
+    assert (alert.bridge, alert.priority) == (bridge, "critical")
     assert alert.expected_at == last_ping + minutes(5)
     mail = world.expect_page("ana", about=backup)
     assert bridge.phone_number in mail.body
     assert bridge.meeting_url in mail.body
     world.expect_nothing_else()
+
+
+def test_5_4_a_silence_that_is_noticed_late_is_still_about_its_deadline(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.ping(backup)
+    deadline = world.now + minutes(5)
+    world.ticking = False
+    world.advance(minutes(7))
+    world.ticking = True
+
+    world.advance(seconds(1))
+
+    assert world.alert(backup).expected_at == deadline
+    assert "Overdue: 2 minutes 1 second (expected by 2026-03-02 12:05:00 UTC)" in world.alert(backup).long_text
+
+
+def test_5_4_and_5_5_the_heartbeats_log_names_the_alert_that_opened_and_closed(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.advance(minutes(5))
+    world.ping(backup)
+    world.advance(seconds(1))
+
+    assert list(HeartbeatEvent.objects.order_by("id").values_list("kind", "text")) == [
+        ("created", "Created."),
+        ("missed", f"Alert {world.alert(backup).pk} opened: no ping by 2026-03-02 12:05:00 UTC."),
+        ("recovered", f"Alert {world.alert(backup).pk} closed: a ping came."),
+    ]
 
 
 def test_5_4_its_text_says_name_interval_last_ping_how_long_overdue_and_a_link(world: World):
@@ -311,6 +344,17 @@ def test_5_10_inside_a_maintenance_window_pings_are_recorded_and_nothing_opens(w
     assert state_of(world.heartbeat_of(backup), now=world.now) == "maintenance"
 
 
+def test_5_10_a_change_of_interval_inside_a_window_counts_from_its_end(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"], start_timer="first_ping")
+    window = _window(world, [backup], starts=minutes(0), ends=minutes(60))
+    world.advance(minutes(10))
+    world.ping(backup)
+
+    heartbeats.update_heartbeat(backup, actor=None, now=world.now, interval_minutes=7)
+
+    assert world.heartbeat_of(backup).deadline_at == window.ends_at + minutes(7)
+
+
 def test_5_10_at_its_end_a_fresh_interval_starts(world: World):
     backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
     world.ping(backup)
@@ -416,6 +460,7 @@ def test_5_11_while_nobody_listens_nobody_is_judged(world: World):
 
 def test_5_11_a_deadline_that_had_passed_before_we_went_deaf_is_overdue(world: World):
     backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    deadline = world.now + minutes(5)
     world.ticking = False
     world.advance(minutes(6))
     world.ticking = True
@@ -423,7 +468,7 @@ def test_5_11_a_deadline_that_had_passed_before_we_went_deaf_is_overdue(world: W
 
     world.beat()
 
-    assert len(world.alerts(backup)) == 1
+    assert [alert.expected_at for alert in world.alerts(backup)] == [deadline]
 
 
 def test_5_11_the_detector_being_down_alone_is_no_outage(world: World):

@@ -12,7 +12,7 @@ from accounts.models import Group, GroupRole
 from accounts.selectors import visible_groups
 from accounts.services import Member, create_group, delete_group, update_group
 from accounts.services.groups import MAX_MEMBERS
-from heartbeat_project.kernel.api import CleanCharField, Strict
+from heartbeat_project.kernel.api import CleanCharField, Rows, Strict
 
 _VIEW = (
     Entitlement.GROUPS_VIEW_ALL,
@@ -42,9 +42,7 @@ class GroupSerializer(Strict):
     id = serializers.IntegerField(read_only=True)
     name = CleanCharField(max_length=200)
     description = CleanCharField(max_length=10_000, required=False, allow_blank=True)
-    members: serializers.ListSerializer[Any] = serializers.ListSerializer(
-        child=MemberSerializer(), required=False, max_length=MAX_MEMBERS
-    )
+    members = Rows(child=MemberSerializer(), required=False, max_length=MAX_MEMBERS)
     created_at = serializers.DateTimeField(read_only=True)
 
     def validate_members(self, members: list[dict[str, Any]]) -> list[Member]:

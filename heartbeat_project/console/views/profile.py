@@ -20,6 +20,8 @@ from heartbeat_project.console.views.alerts import signed_in
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.errors import DomainError, FieldError
 
+KEY_FORM_ID = "id_key_%s"  # ProfileForm on the same page has a name, too
+
 
 def _page(request: HttpRequest, *, now: datetime, status: int = 200, **filled: Any) -> HttpResponse:
     """Render the profile; `filled` are the forms that had errors, and what is to be shown once."""
@@ -33,7 +35,7 @@ def _page(request: HttpRequest, *, now: datetime, status: int = 200, **filled: A
         "method_form": ContactMethodForm(),
         "failed_code": {},
         "keys": user.api_keys.filter(revoked_at=None),
-        "key_form": ApiKeyForm(),
+        "key_form": ApiKeyForm(auto_id=KEY_FORM_ID),
     }
     return render(request, "console/profile.html", context | filled, status=status)
 
@@ -168,7 +170,7 @@ def _move(method: ContactMethod, *, user: User, by: int) -> None:
 def add_api_key(request: HttpRequest) -> HttpResponse:
     """Make a key and show it, this once: only its hash is kept."""
     now = clock.now()
-    form = ApiKeyForm(request.POST)
+    form = ApiKeyForm(request.POST, auto_id=KEY_FORM_ID)
     if form.is_valid():
         try:
             key, secret = services.create_api_key(signed_in(request), now=now, **form.cleaned_data)

@@ -1,5 +1,7 @@
 """Signing in and out, the profile, and the pages for what goes wrong."""
 
+import re
+
 import pytest
 from django.core.cache import cache
 from django.db import OperationalError
@@ -203,3 +205,11 @@ def test_every_page_names_its_stylesheets_and_runs_no_inline_script(client):
         assert " style=" not in page
         assert " onclick=" not in page
         assert "http://" not in page.replace("http://testserver", "").replace("http://www.w3.org/2000/svg", "")
+
+
+def test_no_two_things_on_the_profile_have_one_id(client):
+    page = client.get("/profile/").content.decode()
+
+    found = re.findall(r'\sid="([^"]+)"', page)
+    assert len(found) == len(set(found))
+    assert {"id_name", "id_key_name"} <= set(found)

@@ -1,0 +1,160 @@
+"""The detector on its own: up to when it judges, and what it does with a heartbeat that is not as it was claimed."""
+
+import pytest
+
+from accounts.models import Organization
+from alerting.models import Alert
+from escalation.models import Notification
+from integrations.ingest.record import Arrival, record_pings, record_pulse
+from integrations.models import Heartbeat, HeartbeatEvent, Listening, Outage
+from integrations.services import misses
+from integrations.services.misses import detect_misses
+from integrations.services.outages import move_deadlines
+from tests.factories import HeartbeatFactory, UserFactory
+from tests.world import minutes, seconds
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def backup(now):
+    """A heartbeat whose deadline is in five minutes."""
+    return HeartbeatFactory(now=now)
+
+
+def test_nothing_is_judged_before_anybody_has_listened(backup, now):
+    Listening.objects.all().delete()
+    assert detect_misses(now=now + minutes(10)) == 0
+
+
+def test_nothing_is_judged_beyond_the_newest_pulse(backup, now):
+    record_pulse(now=now + minutes(5) - seconds(1))
+    assert detect_misses(now=now + minutes(10)) == 0
+    record_pulse(now=now + minutes(5))
+    assert detect_misses(now=now + minutes(10)) == 1
+
+
+def test_the_most_overdue_opens_first(now):
+    later, earlier = HeartbeatFactory(now=now), HeartbeatFactory(now=now - minutes(1))
+    record_pulse(now=now + minutes(5))
+
+    assert detect_misses(now=now + minutes(5), limit=1) == 2
+
+    assert list(Alert.objects.order_by("id").values_list("integration_id", flat=True)) == [earlier.pk, later.pk]
+
+
+def test_a_detector_whose_clock_is_behind_judges_by_its_own_clock(backup, now):
+    record_pulse(now=now + minutes(6))
+    assert detect_misses(now=now + minutes(4)) == 0
+    row = Heartbeat.objects.get()
+    assert (row.state, row.error) == ("waiting", "")
+
+
+def test_nothing_is_judged_while_deadlines_are_still_being_moved(backup, now):
+    record_pulse(now=now)
+    record_pulse(now=now + minutes(10))
+
+    assert detect_misses(now=now + minutes(10)) == 0
+    move_deadlines(now=now + minutes(10))
+    assert detect_misses(now=now + minutes(10)) == 0
+    record_pulse(now=now + minutes(10) + seconds(4))
+    Listening.objects.update(heard_until=now + minutes(15))
+    assert detect_misses(now=now + minutes(15)) == 1
+
+
+def test_an_outage_is_moved_in_batches_each_heartbeat_once(now):
+    made = [HeartbeatFactory(now=now) for _ in range(5)]
+    record_pulse(now=now)
+    record_pulse(now=now + minutes(3))
+
+    move_deadlines(now=now + minutes(3), limit=2)
+    move_deadlines(now=now + minutes(3), limit=2)
+
+    assert set(Heartbeat.objects.values_list("armed_at", "deadline_at")) == {(now + minutes(3), now + minutes(8))}
+    assert HeartbeatEvent.objects.filter(kind="outage").count() == len(made)
+    outage = Outage.objects.get()
+    assert (outage.moved_count, outage.done_at) == (5, now + minutes(3))
+
+
+def test_an_outage_moves_a_timer_by_what_it_ran_through_and_no_other(now):
+    disabled = HeartbeatFactory(now=now, enabled=False)
+    missed, half, later = (HeartbeatFactory(now=now) for _ in range(3))
+    Heartbeat.objects.filter(pk=missed.pk).update(state="missed")
+    Heartbeat.objects.filter(pk=half.pk).update(armed_at=now + minutes(1), deadline_at=now + minutes(6))
+    # in maintenance, its timer is armed at the window's end
+    Heartbeat.objects.filter(pk=later.pk).update(armed_at=now + minutes(60), deadline_at=now + minutes(65))
+    record_pulse(now=now)
+    record_pulse(now=now + minutes(3))
+
+    move_deadlines(now=now + minutes(3))
+
+    assert dict(Heartbeat.objects.values_list("pk", "deadline_at")) == {
+        disabled.pk: None,
+        missed.pk: now + minutes(5),
+        half.pk: now + minutes(8),
+        later.pk: now + minutes(65),
+    }
+    assert Heartbeat.objects.get(pk=half.pk).armed_at == now + minutes(3)
+
+
+def test_only_owners_who_were_there_are_told_of_an_outage(now):
+    owner = UserFactory(roles=["Owner"])
+    newer = UserFactory(roles=["Owner"])
+    Organization.objects.filter(pk=newer.organization_id).update(created_at=now + minutes(3))
+    record_pulse(now=now)
+    record_pulse(now=now + minutes(3))
+
+    move_deadlines(now=now + minutes(4))
+
+    [notice] = Notification.objects.filter(kind="notice")
+    assert notice.organization_id == owner.organization_id
+    assert notice.subject == "Heartbeat could not hear pings for 3 minutes"
+
+
+@pytest.mark.parametrize(("gap", "outages"), [(5, 0), (6, 1)])
+def test_six_seconds_without_a_pulse_are_an_outage_and_five_are_not(now, gap, outages):
+    record_pulse(now=now)
+    record_pulse(now=now + seconds(gap))
+    assert Outage.objects.count() == outages
+
+
+def test_a_pulse_that_comes_late_takes_nothing_back_and_a_clock_set_back_is_followed(now):
+    def heard_until():
+        return Listening.objects.get().heard_until
+
+    record_pulse(now=now)
+    record_pulse(now=now - seconds(59))
+    assert heard_until() == now
+    record_pulse(now=now - seconds(61))
+    assert heard_until() == now - seconds(61)
+
+
+def test_what_an_earlier_silence_left_open_is_closed_when_a_new_one_opens(backup, now):
+    """A ping came and its recovery was not closed yet: the database allows one live alert."""
+    record_pulse(now=now + minutes(5))
+    detect_misses(now=now + minutes(5))
+    record_pings([Arrival(token=backup.token, received_at=now + minutes(6))])
+    Listening.objects.update(heard_until=now + minutes(11))
+
+    assert detect_misses(now=now + minutes(11)) == 1
+
+    statuses = Alert.objects.order_by("id").values_list("status", "close_reason")
+    assert list(statuses) == [("closed", "closed by heartbeat"), ("open", "")]
+    assert Heartbeat.objects.get().error == ""
+
+
+@pytest.mark.parametrize(
+    "meanwhile", [{"state": "missed"}, {"state": "disabled", "armed_at": None, "deadline_at": None}]
+)
+def test_a_heartbeat_that_changed_after_the_claim_opens_nothing(backup, now, meanwhile):
+    Heartbeat.objects.update(**meanwhile)
+    with pytest.raises(RuntimeError, match="changed"):
+        misses._open([backup.pk], now=now + minutes(5))
+    assert not Alert.objects.exists()
+
+
+def test_a_ping_after_the_claim_opens_nothing(backup, now):
+    record_pings([Arrival(token=backup.token, received_at=now + minutes(1))])
+    with pytest.raises(RuntimeError, match="changed"):
+        misses._open([backup.pk], now=now + minutes(5))
+    assert not Alert.objects.exists()
