@@ -216,7 +216,14 @@ class Stack:
             return 0
 
     def alerts(self, integration_id: int) -> list[dict[str, Any]]:
-        return self.get(f"/api/v1/alerts/?integration={integration_id}")[1]["results"]
+        """Return the alerts about an integration; a 503 just after the database came back is asked again."""
+
+        def ask() -> Any:
+            status, answer = self.get(f"/api/v1/alerts/?integration={integration_id}")
+            assert status in {200, 503}, (status, answer)
+            return (answer["results"],) if status == 200 else None
+
+        return until(ask, seconds=20, what="alerts are listed")[0]
 
     def sql(self, query: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(_psycopg_url(postgres.locate(open_data_folder(self.folder)).url)) as connection:
