@@ -11,10 +11,11 @@ from integrations.services.windows import suspend_heartbeats
 def tick(*, now: datetime) -> int:
     """Make the present true and return how many alerts were opened.
 
-    First what takes silences away (our own outages, maintenance, pings that came back), then what is left is a miss.
+    First what takes silences away (maintenance, our own outages, pings that came back), then what is left is a miss.
     Any number of these may run at once.
     """
-    move_deadlines(now=now)
+    # Maintenance first: a window that ended while we were deaf arms its timers inside the outage, which moves them on.
     suspend_heartbeats(now=now)
+    move_deadlines(now=now)
     close_recovered(now=now)
     return detect_misses(now=now)

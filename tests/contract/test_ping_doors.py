@@ -4,13 +4,17 @@ import asyncio
 from dataclasses import dataclass
 
 import httpx
+import psycopg
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 
 from heartbeat_project.kernel import clock
-from integrations.ingest.committer import Committer
+from integrations.ingest import answers, lane
+from integrations.ingest import committer as committer_module
+from integrations.ingest.committer import Away, Committer, Full
 from integrations.ingest.lane import PingLane
+from integrations.ingest.record import Arrival
 from integrations.models import Heartbeat, Ping
 from tests.factories import HeartbeatFactory
 from tests.world import minutes, seconds
@@ -133,6 +137,14 @@ def test_a_wrong_method(door, backup, method):
     assert not Ping.objects.exists()
 
 
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "BREW"])
+def test_a_wrong_method_where_get_is_accepted(door, backup, method):
+    Heartbeat.objects.update(allow_get=True)
+
+    assert door(method, f"/Heartbeat/{backup.token}").status == 405
+    assert not Ping.objects.exists()
+
+
 def test_get_and_head_where_they_are_accepted(door, backup):
     Heartbeat.objects.update(allow_get=True)
 
@@ -178,6 +190,88 @@ def test_a_store_that_is_away_is_a_503_and_never_a_2xx(backup):
     assert not Ping.objects.exists()
 
 
+def test_a_store_that_goes_away_is_the_same_503_from_the_view(backup, monkeypatch):
+    def away(_):
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr("integrations.api.ping.record_pings", away)
+    heard = through_view("POST", f"/Heartbeat/{backup.token}")
+
+    assert (heard.status, heard.retry_after, heard.content_type) == (503, "5", "application/problem+json")
+
+
+def committed(*steps, **options):
+    """Take `steps` (coroutine functions of a running committer) in turn; return what each returned or raised."""
+
+    async def take():
+        committer = Committer(options.get("database") or conninfo(), max_waiting=100)
+        running = asyncio.create_task(committer.run())
+        heard = []
+        for step in steps:
+            heard += await asyncio.gather(step(committer), return_exceptions=True)
+        committer.close()
+        await running
+        return heard
+
+    return asyncio.run(take())
+
+
+def test_one_arrival_that_cannot_be_stored_spoils_no_batch(backup, now):
+    def batch(committer):
+        arrivals = [Arrival(backup.token, now, source_ip=ip) for ip in ("192.0.2.7", "nonsense", None)]
+        return asyncio.gather(*map(committer.record, arrivals), return_exceptions=True)
+
+    [[first, bad, last]] = committed(batch)
+
+    assert (first.status, last.status) == ("ok", "ok")
+    assert isinstance(bad, Exception)
+    assert Ping.objects.count() == 2
+
+
+def test_a_connection_that_broke_is_replaced(backup, now):
+    async def ping(committer):
+        return await committer.record(Arrival(backup.token, now))
+
+    async def break_it(committer):
+        await committer._connection.execute("SET idle_session_timeout = '20ms'")
+        await asyncio.sleep(0.2)
+
+    first, _, broken, again = committed(ping, break_it, ping, ping)
+
+    assert (first.status, again.status) == ("ok", "ok")
+    assert isinstance(broken, Away)
+
+
+def test_while_the_store_is_away_it_is_not_asked_again_for_each_ping(backup, now, monkeypatch):
+    tried = []
+
+    async def refuse(**_):
+        tried.append(1)
+        raise psycopg.OperationalError("connection refused")
+
+    async def ping(committer):
+        return await committer.record(Arrival(backup.token, now))
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "connect", refuse)
+
+    assert [type(heard) for heard in committed(ping, ping, ping)] == [Away] * 3
+    assert len(tried) == 1
+
+
+def test_a_shutdown_with_several_batches_waiting_answers_them_all(backup, now, monkeypatch):
+    monkeypatch.setattr(committer_module, "MAX_BATCH", 2)
+
+    async def shut_down(committer):
+        pings = [asyncio.create_task(committer.record(Arrival(backup.token, now))) for _ in range(5)]
+        await asyncio.sleep(0)
+        committer.close()
+        return await asyncio.wait_for(asyncio.gather(*pings), timeout=20)
+
+    [receipts] = committed(shut_down)
+
+    assert [receipt.status for receipt in receipts] == ["ok"] * 5
+
+
 def test_more_pings_than_may_wait_are_refused_and_the_others_are_kept(backup, now):
     async def storm():
         committer = Committer(conninfo(), max_waiting=5)
@@ -195,6 +289,85 @@ def test_more_pings_than_may_wait_are_refused_and_the_others_are_kept(backup, no
     statuses = asyncio.run(storm())
     assert sorted(statuses) == [200] * 5 + [503] * 7
     assert Ping.objects.count() == 5
+
+
+def said_by_lane(path, *messages, content_length=None):
+    """Speak ASGI to the lane: what it is sent, message by message, and the status it answers (None: it said nothing)."""
+
+    async def ask():
+        committer = Committer(conninfo(), max_waiting=10)
+        running = asyncio.create_task(committer.run())
+        left, said = list(messages), []
+
+        async def receive():
+            return left.pop(0) if left else await asyncio.Event().wait()
+
+        async def send(message):
+            said.append(message)
+
+        headers = [] if content_length is None else [(b"content-length", content_length)]
+        scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "client": None}
+        await PingLane(not_ours, committer, max_body_bytes=LIMIT)(scope, receive, send)
+        committer.close()
+        await running
+        return said[0]["status"] if said else None
+
+    return asyncio.run(ask())
+
+
+def part(body, *, more):
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+def test_a_large_body_of_unsaid_length_is_refused_when_it_passes_the_limit(backup, now):
+    path, half = f"/Heartbeat/{backup.token}", b"x" * (LIMIT // 2)
+
+    assert said_by_lane(path, part(half, more=True), part(half, more=False)) == 200
+    assert said_by_lane(path, part(half, more=True), part(half, more=True), part(b"x", more=False)) == 413
+    assert said_by_lane(path, *[part(half, more=True)] * 4) == 413
+    assert Ping.objects.count() == 1
+
+
+def test_a_body_that_says_it_is_too_large_is_refused_unread_and_an_empty_one_is_not_waited_for(backup, now):
+    path = f"/Heartbeat/{backup.token}"
+
+    assert said_by_lane(path, content_length=str(LIMIT + 1).encode()) == 413
+    assert said_by_lane(path, content_length=b"0") == 200
+
+
+def test_a_body_that_does_not_come_is_a_408(backup, now, monkeypatch):
+    monkeypatch.setattr(lane, "BODY_SECONDS", 0.05)
+
+    assert said_by_lane(f"/Heartbeat/{backup.token}", part(b"x", more=True)) == 408
+    assert not Ping.objects.exists()
+
+
+def test_a_client_that_hangs_up_before_its_request_is_whole_has_sent_no_ping(backup, now):
+    path = f"/Heartbeat/{backup.token}"
+
+    assert said_by_lane(path, part(b"x", more=True), {"type": "http.disconnect"}) is None
+    assert not Ping.objects.exists()
+
+
+def test_head_gets_the_headers_that_get_would_and_no_body():
+    said = []
+
+    async def send(message):
+        said.append(message)
+
+    asyncio.run(lane.respond(answers.UNKNOWN, {"method": "HEAD"}, send))
+
+    start, body = said
+    assert (b"content-length", str(len(answers.UNKNOWN.content)).encode()) in start["headers"]
+    assert body["body"] == b""
+
+
+def test_what_comes_after_the_shutdown_is_refused_and_not_left_waiting(now):
+    committer = Committer(conninfo(), max_waiting=10)
+    committer.close()
+
+    with pytest.raises(Full):
+        asyncio.run(asyncio.wait_for(committer.record(Arrival(token="x", received_at=now)), timeout=5))
 
 
 def test_a_client_that_hangs_up_takes_nothing_from_the_others(backup, now):

@@ -494,6 +494,17 @@ def test_5_11_a_ping_after_the_outage_is_not_moved_again(world: World):
     assert world.heartbeat_of(backup).deadline_at == pinged_at + minutes(5)
 
 
+def test_5_11_a_window_that_began_and_ended_in_our_outage_leaves_a_fresh_interval_after_it(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    _window(world, [backup], starts=minutes(4), ends=minutes(6))
+    world.advance(minutes(2))
+
+    world.sleep(minutes(8))
+    world.beat()
+
+    assert world.heartbeat_of(backup).deadline_at == world.now + minutes(5)
+
+
 def test_5_11_a_long_interval_survives_many_restarts(world: World):
     """A timer that starts anew at each restart never fires."""
     backup = world.heartbeat("backup", every=minutes(60), tell=["ana"])

@@ -1,6 +1,7 @@
 """The detector on its own: up to when it judges, and what it does with a heartbeat that is not as it was claimed."""
 
 import pytest
+from django.db import OperationalError
 
 from accounts.models import Organization
 from alerting.models import Alert
@@ -151,6 +152,21 @@ def test_a_heartbeat_that_changed_after_the_claim_opens_nothing(backup, now, mea
     with pytest.raises(RuntimeError, match="changed"):
         misses._open([backup.pk], now=now + minutes(5))
     assert not Alert.objects.exists()
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_store_that_goes_away_is_no_fault_of_the_heartbeat(backup, now, monkeypatch, alone):
+    """Also when it goes away while each of a failed batch is tried alone."""
+    errors = [*([ValueError("once")] if alone else []), OperationalError("server closed the connection")]
+
+    def draft(*_, **__):
+        raise errors.pop(0)
+
+    monkeypatch.setattr(misses, "_draft", draft)
+    record_pulse(now=now + minutes(5))
+    with pytest.raises(OperationalError):
+        detect_misses(now=now + minutes(5))
+    assert Heartbeat.objects.get().error == ""
 
 
 def test_a_ping_after_the_claim_opens_nothing(backup, now):
