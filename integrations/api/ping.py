@@ -1,6 +1,5 @@
 """The ping endpoint as a DRF view, for where no ASGI server runs and for the OpenAPI document."""
 
-import ipaddress
 from typing import Any
 
 from django.conf import settings
@@ -13,7 +12,7 @@ from rest_framework.views import APIView
 
 from heartbeat_project.kernel import clock
 from integrations.ingest import answers
-from integrations.ingest.record import Arrival, record_pings
+from integrations.ingest.record import Arrival, ip, record_pings
 
 
 class PingAnswer(serializers.Serializer[Any]):
@@ -85,14 +84,6 @@ class HeartbeatPing(APIView):
     def allowed_methods(self) -> list[str]:
         """Return what every heartbeat accepts."""
         return ["POST"]
-
-
-def ip(text: str | None) -> str | None:
-    """Return an address that PostgreSQL's inet holds, or None for whatever else stands there."""
-    try:
-        return str(ipaddress.ip_address((text or "").partition("%")[0]))
-    except ValueError:
-        return None
 
 
 def _body_is_too_large(request: Request) -> bool:

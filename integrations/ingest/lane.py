@@ -14,7 +14,7 @@ from heartbeat_project.kernel import clock
 from integrations.ingest import answers
 from integrations.ingest.answers import Answer, answer_to
 from integrations.ingest.committer import Away, Committer, Full
-from integrations.ingest.record import Arrival
+from integrations.ingest.record import Arrival, ip
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class PingLane:
                 answer = answers.TOO_LARGE
             else:
                 client = scope.get("client")
-                arrival = Arrival(token, received_at, method, client[0] if client else None)
+                arrival = Arrival(token, received_at, method, ip(client[0]) if client else None)
                 answer = answer_to(await self.committer.record(arrival))
         except TimeoutError:
             answer = answers.TOO_SLOW

@@ -1,5 +1,6 @@
 """The one function that records pings, and the pulse that proves somebody was listening."""
 
+import ipaddress
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,14 @@ class Receipt:
     status: str
     received_at: datetime
     deadline_at: datetime | None
+
+
+def ip(text: str | None) -> str | None:
+    """Return an address that PostgreSQL's inet holds, or None for whatever else stands there."""
+    try:
+        return str(ipaddress.ip_address((text or "").partition("%")[0]))
+    except ValueError:
+        return None
 
 
 class Batch:

@@ -291,7 +291,7 @@ def test_more_pings_than_may_wait_are_refused_and_the_others_are_kept(backup, no
     assert Ping.objects.count() == 5
 
 
-def said_by_lane(path, *messages, content_length=None):
+def said_by_lane(path, *messages, content_length=None, client=None):
     """Speak ASGI to the lane: what it is sent, message by message, and the status it answers (None: it said nothing)."""
 
     async def ask():
@@ -306,7 +306,7 @@ def said_by_lane(path, *messages, content_length=None):
             said.append(message)
 
         headers = [] if content_length is None else [(b"content-length", content_length)]
-        scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "client": None}
+        scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "client": client}
         await PingLane(not_ours, committer, max_body_bytes=LIMIT)(scope, receive, send)
         committer.close()
         await running
@@ -333,6 +333,14 @@ def test_a_body_that_says_it_is_too_large_is_refused_unread_and_an_empty_one_is_
 
     assert said_by_lane(path, content_length=str(LIMIT + 1).encode()) == 413
     assert said_by_lane(path, content_length=b"0") == 200
+
+
+@pytest.mark.parametrize(
+    ("address", "kept"), [("", None), ("unix:", None), ("fe80::1%eth0", "fe80::1"), ("::1", "::1")]
+)
+def test_a_senders_strange_address_never_loses_a_ping(backup, now, address, kept):
+    assert said_by_lane(f"/Heartbeat/{backup.token}", content_length=b"0", client=(address, 0)) == 200
+    assert Ping.objects.get().source_ip == kept
 
 
 def test_a_body_that_does_not_come_is_a_408(backup, now, monkeypatch):
