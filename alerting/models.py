@@ -53,7 +53,7 @@ class Alert(models.Model):
         CLOSED = "closed", "Closed"
         CANCELLED = "cancelled", "Cancelled"
 
-    organization = models.ForeignKey(Organization, models.CASCADE, related_name="alerts")
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="alerts", db_index=False)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
     priority = models.CharField(max_length=10, choices=Priority.choices, default=Priority.NONE)
     subject = models.CharField(max_length=300)
@@ -105,6 +105,7 @@ class Alert(models.Model):
             ),
         ]
         indexes = [
+            # Serves the foreign key, too; so does timeline_by_alert below.
             models.Index(fields=["organization", "status", "-id"], name="alert_by_status"),
             models.Index(fields=["integration_id", "-id"], name="alert_by_integration"),
             models.Index(fields=["id"], condition=Q(status__in=sorted(LIVE)), name="alert_live"),
@@ -157,7 +158,7 @@ class TimelineEntry(models.Model):
         CANCELLED = "cancelled", "Cancelled"
         REPLIED = "replied", "Reply"
 
-    alert = models.ForeignKey(Alert, models.CASCADE, related_name="timeline")
+    alert = models.ForeignKey(Alert, models.CASCADE, related_name="timeline", db_index=False)
     at = models.DateTimeField()
     kind = models.CharField(max_length=12, choices=Kind.choices)
     actor = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")

@@ -1,6 +1,6 @@
 """What changes alerts: open and close them in sets, and the actions of people, one alert at a time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,10 +11,10 @@ from django.db.models.functions import Coalesce
 from accounts.entitlements import Entitlement
 from accounts.models import User
 from accounts.permissions import may
-from alerting.models import Alert, AlertRecipient, TimelineEntry
+from alerting.models import Alert, TimelineEntry
 from alerting.states import Action, Status, actions_from, step
 from heartbeat_project.kernel.errors import DomainError, FieldError
-from heartbeat_project.kernel.sql import statement
+from heartbeat_project.kernel.sql import records, statement
 
 REASON_LENGTH = 200
 _Kind = TimelineEntry.Kind
@@ -48,47 +48,41 @@ class AlertDraft:
     user_ids: Sequence[int] = ()
 
 
-def open_alerts(drafts: Sequence[AlertDraft], *, now: datetime) -> list[Alert]:
-    """Open one alert for each draft, with its recipients and the first line of its timeline, in the drafts' order.
+def open_alerts(drafts: Sequence[AlertDraft], *, now: datetime) -> list[int]:
+    """Open one alert for each draft, with its recipients and the first line of its timeline; return the ids in order.
 
     Raises django.db.IntegrityError when a heartbeat already has a live alert, or one for the same silence.
     """
-    with transaction.atomic():
-        alerts = Alert.objects.bulk_create(
-            Alert(
-                organization_id=draft.organization_id,
-                subject=_fitted("subject", draft.subject),
-                short_text=_fitted("short_text", draft.short_text),
-                long_text=draft.long_text,
-                facts=list(draft.facts),
-                source=draft.source,
-                source_name=_fitted("source_name", draft.source_name),
-                source_id=_fitted("source_id", draft.source_id),
-                priority=draft.priority,
-                integration_id=draft.integration_id,
-                expected_at=draft.expected_at,
-                bridge_id=draft.bridge_id,
-                opened_at=now,
-            )
-            for draft in drafts
-        )
-        opened = list(zip(alerts, drafts, strict=True))
-        AlertRecipient.objects.bulk_create(
-            [
-                AlertRecipient(alert=alert, group_id=group_id)
-                for alert, draft in opened
-                for group_id in dict.fromkeys(draft.group_ids)
-            ]
-            + [
-                AlertRecipient(alert=alert, user_id=user_id)
-                for alert, draft in opened
-                for user_id in dict.fromkeys(draft.user_ids)
-            ],
-        )
-        TimelineEntry.objects.bulk_create(
-            TimelineEntry(alert=alert, at=now, kind=_Kind.OPENED, text=f"Opened: {alert.subject}.") for alert in alerts
-        )
-    return alerts
+    parameters: dict[str, Any] = {
+        "drafts": records(
+            {
+                "number": number,
+                "organization_id": draft.organization_id,
+                "priority": draft.priority,
+                "subject": _fitted("subject", draft.subject),
+                "short_text": _fitted("short_text", draft.short_text),
+                "long_text": draft.long_text,
+                "facts": draft.facts,
+                "source": draft.source,
+                "source_name": _fitted("source_name", draft.source_name),
+                "source_id": _fitted("source_id", draft.source_id),
+                "integration_id": draft.integration_id,
+                "expected_at": draft.expected_at,
+                "bridge_id": draft.bridge_id,
+            }
+            for number, draft in enumerate(drafts)
+        ),
+        "recipients": records(
+            {"number": number, column: pk}
+            for number, draft in enumerate(drafts)
+            for column, pks in (("group_id", draft.group_ids), ("user_id", draft.user_ids))
+            for pk in dict.fromkeys(pks)
+        ),
+        "now": now,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(statement("alerting", "open_alerts"), parameters)
+        return [alert_id for (alert_id,) in cursor.fetchall()]
 
 
 def close_alerts(
@@ -198,12 +192,26 @@ def reply(alert: Alert, *, actor: User, now: datetime, text: str) -> Alert:
     return _move(alert, Action.REPLY, actor=actor, now=now, entry=(_Kind.REPLIED, text.strip()))
 
 
-def add_viewers(pairs: Iterable[tuple[int, int]]) -> None:
+def add_viewers(pairs: Sequence[tuple[int, int]]) -> None:
     """Let people see alerts they are told about: pairs of (alert id, user id), those that exist already included."""
-    AlertRecipient.objects.bulk_create(
-        (AlertRecipient(alert_id=alert_id, user_id=user_id) for alert_id, user_id in sorted(set(pairs))),
-        ignore_conflicts=True,
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            statement("alerting", "add_viewers"),
+            {"alerts": [alert_id for alert_id, _ in pairs], "users": [user_id for _, user_id in pairs]},
+        )
+
+
+def write_timeline(kind: TimelineEntry.Kind, lines: Sequence[tuple[int, str]], *, now: datetime) -> None:
+    """Write lines of one kind into timelines, by nobody: pairs of (alert id, text)."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            statement("alerting", "write_timeline"),
+            {
+                "lines": records({"alert_id": alert_id, "text": text} for alert_id, text in lines),
+                "kind": kind,
+                "now": now,
+            },
+        )
 
 
 def _end(alert: Alert, action: Action, *, actor: User, now: datetime, reason: str, kind: _Kind) -> Alert:

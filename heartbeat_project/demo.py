@@ -266,7 +266,8 @@ def _past_silence(integration: InboundIntegration, group: Group, who: User, *, a
         expected_at=at,
         group_ids=[group.pk],
     )
-    [alert] = alerting.open_alerts([draft], now=at)
+    [alert_id] = alerting.open_alerts([draft], now=at)
+    alert = Alert.objects.get(pk=alert_id)
     alerting.acknowledge(alert, actor=who, now=at + timedelta(minutes=4))
     alerting.close_alerts([alert.pk], reason="closed by heartbeat", now=at + LATE)
 
@@ -284,5 +285,5 @@ def _by_hand(owner: User, group: Group, subject: str, text: str, *, now: datetim
         priority=Priority.MEDIUM,
         group_ids=[group.pk],
     )
-    [alert] = alerting.open_alerts([draft], now=now)
-    return alert
+    [alert_id] = alerting.open_alerts([draft], now=now)
+    return Alert.objects.get(pk=alert_id)

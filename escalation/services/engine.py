@@ -1,12 +1,15 @@
 """The engine: runs that are due go on, whoever ticks and however often."""
 
+import json
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from django.db import connection, transaction
-from django.db.backends.utils import CursorWrapper
-from psycopg.types.json import Jsonb
+from django.db.models import TextField
+from django.db.models.functions import Cast
 
 from alerting.models import TimelineEntry
 from escalation import walk
@@ -14,16 +17,16 @@ from escalation.models import EscalationRun
 from escalation.services.last_resort import tell_stewards
 from escalation.services.notices import write_owner_notice
 from escalation.services.people import Directory
-from escalation.services.steps import take_step, write_steps
+from escalation.services.steps import Step, take_step, write_steps
 from heartbeat_project.kernel.batches import together_or_alone
 from heartbeat_project.kernel.doorbell import ring
-from heartbeat_project.kernel.sql import statement
+from heartbeat_project.kernel.sql import records, statement
 
 SET_ASIDE_FOR = timedelta(minutes=1)
 REST_LIMIT = 5_000
 
 
-def advance_escalations(*, now: datetime, limit: int = 500) -> int:
+def advance_escalations(*, now: datetime, limit: int = 1_000) -> int:
     """Do the next step of every run that is due and whose alert is open; return how many runs went on.
 
     Works in batches of `limit` runs, each one transaction. Two engines share the work: a run that one has locked is
@@ -88,27 +91,53 @@ def _claim(*, now: datetime, limit: int) -> list[int]:
 
 
 def _advance(run_ids: Sequence[int], *, now: datetime) -> int:
-    """Advance locked runs in the caller's transaction."""
-    runs = list(EscalationRun.objects.select_related("alert").filter(pk__in=run_ids).order_by("id"))
-    plans = {run.pk: walk.Plan.load(run.plan) for run in runs}
+    """Advance locked runs in the caller's transaction; runs at the same place of the same plan go together."""
+    together: dict[tuple[Any, ...], list[tuple[int, int]]] = defaultdict(list)
+    runs = EscalationRun.objects.filter(pk__in=run_ids).order_by("id")
+    texts = {"plan_text": Cast("plan", TextField()), "position_text": Cast("position", TextField())}
+    place = ("alert__organization_id", "name", "step", "plan_text", "position_text")
+    for run_id, alert_id, *key in runs.annotate(**texts).values_list("id", "alert_id", *place):
+        together[tuple(key)].append((run_id, alert_id))
+    plans = {text: walk.Plan.load(json.loads(text)) for text in {key[3] for key in together}}
     directory = Directory.of(plans.values())
-    steps = [take_step(run, plans[run.pk], directory, now=now) for run in runs]
-    with connection.cursor() as cursor:
-        _save(runs, cursor)
+    steps = []
+    for (organization_id, name, taken, plan, position), members in together.items():
+        step = take_step(
+            plans[plan],
+            walk.Position.load(json.loads(position)),
+            directory,
+            organization_id=organization_id,
+            name=name,
+            taken=taken,
+            now=now,
+        )
+        step.runs.extend(members)
+        steps.append(step)
+    _save(steps)
     write_steps(steps, directory, now=now)
-    return len(runs)
+    return len(run_ids)
 
 
-def _save(runs: Sequence[EscalationRun], cursor: CursorWrapper) -> None:
-    cursor.execute(
-        statement("escalation", "save_runs"),
+def _save(steps: Sequence[Step]) -> None:
+    moved = [(run_id, place) for place, step in enumerate(steps) for run_id, _ in step.runs]
+    standings = (
         {
-            "ids": [run.pk for run in runs],
-            "positions": [Jsonb(run.position) for run in runs],
-            "steps": [run.step for run in runs],
-            "next": [run.next_step_at for run in runs],
-        },
+            "number": place,
+            "position": step.advance.position.dump(),
+            "step": step.number,
+            "next_step_at": step.next_at,
+        }
+        for place, step in enumerate(steps)
     )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            statement("escalation", "save_runs"),
+            {
+                "ids": [run_id for run_id, _ in moved],
+                "places": [place for _, place in moved],
+                "standings": records(standings),
+            },
+        )
 
 
 def _set_aside(run_id: int, error: Exception, *, now: datetime) -> None:

@@ -4,31 +4,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
+from django.db import connection, transaction
 
-from alerting.models import Alert
 from escalation import walk
 from escalation.models import EscalationPolicy, EscalationRun, ResponsePlay
 from escalation.services.last_resort import tell_stewards
 from escalation.services.people import Directory
 from escalation.services.plans import Compiler, Recipients
-from escalation.services.steps import take_step, write_steps
+from escalation.services.steps import Step, take_step, write_steps
+from heartbeat_project.kernel.sql import records, statement
 
 
 @dataclass(frozen=True, slots=True)
-class RunStart:
-    """An alert with what its escalation follows, and whom the integration names."""
+class Way:
+    """What an escalation follows, and whom it is for: alerts of the same way are told in the same steps."""
 
-    alert: Alert
+    organization_id: int
     policy: EscalationPolicy | None
     play: ResponsePlay | None
-    group_ids: Sequence[int] = ()
-    user_ids: Sequence[int] = ()
+    group_ids: tuple[int, ...] = ()
+    user_ids: tuple[int, ...] = ()
 
     @property
     def rule(self) -> EscalationPolicy | ResponsePlay | None:
         """The policy or the play."""
         return self.policy or self.play
+
+    @property
+    def name(self) -> str:
+        """Of the policy or play."""
+        return self.rule.name if self.rule else ""
 
     @property
     def refusal(self) -> str:
@@ -39,59 +44,93 @@ class RunStart:
         return "" if self.rule.enabled else f"The {kind} “{self.rule.name}” is disabled."
 
 
-def start_runs(starts: Sequence[RunStart], *, now: datetime) -> None:
-    """Start one run for each alert and do its first step at once, in the caller's transaction or one of its own.
+def start_runs(starts: Sequence[tuple[int, Way]], *, now: datetime) -> None:
+    """Start the run of each (alert id, way) and do its first step at once, in one transaction.
 
-    The number of statements does not depend on how many there are. A run that leads to nobody, or cannot be walked,
-    is told to the Owners and App Admins in the same transaction.
+    The number of statements does not depend on how many there are, and the walk is computed once for each way. A run
+    that leads to nobody, or cannot be walked, is told to the Owners and App Admins in the same transaction.
     """
     if not starts:
         return
+    ways = list(dict.fromkeys(way for _, way in starts))
     with transaction.atomic():
-        plans = _plans(starts)
+        plans = _plans(ways)
         directory = Directory.of(plans)
-        runs = [_run(begin, plan, now=now) for begin, plan in zip(starts, plans, strict=True)]
-        steps = [
-            take_step(run, plan, directory, now=now)
-            for run, plan, begin in zip(runs, plans, starts, strict=True)
-            if not begin.refusal
-        ]
-        EscalationRun.objects.bulk_create(runs)
-        write_steps(steps, directory, now=now)
-        refused = {run: begin.refusal for run, begin in zip(runs, starts, strict=True) if begin.refusal}
-        tell_stewards(refused, now=now)
+        steps = [_first_step(way, plan, directory, now=now) for way, plan in zip(ways, plans, strict=True)]
+        refused = {}
+        for (alert_id, way), run_id, number in _insert(starts, ways, plans, steps):
+            steps[number].runs.append((run_id, alert_id))
+            if way.refusal:
+                refused[run_id] = way.refusal
+        write_steps([step for way, step in zip(ways, steps, strict=True) if not way.refusal], directory, now=now)
+        if refused:
+            runs = EscalationRun.objects.select_related("alert").filter(pk__in=refused)
+            tell_stewards({run: refused[run.pk] for run in runs}, now=now)
 
 
-def _plans(starts: Sequence[RunStart]) -> list[walk.Plan]:
+def _plans(ways: Sequence[Way]) -> list[walk.Plan]:
     compiler = Compiler(
-        policies=[begin.policy for begin in starts if begin.policy],
-        plays=[begin.play for begin in starts if begin.play],
-        group_ids=[group_id for begin in starts for group_id in begin.group_ids],
+        policies=[way.policy for way in ways if way.policy],
+        plays=[way.play for way in ways if way.play],
+        group_ids=[group_id for way in ways for group_id in way.group_ids],
     )
-    return [_plan(begin, compiler) for begin in starts]
+    return [_plan(way, compiler) for way in ways]
 
 
-def _plan(begin: RunStart, compiler: Compiler) -> walk.Plan:
-    recipients = Recipients(tuple(begin.group_ids), tuple(begin.user_ids))
-    if begin.refusal:
+def _plan(way: Way, compiler: Compiler) -> walk.Plan:
+    recipients = Recipients(way.group_ids, way.user_ids)
+    if way.refusal:
         return walk.Plan()
-    if begin.policy:
-        return compiler.policy(begin.policy, recipients)
-    assert begin.play  # noqa: S101 - there is no refusal
-    return compiler.play(begin.play, recipients)
+    if way.policy:
+        return compiler.policy(way.policy, recipients)
+    assert way.play  # noqa: S101 - there is no refusal
+    return compiler.play(way.play, recipients)
 
 
-def _run(begin: RunStart, plan: walk.Plan, *, now: datetime) -> EscalationRun:
-    position = walk.start(plan, now)
-    return EscalationRun(
-        alert=begin.alert,
-        policy=begin.policy,
-        play=begin.play,
-        name=begin.rule.name if begin.rule else "",
-        version=begin.rule.version if begin.rule else 0,
-        plan=plan.dump(),
-        position=position.dump(),
-        acknowledge_stops=begin.policy.acknowledge_stops if begin.policy else False,
-        recovery_notice=begin.rule.recovery_notice if begin.rule else True,
-        next_step_at=position.next_at,
+def _first_step(way: Way, plan: walk.Plan, directory: Directory, *, now: datetime) -> Step:
+    return take_step(
+        plan,
+        walk.start(plan, now),
+        directory,
+        organization_id=way.organization_id,
+        name=way.name,
+        taken=0,
+        now=now,
     )
+
+
+def _insert(
+    starts: Sequence[tuple[int, Way]],
+    ways: Sequence[Way],
+    plans: Sequence[walk.Plan],
+    steps: Sequence[Step],
+) -> list[tuple[tuple[int, Way], int, int]]:
+    """Insert the runs as they stand after their first step; return each start with its run's id and way's index."""
+    indexes = {way: index for index, way in enumerate(ways)}
+    numbers = [indexes[way] for _, way in starts]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            statement("escalation", "start_runs"),
+            {
+                "alerts": [alert_id for alert_id, _ in starts],
+                "numbers": numbers,
+                "ways": records(
+                    {
+                        "number": number,
+                        "policy_id": way.policy and way.policy.pk,
+                        "play_id": way.play and way.play.pk,
+                        "name": way.name,
+                        "version": way.rule.version if way.rule else 0,
+                        "acknowledge_stops": bool(way.policy and way.policy.acknowledge_stops),
+                        "recovery_notice": way.rule.recovery_notice if way.rule else True,
+                        "plan": plan.dump(),
+                        "position": step.advance.position.dump(),
+                        "step": step.number,
+                        "next_step_at": step.next_at,
+                    }
+                    for number, (way, plan, step) in enumerate(zip(ways, plans, steps, strict=True))
+                ),
+            },
+        )
+        run_ids = [run_id for (run_id,) in cursor.fetchall()]
+    return list(zip(starts, run_ids, numbers, strict=True))

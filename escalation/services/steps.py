@@ -1,16 +1,21 @@
 """What a step of a walk writes: notifications, lines in the timeline, who may now see the alert."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
+from django.db import connection
+
+from accounts.models import ContactMethod
 from alerting.models import TimelineEntry
-from alerting.services import add_viewers
+from alerting.services import add_viewers, write_timeline
 from escalation import walk
 from escalation.models import EscalationRun, Notification
 from escalation.services.last_resort import tell_stewards
 from escalation.services.people import Directory
 from heartbeat_project.kernel.doorbell import ring
+from heartbeat_project.kernel.sql import records, statement
 
 HOPEFUL = (
     Notification.Status.PENDING,
@@ -21,63 +26,56 @@ HOPEFUL = (
 _Kind = TimelineEntry.Kind
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What one moment brought to one run."""
+    """What one moment brings to runs that stand at the same place of the same plan.
 
-    run: EscalationRun
+    `number` is EscalationRun.step after it, `name` the policy's or play's, `runs` their (run id, alert id).
+    """
+
+    organization_id: int
+    name: str
+    number: int
     advance: walk.Advance
+    runs: list[tuple[int, int]] = field(default_factory=list)
 
     @property
-    def ended(self) -> bool:
-        """Whether nothing more comes after it."""
-        return self.run.next_step_at is None
+    def next_at(self) -> datetime | None:
+        """When the runs go on; None when nothing more comes."""
+        return self.advance.position.next_at
 
 
-def take_step(run: EscalationRun, plan: walk.Plan, directory: Directory, *, now: datetime) -> Step:
-    """Advance one run in memory; the caller saves it, then calls `write_steps`."""
-    advance = walk.advance(
-        plan,
-        walk.Position.load(run.position),
-        now=now,
-        people=directory.people,
-        reachable=directory.reachable,
-    )
-    run.position = advance.position.dump()
-    run.next_step_at = advance.position.next_at
-    if advance.tells:
-        run.step += 1
-    return Step(run, advance)
+def take_step(
+    plan: walk.Plan,
+    position: walk.Position,
+    directory: Directory,
+    *,
+    organization_id: int,
+    name: str,
+    taken: int,
+    now: datetime,
+) -> Step:
+    """Return the step that comes after `taken` others; the caller saves its runs, then calls `write_steps`."""
+    advance = walk.advance(plan, position, now=now, people=directory.people, reachable=directory.reachable)
+    number = taken + 1 if advance.tells else taken
+    return Step(organization_id=organization_id, name=name, number=number, advance=advance)
 
 
 def write_steps(steps: Sequence[Step], directory: Directory, *, now: datetime) -> None:
     """Write what saved runs came to, in a number of statements that does not depend on how many there are."""
-    written = [row for step in steps for row in _notifications(step, directory, now=now)]
-    # Two engines cannot step the same run; a conflict means that this very step was written before.
-    Notification.objects.bulk_create(written, ignore_conflicts=True, batch_size=2_000)
-    add_viewers((step.run.alert_id, tell.person) for step in steps for tell in step.advance.tells)
-    ended = [step for step in steps if step.ended]
-    hopeless = without_hope([step.run.pk for step in ended])
-    TimelineEntry.objects.bulk_create(
-        [
-            TimelineEntry(alert_id=step.run.alert_id, at=now, kind=_Kind.SKIPPED, text=str(gap))
-            for step in steps
-            for gap in step.advance.gaps
-        ]
-        + [
-            TimelineEntry(
-                alert_id=step.run.alert_id,
-                at=now,
-                kind=_Kind.WALK_ENDED,
-                text=f"No further step follows in “{step.run.name}”.",
-            )
-            for step in ended
-            if step.run.pk not in hopeless
-        ],
-    )
-    tell_stewards({step.run: _why_nobody(step) for step in ended if step.run.pk in hopeless}, now=now)
-    if written:
+    told = [step for step in steps if step.advance.tells]
+    if told:
+        _write_pages(told, directory, now=now)
+        add_viewers(
+            [(alert_id, tell.person) for step in told for _, alert_id in step.runs for tell in step.advance.tells]
+        )
         ring("escalation.deliver_due", queue="delivery")
+    passed_over = [(alert_id, str(gap)) for step in steps for _, alert_id in step.runs for gap in step.advance.gaps]
+    if passed_over:
+        write_timeline(_Kind.SKIPPED, passed_over, now=now)
+    ended = [step for step in steps if step.next_at is None]
+    if ended:
+        _write_ends(ended, now=now)
 
 
 def without_hope(run_ids: Sequence[int]) -> set[int]:
@@ -88,33 +86,64 @@ def without_hope(run_ids: Sequence[int]) -> set[int]:
     return set(run_ids) - set(hopeful.values_list("run_id", flat=True).distinct())
 
 
-def _notifications(step: Step, directory: Directory, *, now: datetime) -> list[Notification]:
-    """Return a row for each contact method of each person; their own delays hold unless the policy is centralized."""
-    return [
-        Notification(
-            organization_id=step.run.alert.organization_id,
-            alert_id=step.run.alert_id,
-            run=step.run,
-            kind=Notification.Kind.PAGE,
-            user_id=tell.person,
-            contact_method=method,
-            channel=method.kind,
-            label=method.label,
-            address=method.address,
-            step=step.run.step,
-            round=tell.round,
-            created_at=now,
-            next_attempt_at=now
-            + (timedelta() if tell.centralized else timedelta(seconds=round(float(method.delay_minutes) * 60))),
-        )
+def _write_pages(steps: Sequence[Step], directory: Directory, *, now: datetime) -> None:
+    """Write a row for each contact method of each person; their own delays hold unless the policy is centralized.
+
+    Two engines cannot step the same run; a row that is there already means that this very step was written before.
+    """
+    runs = [(run_id, alert_id, step, place) for place, step in enumerate(steps) for run_id, alert_id in step.runs]
+    pages = [
+        {
+            "place": place,
+            "user_id": tell.person,
+            "contact_method_id": method.pk,
+            "channel": method.kind,
+            "label": method.label,
+            "address": method.address,
+            "step": step.number,
+            "round": tell.round,
+            "due_at": now + _delay(method, tell),
+        }
+        for place, step in enumerate(steps)
         for tell in step.advance.tells
         for method in directory.methods(tell)
     ]
+    parameters: dict[str, Any] = {
+        "runs": [run_id for run_id, _, _, _ in runs],
+        "alerts": [alert_id for _, alert_id, _, _ in runs],
+        "organizations": [step.organization_id for _, _, step, _ in runs],
+        "places": [place for _, _, _, place in runs],
+        "pages": records(pages),
+        "now": now,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(statement("escalation", "write_pages"), parameters)
+
+
+def _delay(method: ContactMethod, tell: walk.Tell) -> timedelta:
+    return timedelta() if tell.centralized else timedelta(seconds=round(float(method.delay_minutes) * 60))
+
+
+def _write_ends(ended: Sequence[Step], *, now: datetime) -> None:
+    """Say that a walk is over; where it told nobody, tell the Owners and App Admins."""
+    hopeless = without_hope([run_id for step in ended for run_id, _ in step.runs])
+    over = [
+        (alert_id, f"No further step follows in “{step.name}”.")
+        for step in ended
+        for run_id, alert_id in step.runs
+        if run_id not in hopeless
+    ]
+    if over:
+        write_timeline(_Kind.WALK_ENDED, over, now=now)
+    if hopeless:
+        reasons = {run_id: _why_nobody(step) for step in ended for run_id, _ in step.runs}
+        runs = EscalationRun.objects.select_related("alert").filter(pk__in=hopeless).order_by("id")
+        tell_stewards({run: reasons[run.pk] for run in runs}, now=now)
 
 
 def _why_nobody(step: Step) -> str:
     """Say why the walk told nobody."""
-    if step.run.step:
-        return f"Nobody whom “{step.run.name}” names could be told: every notification failed."
+    if step.number:
+        return f"Nobody whom “{step.name}” names could be told: every notification failed."
     said = " ".join(str(gap) for gap in step.advance.gaps)
-    return f"Nobody whom “{step.run.name}” names can be reached. {said}".strip()
+    return f"Nobody whom “{step.name}” names can be reached. {said}".strip()

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 
 def minutes(value: Decimal | float) -> timedelta:
@@ -9,6 +10,7 @@ def minutes(value: Decimal | float) -> timedelta:
     return timedelta(seconds=float(value) * 60)
 
 
+@lru_cache(maxsize=1024)  # in a storm thousands of alerts say the same
 def in_words(duration: timedelta) -> str:
     """Return a duration as people say it, in at most two units: `1 day 2 hours`, `5 minutes`, `6 seconds`."""
     seconds = max(0, round(duration.total_seconds()))

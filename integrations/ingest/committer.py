@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ import psycopg
 from asgiref.sync import sync_to_async
 
 from heartbeat_project.kernel.sql import statement
-from integrations.ingest.record import PULSE_PARAMETERS, Arrival, Batch, Receipt, tell_outages
+from integrations.ingest.record import PULSE_PARAMETERS, Arrival, Batch, Receipt, heed_pulse, ring_for_misses
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,14 @@ class Committer:
     async def pulse(self, *, now: datetime) -> None:
         """Commit that this process listens, over the connection that pings take. Raises Away."""
         rows = await self._execute("record_pulse", {"now": now, **PULSE_PARAMETERS})
-        tell_outages((started_at, ended_at) for started_at, ended_at in rows)
+        if heed_pulse((started_at, ended_at, due) for started_at, ended_at, due in rows):
+            self._ring(ring_for_misses)
+
+    def _ring(self, bell: Callable[[], None]) -> None:
+        """Ring in a thread: a broker that hangs must not hold up the next batch."""
+        ring = asyncio.ensure_future(sync_to_async(bell, thread_sensitive=False)())
+        self._rings.add(ring)
+        ring.add_done_callback(self._rings.discard)
 
     async def _commit(self, waiting: list[tuple[Arrival, asyncio.Future[Receipt | None]]]) -> None:
         batch = Batch([arrival for arrival, _ in waiting])
@@ -104,10 +112,7 @@ class Committer:
         for (_, future), receipt in zip(waiting, receipts, strict=True):
             _answer(future, receipt)
         if batch.recovered:
-            # In a thread: a broker that hangs must not hold up the next batch.
-            ring = asyncio.ensure_future(sync_to_async(batch.ring_for_recoveries, thread_sensitive=False)())
-            self._rings.add(ring)
-            ring.add_done_callback(self._rings.discard)
+            self._ring(batch.ring_for_recoveries)
 
     async def _execute(self, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         async with self._one_at_a_time:

@@ -102,14 +102,26 @@ def record_pings(arrivals: Sequence[Arrival]) -> list[Receipt | None]:
 def record_pulse(*, now: datetime) -> None:
     """Commit that somebody was listening at `now`, and the outage that this pulse ended, if there was one.
 
-    Deadlines are judged only up to the newest pulse, so while nobody can hear, nobody is judged.
+    Deadlines are judged only up to the newest pulse, so while nobody can hear, nobody is judged. Where one has
+    passed by now, the detector is rung for.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement("integrations", "record_pulse"), {"now": now, **PULSE_PARAMETERS})
-        tell_outages(cursor.fetchall())
+        due = heed_pulse(cursor.fetchall())
+    if due:
+        ring_for_misses()
 
 
-def tell_outages(rows: Iterable[tuple[datetime, datetime]]) -> None:
-    """Say in the log what `record_pulse.sql` returned."""
-    for started_at, ended_at in rows:
-        log.warning("nobody was listening for pings from %s to %s", started_at, ended_at)
+def heed_pulse(rows: Iterable[tuple[datetime | None, datetime | None, bool]]) -> bool:
+    """Say in the log which outage a pulse ended, if there was one; return whether a deadline has passed by it."""
+    due = False
+    for started_at, ended_at, passed in rows:
+        due = due or passed
+        if started_at:
+            log.warning("nobody was listening for pings from %s to %s", started_at, ended_at)
+    return due
+
+
+def ring_for_misses() -> None:
+    """Ring for the detector: with this pulse a deadline can be judged, and its alert need not wait for the tick."""
+    ring("integrations.detect_misses", queue="engine")

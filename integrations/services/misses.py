@@ -1,27 +1,47 @@
 """Deadlines that passed become alerts."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Exists
 
-from alerting.models import Alert
+from alerting.models import Priority
 from alerting.services import AlertDraft, open_alerts
-from alerting.states import LIVE
+from escalation.models import EscalationPolicy, ResponsePlay
 from escalation.services.notices import write_owner_notice
-from escalation.services.runs import RunStart, start_runs
+from escalation.services.runs import Way, start_runs
 from heartbeat_project.kernel.batches import together_or_alone
+from heartbeat_project.kernel.doorbell import ring
 from heartbeat_project.kernel.sql import statement
-from integrations.models import Heartbeat, HeartbeatEvent, InboundIntegration, Listening, Outage
+from integrations.models import Heartbeat, HeartbeatEvent, Listening, Outage
+from integrations.services.events import log_events
 from integrations.services.recoveries import close_as_recovered
 from integrations.wording import Silence
 
 SET_ASIDE_FOR = timedelta(minutes=1)
 SOURCE = "Heartbeat"
+
+
+class _Missed(NamedTuple):
+    """A row of mark_missed.sql: a tuple, because ten thousand objects of models would cost more than their alerts."""
+
+    id: int
+    organization_id: int
+    name: str
+    escalation_policy_id: int | None
+    response_play_id: int | None
+    bridge_id: int | None
+    interval_minutes: Decimal
+    grace_minutes: Decimal
+    last_ping_at: datetime | None
+    deadline_at: datetime
+    group_ids: list[int]
+    user_ids: list[int]
 
 
 def listening_horizon(*, now: datetime) -> datetime | None:
@@ -38,11 +58,12 @@ def listening_horizon(*, now: datetime) -> datetime | None:
     return None if still_moving else min(now, heard_until)
 
 
-def detect_misses(*, now: datetime, limit: int = 500) -> int:
+def detect_misses(*, now: datetime, limit: int = 1_000) -> int:
     """Open one alert for each deadline that has passed, and start its escalation; return how many.
 
-    Works in batches of `limit` heartbeats, each one transaction. Two detectors share the work: a row that one has
-    locked is passed over by the other.
+    Works in batches of `limit` heartbeats, each one transaction: it holds up the pings of its heartbeats for as long as
+    it takes. Two detectors share the work, since a row that one has locked is passed over by the other; where there is
+    more than a batch, a second one is rung for.
     """
     horizon = listening_horizon(now=now)
     opened = 0
@@ -57,107 +78,87 @@ def detect_misses(*, now: datetime, limit: int = 500) -> int:
             )
         if len(claimed) < limit:
             break
+        if opened <= limit:
+            ring("integrations.detect_misses", queue="engine")
     return opened
 
 
 def _claim(*, horizon: datetime, now: datetime, limit: int) -> list[int]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            statement("integrations", "claim_missed"),
-            {"horizon": horizon, "now": now, "limit": limit},
-        )
-        return [integration_id for (integration_id,) in cursor.fetchall()]
+    return [pk for (pk,) in _rows("claim_missed", {"horizon": horizon, "now": now, "limit": limit})]
 
 
 def _open(ids: Sequence[int], *, now: datetime) -> int:
     """Mark the locked heartbeats missed, open their alerts and start the escalations, in the caller's transaction."""
     _end_earlier_silences(ids, now=now)
     # The rows are locked; the state is asked again all the same, so that a caller without the lock opens nothing twice.
-    marked = Heartbeat.objects.filter(
-        integration_id__in=ids,
-        state__in=[Heartbeat.State.WAITING, Heartbeat.State.HEALTHY],
-        deadline_at__lte=now,
-    ).update(state=Heartbeat.State.MISSED, set_aside_until=None, error="")
-    if marked != len(ids):
+    missed = [_Missed(*row) for row in _rows("mark_missed", {"ids": list(ids), "now": now})]
+    if len(missed) != len(ids):
         raise RuntimeError("a heartbeat changed while its miss was recorded: it was not locked")
-    integrations = InboundIntegration.objects.select_related("heartbeat", "escalation_policy", "response_play").filter(
-        pk__in=ids,
-    )
-    found = list(integrations.order_by("pk"))
-    groups = _recipients(InboundIntegration.recipient_groups.through, "group_id", ids)
-    users = _recipients(InboundIntegration.recipient_users.through, "user_id", ids)
-    alerts = open_alerts(
-        [_draft(integration, groups[integration.pk], users[integration.pk], now=now) for integration in found],
-        now=now,
-    )
-    start_runs(
+    ways = _ways(missed)
+    alert_ids = open_alerts([_draft(row, way, now=now) for row, way in zip(missed, ways, strict=True)], now=now)
+    start_runs(list(zip(alert_ids, ways, strict=True)), now=now)
+    log_events(
+        HeartbeatEvent.Kind.MISSED,
         [
-            RunStart(
-                alert=alert,
-                policy=integration.escalation_policy,
-                play=integration.response_play,
-                group_ids=tuple(groups[integration.pk]),
-                user_ids=tuple(users[integration.pk]),
-            )
-            for alert, integration in zip(alerts, found, strict=True)
+            (row.id, f"Alert {alert_id} opened: no ping by {row.deadline_at:%Y-%m-%d %H:%M:%S} UTC.")
+            for alert_id, row in zip(alert_ids, missed, strict=True)
         ],
         now=now,
     )
-    HeartbeatEvent.objects.bulk_create(
-        HeartbeatEvent(
-            integration=integration,
-            at=now,
-            kind=HeartbeatEvent.Kind.MISSED,
-            text=f"Alert {alert.pk} opened: no ping by {integration.heartbeat.deadline_at:%Y-%m-%d %H:%M:%S} UTC.",
-        )
-        for alert, integration in zip(alerts, found, strict=True)
-    )
-    return len(alerts)
+    return len(alert_ids)
 
 
 def _end_earlier_silences(ids: Sequence[int], *, now: datetime) -> None:
     """Close what an earlier silence of these heartbeats has open: a ping ended it, and this is a new one."""
-    live = Alert.objects.filter(integration_id__in=ids, source=SOURCE, status__in=sorted(LIVE))
-    close_as_recovered({pk: of for pk, of in live.values_list("pk", "integration_id") if of}, now=now)
+    close_as_recovered(dict(_rows("earlier_alerts", {"ids": list(ids)})), now=now)
 
 
-def _recipients(through: type, column: str, ids: Sequence[int]) -> dict[int, list[int]]:
-    """Return the named groups or users of each integration, in the order in which they were named."""
-    named: dict[int, list[int]] = defaultdict(list)
-    rows = through.objects.filter(inboundintegration_id__in=ids).order_by("id")  # type: ignore[attr-defined]
-    for integration_id, other_id in rows.values_list("inboundintegration_id", column):
-        named[integration_id].append(other_id)
-    return named
+def _rows(name: str, parameters: dict[str, Any]) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement("integrations", name), parameters)
+        return list(cursor.fetchall())
 
 
-def _draft(integration: InboundIntegration, groups: list[int], users: list[int], *, now: datetime) -> AlertDraft:
-    heartbeat = integration.heartbeat
-    assert heartbeat.deadline_at is not None  # noqa: S101 - a check constraint holds it
+def _ways(missed: Sequence[_Missed]) -> list[Way]:
+    policies = EscalationPolicy.objects.in_bulk({row.escalation_policy_id for row in missed})
+    plays = ResponsePlay.objects.in_bulk({row.response_play_id for row in missed})
+    return [
+        Way(
+            row.organization_id,
+            policies.get(row.escalation_policy_id),
+            plays.get(row.response_play_id),
+            tuple(row.group_ids),
+            tuple(row.user_ids),
+        )
+        for row in missed
+    ]
+
+
+def _draft(row: _Missed, way: Way, *, now: datetime) -> AlertDraft:
     silence = Silence(
-        name=integration.name,
-        interval_minutes=heartbeat.interval_minutes,
-        grace_minutes=heartbeat.grace_minutes,
-        last_ping_at=heartbeat.last_ping_at,
-        deadline_at=heartbeat.deadline_at,
+        name=row.name,
+        interval_minutes=row.interval_minutes,
+        grace_minutes=row.grace_minutes,
+        last_ping_at=row.last_ping_at,
+        deadline_at=row.deadline_at,
         now=now,
-        link=f"{settings.BASE_URL}/heartbeats/{integration.pk}/",
+        link=f"{settings.BASE_URL}/heartbeats/{row.id}/",
     )
-    rule = integration.escalation_policy or integration.response_play
     return AlertDraft(
-        organization_id=integration.organization_id,
+        organization_id=row.organization_id,
         subject=silence.subject,
         short_text=silence.short_text,
         long_text=silence.long_text,
         facts=silence.facts,
         source=SOURCE,
-        source_name=integration.name,
-        source_id=str(integration.pk),
-        priority=rule.priority if rule else "none",
-        integration_id=integration.pk,
-        expected_at=heartbeat.deadline_at,
-        bridge_id=integration.bridge_id,
-        group_ids=tuple(groups),
-        user_ids=tuple(users),
+        source_name=row.name,
+        source_id=str(row.id),
+        priority=way.rule.priority if way.rule else Priority.NONE,
+        integration_id=row.id,
+        expected_at=row.deadline_at,
+        bridge_id=row.bridge_id,
+        group_ids=way.group_ids,
+        user_ids=way.user_ids,
     )
 
 

@@ -9,11 +9,12 @@ from alerting.services import close_alerts
 from escalation.services.notices import write_recovery_notices
 from heartbeat_project.kernel.sql import statement
 from integrations.models import HeartbeatEvent
+from integrations.services.events import log_events
 
 CLOSED_BY_HEARTBEAT = "closed by heartbeat"
 
 
-def close_recovered(*, now: datetime, integration_ids: Sequence[int] | None = None, limit: int = 500) -> int:
+def close_recovered(*, now: datetime, integration_ids: Sequence[int] | None = None, limit: int = 1_000) -> int:
     """Close the live alerts of heartbeats that are no longer silent and return how many.
 
     With `integration_ids`, of these only (rung for by their pings); without, of all that were left.
@@ -41,13 +42,9 @@ def close_as_recovered(alerts: Mapping[int, int], *, now: datetime) -> int:
         return 0
     closed = close_alerts(list(alerts), reason=CLOSED_BY_HEARTBEAT, now=now)
     write_recovery_notices(closed, now=now)
-    HeartbeatEvent.objects.bulk_create(
-        HeartbeatEvent(
-            integration_id=alerts[alert_id],
-            at=now,
-            kind=HeartbeatEvent.Kind.RECOVERED,
-            text=f"Alert {alert_id} closed: a ping came.",
-        )
-        for alert_id in closed
+    log_events(
+        HeartbeatEvent.Kind.RECOVERED,
+        [(alerts[alert_id], f"Alert {alert_id} closed: a ping came.") for alert_id in closed],
+        now=now,
     )
     return len(closed)

@@ -1,5 +1,5 @@
--- Commit that somebody was listening at an instant, and return the outage that this pulse ended, if there was one.
--- Index: the primary key of the one row of integrations_listening; its lock puts pulses of several processes in a row.
+-- Commit that somebody was listening; returns the outage that this pulse ended, or nulls, and whether a deadline has passed.
+-- Index: the primary key of the one row of integrations_listening, whose lock puts pulses in a row; then heartbeat_due.
 WITH before AS (
     SELECT heard_until FROM integrations_listening WHERE id = 1 FOR UPDATE
 ),
@@ -16,4 +16,10 @@ heard AS (
     WHERE EXCLUDED.heard_until > integrations_listening.heard_until
        OR EXCLUDED.heard_until < integrations_listening.heard_until - %(clock_went_back)s
 )
-SELECT started_at, ended_at FROM ended
+SELECT ended.started_at, ended.ended_at, EXISTS (
+    SELECT 1 FROM integrations_heartbeat
+    WHERE state IN ('waiting', 'healthy') AND deadline_at IS NOT NULL AND deadline_at <= %(now)s
+      AND (set_aside_until IS NULL OR set_aside_until <= %(now)s)
+) AS due
+FROM (SELECT) AS pulse
+LEFT JOIN ended ON TRUE

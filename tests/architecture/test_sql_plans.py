@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 
 from heartbeat_project.kernel.sql import statement
+from integrations.ingest.record import PULSE_PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(
@@ -69,6 +70,26 @@ def test_pings_are_recorded_by_the_token_and_the_primary_keys(filled):
 def test_the_detector_reads_only_what_is_due(filled):
     found = plan("claim_missed", {"horizon": filled + timedelta(seconds=20), "now": filled, "limit": 500})
     assert "heartbeat_due" in found, found
+    assert "Seq Scan" not in found
+
+
+def test_a_pulse_asks_the_same_index_whether_a_deadline_has_passed(filled):
+    found = plan("record_pulse", {"now": filled, **PULSE_PARAMETERS})
+    assert "heartbeat_due" in found, found
+    assert "Seq Scan on integrations_heartbeat" not in found
+
+
+def test_misses_are_marked_and_told_by_primary_keys(filled):
+    found = plan("mark_missed", {"ids": list(range(100, 200)), "now": filled + timedelta(hours=1)})
+    assert "integrations_heartbeat_pkey" in found, found
+    assert "integrations_inboundintegration_pkey" in found
+    assert "Seq Scan on integrations_heartbeat" not in found
+    assert "Seq Scan on integrations_inboundintegration " not in found
+
+
+def test_earlier_silences_are_found_among_live_alerts_only(filled):
+    found = plan("earlier_alerts", {"ids": list(range(100, 200))})
+    assert "one_live_alert_per_heartbeat" in found or "alert_live" in found, found
     assert "Seq Scan" not in found
 
 

@@ -11,7 +11,7 @@ from alerting.models import Alert, Bridge, TimelineEntry
 from alerting.services import close_alerts, open_alerts
 from heartbeat_project.kernel.errors import FieldError
 from tests import factories
-from tests.integration.escalation.posting import draft
+from tests.integration.escalation.posting import draft, opened
 
 pytestmark = pytest.mark.django_db
 
@@ -43,18 +43,18 @@ def test_opening_and_closing_cost_the_same_for_2_and_for_50(organization, now):
 
 
 def test_alerts_come_in_the_order_of_their_drafts(organization, now):
-    alerts = open_alerts([draft(organization, name) for name in "cab"], now=now)
+    alerts = opened([draft(organization, name) for name in "cab"], now=now)
     assert [alert.source_name for alert in alerts] == ["c", "a", "b"]
     assert [Alert.objects.get(pk=alert.pk).source_name for alert in alerts] == ["c", "a", "b"]
 
 
 def test_a_name_that_is_too_long_for_a_column_does_not_keep_an_alert_from_opening(organization, now):
-    (alert,) = open_alerts([draft(organization, "x" * 500)], now=now)
+    (alert,) = opened([draft(organization, "x" * 500)], now=now)
     assert (len(alert.subject), len(alert.source_name)) == (300, 200)
 
 
 def test_closing_returns_what_it_closed_and_leaves_final_alerts_alone(organization, now):
-    first, second, third = open_alerts([draft(organization, name) for name in "abc"], now=now)
+    first, second, third = opened([draft(organization, name) for name in "abc"], now=now)
     Alert.objects.filter(pk=second.pk).update(status="cancelled", closed_at=now)
     later = now + timedelta(minutes=1)
     assert close_alerts([third.pk, first.pk, second.pk, 10**12], reason="closed by heartbeat", now=later) == [
@@ -73,7 +73,7 @@ def test_closing_returns_what_it_closed_and_leaves_final_alerts_alone(organizati
 
 def test_what_is_closed_for_another_reason_says_who_and_why(organization, now):
     ana = factories.UserFactory(organization=organization, name="Ana")
-    alerts = open_alerts([draft(organization, "a")], now=now)
+    alerts = opened([draft(organization, "a")], now=now)
     close_alerts([alerts[0].pk], reason="its heartbeat was deleted", now=now, actor=ana)
     entry = alerts[0].timeline.get(kind="closed")
     assert (entry.actor, entry.text) == (ana, "Closed by Ana: its heartbeat was deleted.")
@@ -108,7 +108,7 @@ def test_a_bridge_leads_somewhere(organization):
 
 def test_only_who_can_take_an_alert_is_made_its_owner(organization, now):
     ana = factories.UserFactory(organization=organization)
-    (alert,) = open_alerts([draft(organization, "a")], now=now)
+    (alert,) = opened([draft(organization, "a")], now=now)
     for other in (
         factories.UserFactory(),
         factories.UserFactory(organization=organization, kind="stakeholder"),
@@ -122,7 +122,7 @@ def test_only_who_can_take_an_alert_is_made_its_owner(organization, now):
 
 def test_the_first_assignment_is_kept(organization, now):
     ana, bob = (factories.UserFactory(organization=organization) for _ in range(2))
-    (alert,) = open_alerts([draft(organization, "a")], now=now)
+    (alert,) = opened([draft(organization, "a")], now=now)
     services.assign(alert, actor=ana, to=ana, now=now)
     services.assign(alert, actor=ana, to=bob, now=now + timedelta(minutes=5))
     assert (alert.owner, alert.assigned_at) == (bob, now)
@@ -130,7 +130,7 @@ def test_the_first_assignment_is_kept(organization, now):
 
 def test_a_state_and_its_line_in_the_timeline_are_one_transaction(organization, now, monkeypatch):
     ana = factories.UserFactory(organization=organization)
-    (alert,) = open_alerts([draft(organization, "a")], now=now)
+    (alert,) = opened([draft(organization, "a")], now=now)
 
     def broken(**_):
         raise RuntimeError("the line cannot be written")

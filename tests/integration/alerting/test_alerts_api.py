@@ -6,10 +6,9 @@ from datetime import timedelta
 import pytest
 
 from alerting.models import Alert
-from alerting.services import open_alerts
 from heartbeat_project.kernel import clock
 from tests import factories
-from tests.integration.escalation.posting import draft, page
+from tests.integration.escalation.posting import draft, opened, page
 
 pytestmark = pytest.mark.django_db
 
@@ -57,16 +56,16 @@ def test_an_alert_has_the_fields_of_the_contract(api, alert):
 
 
 def test_the_list_is_newest_first_in_pages(api, organization, now):
-    opened = open_alerts([draft(organization, str(number)) for number in range(5)], now=now)
+    alerts = opened([draft(organization, str(number)) for number in range(5)], now=now)
     first = api.get("/api/v1/alerts/?page_size=3").json()
     assert list(first) == ["next", "previous", "results"]
-    assert [row["id"] for row in first["results"]] == [alert.pk for alert in opened[:1:-1]]
+    assert [row["id"] for row in first["results"]] == [alert.pk for alert in alerts[:1:-1]]
     assert len(api.get(first["next"]).json()["results"]) == 2
 
 
 def test_the_list_can_be_filtered(api, organization, now):
     early, late = (
-        open_alerts([draft(organization, "x", integration_id=number)], now=now + timedelta(hours=number))[0]
+        opened([draft(organization, "x", integration_id=number)], now=now + timedelta(hours=number))[0]
         for number in (1, 2)
     )
 

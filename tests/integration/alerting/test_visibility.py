@@ -3,9 +3,9 @@
 import pytest
 
 from alerting.selectors import may_respond, visible_alerts
-from alerting.services import add_viewers, open_alerts
+from alerting.services import add_viewers
 from tests import factories
-from tests.integration.escalation.posting import draft
+from tests.integration.escalation.posting import draft, opened
 
 pytestmark = pytest.mark.django_db
 
@@ -30,7 +30,7 @@ def alerts_around(user):
     organization = user.organization
     group = factories.GroupFactory(organization=organization, primary=[user])
     other = factories.GroupFactory(organization=organization)
-    own, grouped, elsewhere = open_alerts(
+    own, grouped, elsewhere = opened(
         [
             draft(organization, "own", user_ids=[user.pk]),
             draft(organization, "group", group_ids=[group.pk]),

@@ -4,8 +4,9 @@ import smtplib
 
 from django.core.mail.backends.base import BaseEmailBackend
 
+from alerting.models import Alert
 from alerting.services import AlertDraft, open_alerts
-from escalation.services.runs import RunStart, start_runs
+from escalation.services.runs import Way, start_runs
 
 
 class Server:
@@ -62,15 +63,24 @@ def draft(organization, name="backup", **fields):
     )
 
 
+def opened(drafts, *, now):
+    """Open alerts and read them back, in the drafts' order."""
+    ids = open_alerts(drafts, now=now)
+    found = Alert.objects.in_bulk(ids)
+    return [found[pk] for pk in ids]
+
+
+def start(alerts, *, policy=None, play=None, groups=(), users=(), now):
+    """Start the runs of alerts that go the same way."""
+    group_ids, user_ids = (tuple(each.pk for each in named) for named in (groups, users))
+    start_runs(
+        [(alert.pk, Way(alert.organization_id, policy, play, group_ids, user_ids)) for alert in alerts],
+        now=now,
+    )
+
+
 def page(organization, *, policy=None, play=None, groups=(), users=(), now, **fields):
     """Open an alert and start its run."""
-    (alert,) = open_alerts([draft(organization, **fields)], now=now)
-    start = RunStart(
-        alert=alert,
-        policy=policy,
-        play=play,
-        group_ids=[group.pk for group in groups],
-        user_ids=[user.pk for user in users],
-    )
-    start_runs([start], now=now)
+    (alert,) = opened([draft(organization, **fields)], now=now)
+    start([alert], policy=policy, play=play, groups=groups, users=users, now=now)
     return alert

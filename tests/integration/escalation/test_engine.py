@@ -8,15 +8,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from alerting.models import Alert, TimelineEntry
-from alerting.services import open_alerts
+from escalation import walk
 from escalation.models import EscalationRun, Notification
 from escalation.services import engine
 from escalation.services.engine import advance_escalations
 from escalation.services.notices import write_recovery_notices
-from escalation.services.runs import RunStart, start_runs
 from heartbeat_project.kernel.sql import statement
 from tests import factories
-from tests.integration.escalation.posting import draft, page
+from tests.integration.escalation.posting import draft, opened, page, start
 
 pytestmark = pytest.mark.django_db
 
@@ -25,18 +24,8 @@ FIVE = timedelta(minutes=5)
 
 def make_runs(organization, count, *, policy, groups=(), users=(), now):
     """Start `count` runs in one batch."""
-    alerts = open_alerts([draft(organization, f"job {number}") for number in range(count)], now=now)
-    starts = [
-        RunStart(
-            alert=alert,
-            policy=policy,
-            play=None,
-            group_ids=[group.pk for group in groups],
-            user_ids=[user.pk for user in users],
-        )
-        for alert in alerts
-    ]
-    start_runs(starts, now=now)
+    alerts = opened([draft(organization, f"job {number}") for number in range(count)], now=now)
+    start(alerts, policy=policy, groups=groups, users=users, now=now)
     return alerts
 
 
@@ -162,26 +151,21 @@ def test_a_tick_does_not_pay_for_runs_whose_alerts_are_taken(organization, now):
     """20,000 runs are overdue because somebody took their alerts; 20 are due."""
     owner = factories.UserFactory(organization=organization)
     number = 20_000
-    Alert.objects.bulk_create(
-        Alert(
-            organization=organization,
-            subject="x",
-            short_text="x",
-            long_text="x",
-            source="Manual",
-            source_name="x",
-            source_id="x",
-            opened_at=now,
-            status="assigned" if index >= 20 else "open",
-            owner=owner if index >= 20 else None,
-            assigned_at=now if index >= 20 else None,
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO alerting_alert (organization_id, status, priority, subject, short_text, long_text, facts, source,"
+            " source_name, source_id, opened_at, owner_id, assigned_at, close_reason)"
+            " SELECT %s, CASE WHEN n <= 20 THEN 'open' ELSE 'assigned' END, 'none', 'x', 'x', 'x', '[]', 'Manual', 'x', 'x',"
+            " %s, CASE WHEN n > 20 THEN %s END, CASE WHEN n > 20 THEN %s::timestamptz END, ''"
+            " FROM generate_series(1, %s) AS n",
+            [organization.pk, now, owner.pk, now, number],
         )
-        for index in range(number)
-    )
-    EscalationRun.objects.bulk_create(
-        EscalationRun(alert=alert, name="x", version=1, plan={}, position={}, next_step_at=now)
-        for alert in Alert.objects.all()
-    )
+        cursor.execute(
+            "INSERT INTO escalation_escalationrun (alert_id, name, version, plan, position, acknowledge_stops,"
+            " recovery_notice, step, next_step_at, resting, error)"
+            " SELECT id, 'x', 1, '{}', '{}', false, true, 0, %s, false, '' FROM alerting_alert",
+            [now],
+        )
     with connection.cursor() as cursor:
         cursor.execute(statement("escalation", "rest_runs"), {"now": now, "limit": number})
         cursor.execute("ANALYZE alerting_alert")
@@ -290,3 +274,20 @@ def race(act, *, workers):
         thread.join()
     assert not faults, faults
     return results
+
+
+def test_runs_at_the_same_place_of_the_same_plan_are_walked_once(organization, policy, team, person, now, monkeypatch):
+    walked = []
+    real = walk.advance
+    monkeypatch.setattr(
+        walk, "advance", lambda plan, *args, **kwargs: walked.append(plan) or real(plan, *args, **kwargs)
+    )
+    make_runs(organization, 20, policy=policy, groups=[team], now=now)
+    make_runs(organization, 20, policy=policy, users=[person("eve")], now=now)
+    assert len(walked) == 2
+    walked.clear()
+
+    assert engine.advance_escalations(now=now + FIVE) == 20  # Primary was told at once; the team's Secondary comes now
+
+    assert len(walked) == 1
+    assert Notification.objects.filter(step=2).count() == 20

@@ -1,7 +1,8 @@
 """The detector on its own: up to when it judges, and what it does with a heartbeat that is not as it was claimed."""
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Organization
 from alerting.models import Alert
@@ -11,7 +12,7 @@ from integrations.models import Heartbeat, HeartbeatEvent, Listening, Outage
 from integrations.services import misses
 from integrations.services.misses import detect_misses
 from integrations.services.outages import move_deadlines
-from tests.factories import HeartbeatFactory, UserFactory
+from tests.factories import GroupFactory, HeartbeatFactory, OrganizationFactory, PolicyFactory, UserFactory
 from tests.world import minutes, seconds
 
 pytestmark = pytest.mark.django_db
@@ -42,6 +43,43 @@ def test_the_most_overdue_opens_first(now):
     assert detect_misses(now=now + minutes(5), limit=1) == 2
 
     assert list(Alert.objects.order_by("id").values_list("integration_id", flat=True)) == [earlier.pk, later.pk]
+
+
+def test_the_pulse_by_which_a_deadline_has_passed_rings_for_the_detector(backup, now, monkeypatch):
+    rung = []
+    monkeypatch.setattr("integrations.ingest.record.ring", lambda name, **kwargs: rung.append((name, kwargs)))
+    record_pulse(now=now + minutes(5) - seconds(1))
+    assert rung == []
+    record_pulse(now=now + minutes(5))
+    assert rung == [("integrations.detect_misses", {"queue": "engine"})]
+    detect_misses(now=now + minutes(5))
+    record_pulse(now=now + minutes(5) + seconds(1))
+    assert len(rung) == 1
+
+
+def test_where_there_is_more_than_a_batch_one_more_detector_is_rung_for(now, monkeypatch):
+    rung = []
+    monkeypatch.setattr(misses, "ring", lambda name, **kwargs: rung.append((name, kwargs)))
+    for _ in range(5):
+        HeartbeatFactory(now=now)
+    record_pulse(now=now + minutes(5))
+    assert detect_misses(now=now + minutes(5), limit=2) == 5
+    assert rung == [("integrations.detect_misses", {"queue": "engine"})]
+
+
+def test_detecting_costs_the_same_for_2_and_for_40(now):
+    spent = []
+    for count in (2, 40):
+        organization = OrganizationFactory()
+        team = GroupFactory(organization=organization, primary=[UserFactory(organization=organization)])
+        policy = PolicyFactory(organization=organization)
+        for _ in range(count):
+            HeartbeatFactory(now=now, organization=organization, escalation_policy=policy, recipient_groups=[team])
+        record_pulse(now=now + minutes(5))
+        with CaptureQueriesContext(connection) as captured:
+            assert detect_misses(now=now + minutes(5)) == count
+        spent.append(len(captured))
+    assert spent[0] == spent[1]
 
 
 def test_a_detector_whose_clock_is_behind_judges_by_its_own_clock(backup, now):
