@@ -94,7 +94,7 @@ def create_heartbeat(
             _start(integration, heartbeat, now=now)
         heartbeat.save(force_insert=True)
         for field, chosen in recipients.items():
-            getattr(integration, field).set(chosen)
+            _name_recipients(integration, field, chosen)
         _log(integration, HeartbeatEvent.Kind.CREATED, "Created.", actor=actor, now=now)
     return integration
 
@@ -128,7 +128,7 @@ def update_heartbeat(
         after = _values(integration, heartbeat)
         _save_named(integration)
         for field, chosen in recipients.items():
-            getattr(integration, field).set(chosen)
+            _name_recipients(integration, field, chosen)
         if before["enabled"] != integration.enabled:
             _switch(integration, heartbeat, actor=actor, now=now)
         elif before["start_timer"] != heartbeat.start_timer and heartbeat.state == Heartbeat.State.WAITING:
@@ -246,6 +246,16 @@ def _values(integration: InboundIntegration, heartbeat: Heartbeat) -> dict[str, 
     return {field: getattr(integration, field) for field in _ON_INTEGRATION} | {
         field: getattr(heartbeat, field) for field in _ON_HEARTBEAT
     }
+
+
+def _name_recipients(integration: InboundIntegration, field: str, chosen: Iterable[Group | User]) -> None:
+    """Name these recipients and no others, in this order: groups are told in it. A manager's `set` would lose it."""
+    named = getattr(InboundIntegration, field)
+    column = named.field.m2m_reverse_field_name()
+    named.through.objects.filter(inboundintegration=integration).delete()
+    named.through.objects.bulk_create(
+        named.through(inboundintegration=integration, **{column: recipient}) for recipient in dict.fromkeys(chosen)
+    )
 
 
 def _log(integration: InboundIntegration, kind: str, text: str, *, actor: User | None, now: datetime) -> None:

@@ -279,9 +279,12 @@ def race(act, *, workers):
 def test_runs_at_the_same_place_of_the_same_plan_are_walked_once(organization, policy, team, person, now, monkeypatch):
     walked = []
     real = walk.advance
-    monkeypatch.setattr(
-        walk, "advance", lambda plan, *args, **kwargs: walked.append(plan) or real(plan, *args, **kwargs)
-    )
+
+    def counted(plan, *args, **kwargs):
+        walked.append(plan)
+        return real(plan, *args, **kwargs)
+
+    monkeypatch.setattr(walk, "advance", counted)
     make_runs(organization, 20, policy=policy, groups=[team], now=now)
     make_runs(organization, 20, policy=policy, users=[person("eve")], now=now)
     assert len(walked) == 2

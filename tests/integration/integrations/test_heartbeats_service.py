@@ -174,3 +174,17 @@ def test_the_log_says_what_was_done(backup, organization, now):
         ("disabled", "Disabled."),
         ("rotated", "The API URL was rotated."),
     ]
+
+
+def test_recipient_groups_keep_the_order_in_which_they_were_named(organization, now):
+    groups = [factories.GroupFactory(organization=organization) for _ in range(8)]
+    named = [groups[index] for index in (3, 7, 0, 5, 1)]
+    backup = factories.HeartbeatFactory(organization=organization, recipient_groups=named, now=now)
+
+    def order():
+        through = InboundIntegration.recipient_groups.through
+        return [row.group for row in through.objects.filter(inboundintegration=backup).order_by("id")]
+
+    assert order() == named
+    update_heartbeat(backup, actor=None, now=now, recipient_groups=[groups[1], *named])
+    assert order() == [groups[1], groups[3], groups[7], groups[0], groups[5]]
