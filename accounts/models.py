@@ -14,6 +14,9 @@ from django.db.models.functions import Lower
 from accounts.entitlements import BuiltinRole, Entitlement
 
 EMAIL_OFFICIAL = "Email-Official"
+# For so long what follows a first message is collected. A window of minutes would keep people waiting for a page.
+BUNDLE_SECONDS = 5
+MOST_BUNDLE_SECONDS = 600
 
 
 @cache
@@ -34,7 +37,22 @@ class Organization(models.Model):
 
     name = models.CharField(max_length=200)
     time_zone = models.CharField(max_length=64, default="UTC", validators=[check_time_zone])
+    bundle_seconds = models.PositiveSmallIntegerField(
+        "bundle for (seconds)",
+        default=BUNDLE_SECONDS,
+        db_default=BUNDLE_SECONDS,
+        help_text="When many alerts hit one person, the first is sent at once, and what follows within so many seconds "
+        "is sent together in one message. 0 sends every alert by itself.",
+    )
     created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(bundle_seconds__lte=MOST_BUNDLE_SECONDS),
+                name="bundle_within_minutes",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -180,6 +180,12 @@ class Notification(models.Model):
     subject = models.CharField(max_length=300, blank=True, help_text="Of a notice that has no alert.")
     text = models.TextField(blank=True, help_text="Of a notice that has no alert; the reason of a last resort.")
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)
+    envelope = models.UUIDField(
+        null=True,
+        blank=True,
+        help_text="The message that carries it: its own id where it travels alone, a bundle's with others. Stays the "
+        "same when the message is sent again; empty until the first try.",
+    )
     attempts = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField()
     next_attempt_at = models.DateTimeField(null=True, help_text="When it is to be sent, or its lease ends.")
@@ -201,17 +207,43 @@ class Notification(models.Model):
             ),
         ]
         indexes = [
-            # The delivery tick: what is due and what lost its worker.
+            # The delivery tick, for each channel: what is due and what lost its worker.
             models.Index(
-                fields=["next_attempt_at"],
+                fields=["channel", "next_attempt_at"],
                 condition=Q(next_attempt_at__isnull=False),
-                name="notification_due",
+                name="notification_due_on_channel",
             ),
+            # What waits for a letterbox, and what travels in one envelope.
+            models.Index(
+                fields=["contact_method", "kind", "next_attempt_at"],
+                condition=Q(next_attempt_at__isnull=False, envelope__isnull=True),
+                name="notification_for_letterbox",
+            ),
+            models.Index(fields=["envelope"], condition=Q(envelope__isnull=False), name="notification_by_envelope"),
             models.Index(fields=["alert", "created_at"], name="notification_by_alert"),
         ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} to {self.address}"
+
+
+class Letterbox(models.Model):
+    """When a person is told again over one contact method: what comes while it is shut goes out together afterwards.
+
+    One for each contact method and kind of notification. Its row is also the lock: who holds it decides for all that
+    waits here.
+    """
+
+    contact_method = models.ForeignKey(ContactMethod, models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=12, choices=Notification.Kind.choices)
+    shut_until = models.DateTimeField(null=True, blank=True, help_text="Empty: nothing went out yet.")
+
+    class Meta:
+        verbose_name_plural = "letterboxes"
+        constraints = [models.UniqueConstraint(fields=["contact_method", "kind"], name="letterbox_once")]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} over {self.contact_method}"
 
 
 class KeptMessage(models.Model):

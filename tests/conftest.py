@@ -23,6 +23,8 @@ def now():
 @pytest.fixture(autouse=True)
 def mail_stays_in_memory(settings):
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    # One after the other, in the test's own thread and transaction; tests of delivery at scale set more.
+    settings.CHANNEL_CONCURRENCY = {"email": 1}
 
 
 @pytest.fixture(autouse=True)

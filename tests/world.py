@@ -4,6 +4,8 @@
 passes over the seconds between: a tick with nothing due changes nothing.
 """
 
+import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.core import mail
@@ -71,6 +73,15 @@ class World:
             now=self.now,
             **fields,
         )
+
+    def heartbeats(self) -> list[InboundIntegration]:
+        """Return all heartbeats, as they were made."""
+        return list(InboundIntegration.objects.order_by("id"))
+
+    def bundle(self, window: timedelta) -> None:
+        """Let what hits one person within so long go out together, as it does in a new organization."""
+        self.organization.bundle_seconds = int(window.total_seconds())
+        self.organization.save(update_fields=["bundle_seconds"])
 
     # -- what happens ---------------------------------------------------------------------------------------------
     def ping(self, integration: InboundIntegration, *, received_at: datetime | None = None, method: str = "POST"):
@@ -148,6 +159,15 @@ class World:
     def expect_recovery(self, who: str, *, about: InboundIntegration):
         """Assert that the next message tells `who` that it recovered."""
         return self.expect_mail(who, saying="recovered", about=about)
+
+    def expect_bundle(self, who: str, *, about: Sequence[InboundIntegration]):
+        """Assert that the next message tells `who` about exactly these heartbeats, in one message."""
+        message = self.expect_mail(who, saying=f"{len(about)} ")
+        told = re.findall(r"/alerts/(\d+)/", message.body)
+        assert sorted(map(int, told)) == sorted(self.alert(integration).pk for integration in about), message.body
+        for integration in about:
+            assert integration.name in message.body
+        return message
 
     def expect_nothing_else(self) -> None:
         left = [f"{message.to}: {message.subject}" for message in mail.outbox[self._looked_at :]]

@@ -1,5 +1,6 @@
 """The ways in which people are told, by ContactMethod.kind."""
 
+from collections import defaultdict, deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -11,10 +12,10 @@ CHANNELS: dict[str, Callable[[], Channel]] = {"email": EmailChannel}
 
 
 class Switchboard:
-    """The channels of one round of deliveries, each opened when it is first needed."""
+    """The channels of one round of deliveries; one that is open and idle is used again. Threads may share it."""
 
     def __init__(self) -> None:
-        self._open: dict[str, Channel] = {}
+        self._idle: defaultdict[str, deque[Channel]] = defaultdict(deque)
 
     def __enter__(self) -> Self:
         return self
@@ -22,13 +23,20 @@ class Switchboard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for channel in self._open.values():
-            channel.close()
+        for channels in self._idle.values():
+            for channel in channels:
+                channel.close()
 
     def send(self, name: str, message: Message) -> str:
         """Send over the channel of this name; raise DeliveryError when it fails or does not exist."""
         if name not in CHANNELS:
             raise DeliveryError(f"There is no channel named {name}.", permanent=True)
-        if name not in self._open:
-            self._open[name] = CHANNELS[name]()
-        return self._open[name].send(message)
+        idle = self._idle[name]
+        try:
+            channel = idle.pop()
+        except IndexError:
+            channel = CHANNELS[name]()
+        try:
+            return channel.send(message)
+        finally:
+            idle.append(channel)

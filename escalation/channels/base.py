@@ -1,6 +1,7 @@
 """What every channel takes and gives."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -10,11 +11,22 @@ from escalation.walk import Coming
 
 
 @dataclass(frozen=True, slots=True)
+class Bundle:
+    """Many alerts told of in one message: how many, the first of them, and the page that lists all."""
+
+    count: int
+    listed: Sequence[Alert]
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """What one person is told over one contact method.
 
     `id` is the idempotency key: a message that is sent again because nobody knows whether it arrived carries the same.
     `at` is the moment of sending, `coming` what the walk does next, `text` a notice or the reason of a last resort.
+    A message about many alerts has a `bundle` and no `alert`; `subject` and `text` then say the same in short, for a
+    channel that cannot list them.
     """
 
     id: uuid.UUID
@@ -27,6 +39,7 @@ class Message:
     coming: Coming | None = None
     subject: str = ""
     text: str = ""
+    bundle: Bundle | None = None
 
 
 class DeliveryError(Exception):
@@ -38,7 +51,7 @@ class DeliveryError(Exception):
 
 
 class Channel(Protocol):
-    """A way to send messages. One instance serves one round of deliveries and is closed after it."""
+    """A way to send messages. One instance sends one message at a time, and is closed after a round of deliveries."""
 
     def send(self, message: Message) -> str:
         """Send the message and return the provider's id for it; raise DeliveryError otherwise."""

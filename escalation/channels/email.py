@@ -13,7 +13,7 @@ from django.core.mail import EmailMultiAlternatives, get_connection
 from django.template.loader import render_to_string
 
 from alerting.models import Alert, Bridge
-from escalation.channels.base import DeliveryError, Message
+from escalation.channels.base import Bundle, DeliveryError, Message
 from escalation.models import Notification
 from escalation.wording import moment, one_line, zone
 from heartbeat_project.kernel.durations import in_words
@@ -75,13 +75,14 @@ def compose(message: Message) -> EmailMultiAlternatives:
         headers["X-Heartbeat-Alert"] = str(message.alert.pk)
         # Mail programs show the mails of one alert as one conversation.
         headers["References"] = f"<alert-{message.alert.pk}@{_host()}>"
+    template = "bundle" if message.bundle else message.kind
     mail = EmailMultiAlternatives(
         subject=one_line(words["subject"]),
-        body=re.sub(r"\n{3,}", "\n\n", render_to_string(f"mail/{message.kind}.txt", words)).strip() + "\n",
+        body=re.sub(r"\n{3,}", "\n\n", render_to_string(f"mail/{template}.txt", words)).strip() + "\n",
         to=[message.address],
         headers=headers,
     )
-    mail.attach_alternative(render_to_string(f"mail/{message.kind}.html", words), "text/html")
+    mail.attach_alternative(render_to_string(f"mail/{template}.html", words), "text/html")
     return mail
 
 
@@ -95,10 +96,12 @@ def _words(message: Message) -> dict[str, Any]:
         "zone_name": message.time_zone,
         "base_url": settings.BASE_URL,
     }
+    local = zone(message.time_zone)
+    if message.bundle:
+        return words | _bundle_words(message, message.bundle, local=local)
     alert = message.alert
     if alert is None:
         return words
-    local = zone(message.time_zone)
     headline = one_line(alert.subject)
     tags = {_Kind.RECOVERY: "Recovered", _Kind.LAST_RESORT: "Nobody was reached"}
     tag = tags.get(_Kind(message.kind), alert.get_status_display())
@@ -114,6 +117,35 @@ def _words(message: Message) -> dict[str, Any]:
         "rows": _rows(alert, at=message.at, local=local),
         "bridge": _bridge(alert.bridge),
         "next": _next(message, local=local),
+    }
+
+
+def _bundle_words(message: Message, bundle: Bundle, *, local: Any) -> dict[str, Any]:
+    """Return what a message about many alerts says; it names the most urgent and how many more there are."""
+    recovered = message.kind == _Kind.RECOVERY
+    count = bundle.count
+    overdue = [alert.expected_at for alert in bundle.listed if alert.expected_at and not recovered]
+    return {
+        "headline": f"{count} heartbeats have recovered" if recovered else f"{count} alerts are open",
+        "tag": "Recovered" if recovered else "Open",
+        "subject": f"[{'Recovered' if recovered else 'Open'}] {message.subject}",
+        "recovered": recovered,
+        "longest": in_words(message.at - min(overdue)) if overdue else "",
+        "bundled": [
+            {
+                "name": one_line(alert.source_name),
+                "subject": one_line(alert.subject),
+                "link": f"{settings.BASE_URL}/alerts/{alert.pk}/",
+                "overdue": _overdue(alert, at=message.at),
+                "opened": moment(alert.opened_at, zone=local),
+                "priority": alert.get_priority_display(),
+            }
+            for alert in bundle.listed
+        ],
+        "count": count,
+        "more": count - len(bundle.listed),
+        "link": bundle.link,
+        "alert": True,  # times are shown
     }
 
 

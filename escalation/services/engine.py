@@ -77,10 +77,19 @@ def hurry(alert_ids: Sequence[int], *, now: datetime) -> None:
 
 def hurry_locked(runs: Iterable[EscalationRun], *, now: datetime) -> None:
     """Make what comes next due now for runs whose rows the caller holds."""
-    for run in runs:
+    hurried = list(runs)
+    for run in hurried:
         position = walk.hurry(walk.Position.load(run.position), now)
         run.position, run.next_step_at, run.resting = position.dump(), position.next_at, False
-        run.save(update_fields=["position", "next_step_at", "resting"])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            statement("escalation", "hurry_runs"),
+            {
+                "ids": [run.pk for run in hurried],
+                "positions": [Jsonb(run.position) for run in hurried],
+                "next": [run.next_step_at for run in hurried],
+            },
+        )
     ring("escalation.advance_escalations", queue="engine")
 
 

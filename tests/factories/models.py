@@ -16,14 +16,20 @@ WHEN = datetime(2026, 3, 2, 11, 0, tzinfo=UTC)
 
 
 class OrganizationFactory(factory.django.DjangoModelFactory):
+    """An organization that sends each message by itself; `bundle_seconds=5` bundles as a new one does."""
+
     class Meta:
         model = Organization
 
     name = factory.Sequence("Organization {}".format)
+    bundle_seconds = 0
 
     @classmethod
-    def _create(cls, model_class, name, **more):
-        return found_organization(name=name, now=WHEN)
+    def _create(cls, model_class, name, bundle_seconds, **more):
+        organization = found_organization(name=name, now=WHEN)
+        organization.bundle_seconds = bundle_seconds
+        organization.save(update_fields=["bundle_seconds"])
+        return organization
 
 
 class UserFactory(factory.django.DjangoModelFactory):

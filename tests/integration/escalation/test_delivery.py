@@ -3,16 +3,18 @@
 import smtplib
 from datetime import timedelta
 from itertools import pairwise
+from uuid import uuid4
 
 import pytest
-from django.db import connection
 
 from alerting.services import assign
 from escalation.channels import Switchboard
 from escalation.models import EscalationRun, Notification
 from escalation.services import delivery
-from escalation.services.delivery import MAX_ATTEMPTS, Outcome, back_off, claim, deliver_due, record, send
+from escalation.services.claims import claim
+from escalation.services.delivery import deliver_due, send
 from escalation.services.engine import advance_escalations
+from escalation.services.outcomes import MAX_ATTEMPTS, Outcome, back_off, record
 from tests import factories
 from tests.integration.escalation.posting import page, refused
 
@@ -44,6 +46,12 @@ def deliver_until_quiet(now, *, most=50):
         deliver_due(now=moments[-1])
         advance_escalations(now=moments[-1])
     raise AssertionError("delivery does not come to an end")
+
+
+def claim_one(now):
+    """Claim the one message that is due."""
+    (claimed,) = claim("email", due_by=now, now=now, limit=5).messages
+    return claimed
 
 
 def lines(alert, kind):
@@ -159,7 +167,7 @@ def test_a_lost_worker_leaves_a_lease_and_the_message_is_sent_again_under_its_id
     organization, ana, policy, server, now, settings
 ):
     page(organization, policy=policy, users=[ana], now=now)
-    claimed = claim(due_by=now, now=now)
+    claimed = claim_one(now)
     with Switchboard() as switchboard:
         send(claimed, switchboard, now=now)
     # The worker dies here, before it could write down that the message was taken.
@@ -173,29 +181,29 @@ def test_a_lost_worker_leaves_a_lease_and_the_message_is_sent_again_under_its_id
 
 def test_who_comes_back_after_the_lease_writes_nothing(organization, ana, policy, server, now, settings):
     alert = page(organization, policy=policy, users=[ana], now=now)
-    claimed = claim(due_by=now, now=now)
+    claimed = claim_one(now)
     later = now + seconds(settings.NOTIFICATION_LEASE_SECONDS)
     deliver_due(now=later)
-    assert record(claimed, Outcome(error="lost"), now=later) is False
-    assert record(claimed, Outcome(provider_id="x"), now=later) is False
+    assert record([(claimed, Outcome(error="lost"))], now=later) == set()
+    assert record([(claimed, Outcome(provider_id="x"))], now=later) == set()
     assert len(lines(alert, "told")) == 1
     assert alert.notifications.get().status == "accepted"
 
 
 def test_who_comes_back_while_another_is_sending_writes_nothing(organization, ana, policy, server, now, settings):
     page(organization, policy=policy, users=[ana], now=now)
-    first = claim(due_by=now, now=now)
+    first = claim_one(now)
     later = now + seconds(settings.NOTIFICATION_LEASE_SECONDS)
-    second = claim(due_by=later, now=later)
-    assert record(first, Outcome(error="lost"), now=later) is False
-    assert record(second, Outcome(provider_id="x"), now=later) is True
+    second = claim_one(later)
+    assert record([(first, Outcome(error="lost"))], now=later) == set()
+    assert record([(second, Outcome(provider_id="x"))], now=later) == {second.envelope}
     assert Notification.objects.get().status == "accepted"
 
 
 def test_a_message_that_kills_its_worker_each_time_is_given_up(organization, ana, policy, server, now, settings):
     alert = page(organization, policy=policy, users=[ana], now=now)
     for attempt in range(MAX_ATTEMPTS):
-        assert claim(due_by=now + timedelta(hours=attempt), now=now + timedelta(hours=attempt)).attempts == attempt + 1
+        assert claim_one(now + timedelta(hours=attempt)).attempts == attempt + 1
     deliver_due(now=now + timedelta(days=1))
     assert alert.notifications.get(kind="page").status == "failed"
     assert server.seen == []
@@ -215,10 +223,10 @@ def test_a_message_that_cannot_be_written_does_not_stop_the_others(
     page(organization, policy=policy, users=[ana, person("bob")], now=now)
     write = delivery._message
 
-    def broken_for_ana(notification, **more):
-        if notification.user_id == ana.pk:
+    def broken_for_ana(claimed, **more):
+        if claimed.notification.user_id == ana.pk:
             raise RuntimeError("a fault of ours")
-        return write(notification, **more)
+        return write(claimed, **more)
 
     monkeypatch.setattr(delivery, "_message", broken_for_ana)
     deliver_due(now=now)
@@ -248,7 +256,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_no_failure(organizatio
 
 
 def test_back_off_differs_from_message_to_message():
-    waits = {back_off(Notification(attempts=1)) for _ in range(50)}
+    waits = {back_off(uuid4(), 1) for _ in range(50)}
     assert len(waits) > 10
     assert all(seconds(5) <= wait <= seconds(6) for wait in waits)
 
@@ -259,13 +267,3 @@ def test_an_unknown_channel_fails_and_leads_on(organization, ana, policy, server
     alert.notifications.filter(label="Email-Official").update(channel="telex")
     deliver_due(now=now)
     assert server.sent_to() == ["home@example.com"]
-
-
-def test_the_claim_reads_the_partial_index(organization, now):
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        from heartbeat_project.kernel.sql import statement
-
-        values = {"now": now, "lease_ends": now, "look_again": now}
-        cursor.execute(f"EXPLAIN {statement('escalation', 'claim_notification')}", values)
-        assert "notification_due" in "\n".join(line for (line,) in cursor.fetchall())

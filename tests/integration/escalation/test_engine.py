@@ -238,7 +238,8 @@ def test_two_deliverers_at_once_send_each_message_once(now, close_connections, s
 def test_the_last_two_messages_of_a_walk_that_fail_together_still_lead_to_the_last_resort(
     now, close_connections, server
 ):
-    from escalation.services.delivery import Outcome, claim, record
+    from escalation.services.claims import claim
+    from escalation.services.outcomes import Outcome, record
 
     organization = factories.OrganizationFactory()
     factories.UserFactory(organization=organization, roles=["Owner"])
@@ -246,9 +247,9 @@ def test_the_last_two_messages_of_a_walk_that_fail_together_still_lead_to_the_la
     policy = factories.PolicyFactory(organization=organization, steps=[{"role": "primary"}])
     for _ in range(10):
         make_runs(organization, 1, policy=policy, users=people, now=now)
-        claimed = [claim(due_by=now, now=now) for _ in people]
+        claimed = claim("email", due_by=now, now=now, limit=len(people)).messages
         waiting = iter(claimed)
-        race(lambda waiting=waiting: record(next(waiting), Outcome(error="no", permanent=True), now=now), workers=2)
+        race(lambda waiting=waiting: record([(next(waiting), Outcome(error="no", permanent=True))], now=now), workers=2)
         Notification.objects.filter(kind="last_resort").update(next_attempt_at=None, status="accepted")
     assert Notification.objects.filter(kind="last_resort").count() == 10
 

@@ -1,0 +1,45 @@
+"""Bundles: many alerts that one person is told of in one message."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Case, F, IntegerField, QuerySet, Value, When
+
+from alerting.models import Alert, Priority
+from escalation.channels.base import Bundle, Message
+from escalation.models import Notification
+from escalation.wording import one_line
+
+# A bundle lists so many alerts and says how many more there are.
+LISTED: Final = 200
+# Its subject names so many.
+_NAMED: Final = 2
+
+
+def alerts_in(envelope: UUID) -> QuerySet[Alert]:
+    """Return the alerts that travelled in one message, the most important first, then what is overdue longest."""
+    told = Notification.objects.filter(envelope=envelope).values("alert")
+    ranks = [When(priority=priority, then=Value(rank)) for rank, priority in enumerate(Priority.values)]
+    return Alert.objects.filter(pk__in=told).order_by(
+        Case(*ranks, output_field=IntegerField()),
+        F("expected_at").asc(nulls_last=True),
+        "pk",
+    )
+
+
+def told_together(message: Message, listed: Sequence[Alert], *, count: int) -> Message:
+    """Return the message with many alerts in it, the most important of which are listed."""
+    link = f"{settings.BASE_URL}/bundles/{message.id}/"
+    names = [one_line(alert.source_name) for alert in listed[:_NAMED]]
+    more = f" and {count - len(names)} more" if count > len(names) else ""
+    recovered = message.kind == Notification.Kind.RECOVERY
+    what = f"{count} heartbeats have recovered" if recovered else f"{count} alerts"
+    return replace(
+        message,
+        subject=f"{what}: {', '.join(names)}{more}",
+        text=f"See them: {link}" if recovered else f"See them and take them: {link}",
+        bundle=Bundle(count=count, listed=listed, link=link),
+    )

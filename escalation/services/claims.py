@@ -1,0 +1,104 @@
+"""Claims: what is due is leased to one worker, each message with all that travels in it.
+
+A notification is carried by an envelope: its own, or that of a bundle. What hits one person over one contact method
+while the letterbox is shut waits, and goes out together when it opens. A message keeps its envelope, and with it the
+idempotency key, however often it is tried.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+
+from alerting.models import Alert
+from escalation.models import Notification
+from escalation.services.bundles import LISTED, alerts_in
+from heartbeat_project.kernel.sql import statement
+
+# A page whose alert is on hold is looked at again so often, until it is resumed or ends.
+LOOK_AGAIN: Final = timedelta(seconds=5)
+# How many due notifications are looked at to find the letterboxes they are for.
+LOOK_THROUGH: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One message to be sent, leased to the caller.
+
+    `notification` is one of those that travel in it, with its alert, run and user; `alerts` counts the alerts that it
+    tells of, and `listed` are the first of them where there are several.
+    """
+
+    envelope: UUID
+    notification: Notification
+    alerts: int
+    attempts: int
+    lease_ends: datetime
+    listed: Sequence[Alert] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What one look at a channel brought; `looked_at` counts also what was put off or away."""
+
+    messages: Sequence[Claim]
+    looked_at: int
+
+
+def due_channels(*, due_by: datetime) -> list[str]:
+    """Return the channels on which something is due."""
+    due = Notification.objects.filter(next_attempt_at__lte=due_by)
+    return list(due.order_by("channel").values_list("channel", flat=True).distinct())
+
+
+def claim(channel: str, *, due_by: datetime, now: datetime, limit: int) -> Claimed:
+    """Lease up to about `limit` messages that are due on a channel, those that were due longest first.
+
+    What its alert does not want any more is put away, what is on hold is put off, and what has to wait for its
+    letterbox is put off until that opens.
+    """
+    lease_ends = now + timedelta(seconds=settings.NOTIFICATION_LEASE_SECONDS)
+    parameters: dict[str, Any] = {
+        "channel": channel,
+        "due_by": due_by,
+        "now": now,
+        "lease_ends": lease_ends,
+        "look_again": now + LOOK_AGAIN,
+        "look": LOOK_THROUGH,
+    }
+    rows: list[tuple[UUID, UUID, int, int]] = []
+    looked_at = 0
+    with connection.cursor() as cursor:
+        cursor.execute(statement("escalation", "make_letterboxes"), parameters)
+        for name in ("claim_letterboxes", "claim_envelopes"):
+            if len(rows) < limit:
+                cursor.execute(statement("escalation", name), parameters | {"limit": limit - len(rows)})
+                for envelope, notification_id, alerts, attempts, number in cursor.fetchall():
+                    looked_at += number
+                    if envelope is not None:
+                        rows.append((envelope, notification_id, alerts, attempts))
+    related = ("alert__bridge", "alert__acknowledged_by", "run", "user")
+    found = Notification.objects.select_related(*related).in_bulk([row[1] for row in rows]) if rows else {}
+    messages = [
+        Claim(
+            envelope=envelope,
+            notification=found[notification_id],
+            alerts=alerts,
+            attempts=attempts,
+            lease_ends=lease_ends,
+            listed=list(alerts_in(envelope)[:LISTED]) if alerts > 1 else (),
+        )
+        for envelope, notification_id, alerts, attempts in rows
+        if notification_id in found
+    ]
+    return Claimed(sorted(messages, key=_oldest_first), looked_at)
+
+
+def _oldest_first(claimed: Claim) -> tuple[datetime, int, int]:
+    """Order what was claimed together: statements return it in no order."""
+    notification = claimed.notification
+    return notification.created_at, notification.alert_id or 0, notification.user_id

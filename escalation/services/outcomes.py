@@ -1,0 +1,167 @@
+"""Outcomes: what became of messages is written down for all that travelled in them, and what follows a failure."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import Max
+
+from alerting.models import Alert, TimelineEntry
+from escalation.models import EscalationRun, Notification
+from escalation.services.claims import Claim
+from escalation.services.engine import hurry_locked
+from escalation.services.last_resort import tell_stewards
+from escalation.services.steps import HOPEFUL, without_hope
+from heartbeat_project.kernel.doorbell import ring
+from heartbeat_project.kernel.sql import statement
+
+log = logging.getLogger(__name__)
+
+BACK_OFF: Final = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 45, 120, 300))
+MAX_ATTEMPTS: Final = len(BACK_OFF) + 1
+_Kind, _Status, _Line = Notification.Kind, Notification.Status, TimelineEntry.Kind
+_CALLED: Final = {_Kind.RECOVERY: "recovery notice ", _Kind.LAST_RESORT: "last resort "}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of sending: the provider's id, or its words and whether trying again is of no use."""
+
+    provider_id: str = ""
+    error: str = ""
+    permanent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What is written for each notification that travelled in one message."""
+
+    status: str
+    next_attempt_at: datetime | None = None
+    provider_id: str = ""
+    error: str = ""
+    line_kind: str = ""
+    line: str = ""
+
+
+def record(results: Sequence[tuple[Claim, Outcome]], *, now: datetime) -> set[UUID]:
+    """Write down what came of claimed messages; return those whose lease had not gone to somebody else."""
+    if not results:
+        return set()
+    records = [(claimed, _record(claimed, outcome, now=now)) for claimed, outcome in results]
+    failed = [claimed.envelope for claimed, record in records if record.status == _Status.FAILED]
+    with transaction.atomic():
+        # Held first: when the last two messages of a walk fail together, one of the two must see the other's end.
+        runs = _lock_runs(failed)
+        written = _write(records, now=now)
+        lost = [notification_id for envelope in failed for notification_id in written.get(envelope, ())]
+        if lost:
+            _go_on_after_failures(lost, runs, now=now)
+    return set(written)
+
+
+def back_off(envelope: UUID, attempts: int) -> timedelta:
+    """Return how long to wait after this attempt: 5 s, 15 s, 45 s, 2 min, 5 min, and up to a fifth more.
+
+    The part on top differs from message to message, so that those which failed together do not come back together.
+    """
+    spread = (envelope.int + attempts) % 100 / 500
+    return BACK_OFF[min(attempts, len(BACK_OFF)) - 1] * (1 + spread)
+
+
+def _record(claimed: Claim, outcome: Outcome, *, now: datetime) -> _Record:
+    if not outcome.error:
+        said = _line(claimed, "accepted")
+        provider_id = outcome.provider_id.replace("\x00", "")[:200]
+        return _Record(_Status.ACCEPTED, provider_id=provider_id, line_kind=_Line.TOLD, line=said)
+    error = outcome.error.replace("\x00", "")[:1_000]
+    if outcome.permanent or claimed.attempts >= MAX_ATTEMPTS:
+        return _Record(
+            _Status.FAILED, error=error, line_kind=_Line.TOLD_FAILED, line=_line(claimed, f"failed: {error}")
+        )
+    return _Record(_Status.PENDING, now + back_off(claimed.envelope, claimed.attempts), error=error)
+
+
+def _line(claimed: Claim, what: str) -> str:
+    """Return the line of the timeline: to whom, over what, with what end, and in whose company."""
+    notification = claimed.notification
+    called = _CALLED.get(_Kind(notification.kind), "")
+    said = f"E-mail {called}to {notification.user} ({notification.label}): {what}"
+    others = claimed.alerts - 1
+    if others < 1:
+        return said
+    return f"{said}, in one message with {others} other alert{'' if others == 1 else 's'} (message {claimed.envelope})"
+
+
+def _lock_runs(envelopes: Sequence[UUID]) -> dict[int, EscalationRun]:
+    """Return the runs behind these messages, locked in id order."""
+    if not envelopes:
+        return {}
+    theirs = Notification.objects.filter(envelope__in=envelopes, run__isnull=False).values("run")
+    runs = EscalationRun.objects.select_for_update(no_key=True, of=("self",)).select_related("alert")
+    return {run.pk: run for run in runs.filter(pk__in=theirs).order_by("pk")}
+
+
+def _write(records: Sequence[tuple[Claim, _Record]], *, now: datetime) -> dict[UUID, list[UUID]]:
+    """Write the records; return the notifications of each message whose lease was still the caller's."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            statement("escalation", "record_outcomes"),
+            {
+                "now": now,
+                "envelopes": [claimed.envelope for claimed, _ in records],
+                "leases": [claimed.lease_ends for claimed, _ in records],
+                "statuses": [str(record.status) for _, record in records],
+                "next": [record.next_attempt_at for _, record in records],
+                "provider_ids": [record.provider_id for _, record in records],
+                "errors": [record.error for _, record in records],
+                "line_kinds": [str(record.line_kind) for _, record in records],
+                "lines": [record.line for _, record in records],
+            },
+        )
+        return dict(cursor.fetchall())
+
+
+def _go_on_after_failures(notification_ids: Sequence[UUID], runs: dict[int, EscalationRun], *, now: datetime) -> None:
+    """Use each person's next method at once; without one, the next step; without one, the last resort."""
+    lost = Notification.objects.filter(pk__in=notification_ids)
+    for alert_id, error in lost.filter(kind=_Kind.LAST_RESORT).values_list("alert_id", "last_error"):
+        log.error("the last resort of alert %s failed: %s", alert_id, error)
+    pages = set(lost.filter(kind=_Kind.PAGE, run__isnull=False).values_list("run_id", "user_id", "step"))
+    if not pages:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(statement("escalation", "hurry_methods"), {"ids": list(notification_ids), "now": now})
+        with_next_method = set(cursor.fetchall())
+    if with_next_method:
+        ring("escalation.deliver_due", queue="delivery")
+    stopped = pages - with_next_method
+    hopes = _last_hopes({run_id for run_id, _, _ in stopped})
+    # While somebody of this step, or of a later one, was told or still may be, the walk keeps its times.
+    stuck = {run_id for run_id, _, step in stopped if hopes.get(run_id, -1) < step}
+    _go_on([runs[run_id] for run_id in sorted(stuck) if run_id in runs], now=now)
+
+
+def _last_hopes(run_ids: Iterable[int]) -> dict[int, int]:
+    """Return for each run the newest step in which somebody was told or still may be."""
+    pages = Notification.objects.filter(run__in=run_ids, kind=_Kind.PAGE, status__in=HOPEFUL).order_by()
+    return dict(pages.values_list("run").annotate(newest=Max("step")))
+
+
+def _go_on(runs: Sequence[EscalationRun], *, now: datetime) -> None:
+    """Let walks whose last messages failed go on at once; where nothing follows, tell the stewards."""
+    going = [run for run in runs if run.next_step_at is not None]
+    if going:
+        hurry_locked(going, now=now)
+    ended = [
+        run
+        for run in runs
+        if run.next_step_at is None and run.alert.status in {Alert.Status.OPEN, Alert.Status.ON_HOLD}
+    ]
+    hopeless = without_hope([run.pk for run in ended])
+    reasons = {run: f"Every notification of “{run.name}” failed." for run in ended if run.pk in hopeless}
+    tell_stewards(reasons, now=now)

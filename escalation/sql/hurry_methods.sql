@@ -1,0 +1,23 @@
+-- Use now what was to be used later to reach the people whose pages failed; returns who has something left to be sent.
+-- Index: the notifications' primary key, then their index by run. Rows are locked in id order.
+WITH failed AS (
+    SELECT DISTINCT run_id, user_id, step
+    FROM escalation_notification
+    WHERE id = ANY(%(ids)s::uuid[])
+),
+later AS (
+    SELECT notification.id
+    FROM failed
+    JOIN escalation_notification AS notification
+      ON notification.run_id = failed.run_id AND notification.user_id = failed.user_id
+      AND notification.step = failed.step
+    WHERE notification.kind = 'page' AND notification.status = 'pending' AND notification.attempts = 0
+      AND notification.next_attempt_at > %(now)s
+    ORDER BY notification.id
+    FOR UPDATE OF notification
+)
+UPDATE escalation_notification AS notification
+SET next_attempt_at = %(now)s
+FROM later
+WHERE notification.id = later.id
+RETURNING notification.run_id, notification.user_id, notification.step
