@@ -28,13 +28,16 @@ def visible_alerts(user: User) -> QuerySet[Alert]:
     return alerts.filter(shown)
 
 
-def may_respond(user: User, alert: Alert) -> bool:
-    """Answer whether `user` may act on the alert: sees it, is no stakeholder, and does more than look on."""
+def respondable_alerts(user: User) -> QuerySet[Alert]:
+    """Return the alerts that `user` may act on: sees them, is no stakeholder, and does more than look on."""
+    alerts = visible_alerts(user)
     if not user.is_active or user.kind == User.Kind.STAKEHOLDER:
-        return False
-    if not visible_alerts(user).filter(pk=alert.pk).exists():
-        return False
-    return (
-        any(may(user, entitlement) for entitlement in _RESPONDING)
-        or AlertRecipient.objects.filter(alert=alert, user=user).exists()
-    )
+        return alerts.none()
+    if any(may(user, entitlement) for entitlement in _RESPONDING):
+        return alerts
+    return alerts.filter(Exists(AlertRecipient.objects.filter(alert=OuterRef("pk"), user=user)))
+
+
+def may_respond(user: User, alert: Alert) -> bool:
+    """Answer whether `user` may act on the alert."""
+    return respondable_alerts(user).filter(pk=alert.pk).exists()

@@ -128,20 +128,35 @@ def assign(alert: Alert, *, actor: User, to: User, now: datetime) -> Alert:
     """
     if to.organization_id != alert.organization_id:
         raise FieldError("user", "There is no such user.", code="does_not_exist")
-    if not to.is_active or to.kind == User.Kind.STAKEHOLDER:
-        raise FieldError("user", f"{to} cannot take alerts: choose an active user who is not a stakeholder.")
-    if not (may(to, Entitlement.ALERTS_VIEW_ALL) or may(to, Entitlement.ALERTS_VIEW_OWN)):
-        raise FieldError("user", f"{to} cannot take alerts: no role of theirs lets them see one.")
-    text = f"{actor} took the alert." if to.pk == actor.pk else f"Assigned to {to} by {actor}."
+    _refuse_who_cannot_take(to)
     return _move(
         alert,
         Action.ASSIGN,
         actor=actor,
         now=now,
-        entry=(_Kind.ASSIGNED, text),
+        entry=(_Kind.ASSIGNED, _assigned(actor, to)),
         owner=to,
         assigned_at=Coalesce("assigned_at", now),
     )
+
+
+def assign_alerts(alert_ids: Sequence[int], *, actor: User, to: User, now: datetime) -> list[int]:
+    """Make `to` the owner of those of the alerts that nobody owns and that are not over, in one statement.
+
+    Returns the ids that this call assigned. Raises FieldError("user") when `to` cannot take alerts.
+    """
+    _refuse_who_cannot_take(to)
+    parameters: dict[str, Any] = {
+        "ids": list(alert_ids),
+        "organization": to.organization_id,
+        "owner": to.pk,
+        "actor": actor.pk,
+        "now": now,
+        "text": _assigned(actor, to),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(statement("alerting", "assign_alerts"), parameters)
+        return [alert_id for (alert_id,) in cursor.fetchall()]
 
 
 def escalate(alert: Alert, *, actor: User, now: datetime) -> Alert:
@@ -212,6 +227,17 @@ def write_timeline(kind: TimelineEntry.Kind, lines: Sequence[tuple[int, str]], *
                 "now": now,
             },
         )
+
+
+def _refuse_who_cannot_take(to: User) -> None:
+    if not to.is_active or to.kind == User.Kind.STAKEHOLDER:
+        raise FieldError("user", f"{to} cannot take alerts: choose an active user who is not a stakeholder.")
+    if not (may(to, Entitlement.ALERTS_VIEW_ALL) or may(to, Entitlement.ALERTS_VIEW_OWN)):
+        raise FieldError("user", f"{to} cannot take alerts: no role of theirs lets them see one.")
+
+
+def _assigned(actor: User, to: User) -> str:
+    return f"{actor} took the alert." if to.pk == actor.pk else f"Assigned to {to} by {actor}."
 
 
 def _end(alert: Alert, action: Action, *, actor: User, now: datetime, reason: str, kind: _Kind) -> Alert:

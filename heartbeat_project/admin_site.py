@@ -27,7 +27,7 @@ SECTIONS = (
     Section("Integrations", "integrations", ("integrations.inboundintegration", "integrations.maintenancewindow")),
     Section("Escalation", "escalation", ("escalation.escalationpolicy", "escalation.responseplay", "alerting.bridge")),
     Section("People", "accounts", ("accounts.user", "accounts.group", "accounts.role", "accounts.apikey")),
-    Section("System", "system", ("escalation.keptmessage",)),
+    Section("System", "system", ("accounts.organization", "escalation.keptmessage")),
 )
 _SECTION_OF = {label: section for section in SECTIONS for label in section.models}
 

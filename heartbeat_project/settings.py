@@ -133,7 +133,7 @@ if EMAIL_URL:
 else:
     EMAIL_BACKEND = "escalation.channels.outbox.EmailBackend"
 EMAIL_TIMEOUT = 10
-# How many messages a delivery worker has under way at once on each channel; messages that are kept need no more than one.
+# How many messages a delivery worker has under way at once on each channel; kept messages go one after the other.
 CHANNEL_CONCURRENCY = {"email": env.int("HEARTBEAT_EMAIL_CONCURRENCY", default=8) if EMAIL_URL else 1}
 DEFAULT_FROM_EMAIL = env.str("HEARTBEAT_FROM_EMAIL", default=f"Heartbeat <heartbeat@{_base.hostname}>")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL

@@ -5,12 +5,14 @@ from rest_framework.routers import BaseRouter
 from accounts.api.resources.api_keys import ApiKeyViewSet
 from accounts.api.resources.contact_methods import ContactMethodViewSet
 from accounts.api.resources.groups import GroupViewSet
+from accounts.api.resources.organizations import OrganizationSettingsViewSet
 from accounts.api.resources.roles import RoleViewSet
 from accounts.api.resources.users import UserViewSet
 
 
 def register(router: BaseRouter) -> None:
     """Add this app's resources."""
+    router.register("organizations", OrganizationSettingsViewSet, basename="organization")
     router.register("users", UserViewSet, basename="user")
     router.register("groups", GroupViewSet, basename="group")
     router.register("contact-methods", ContactMethodViewSet, basename="contact-method")

@@ -9,7 +9,7 @@ from accounts.services.contact_methods import (
     verify_contact_method,
 )
 from accounts.services.groups import Member, create_group, delete_group, update_group
-from accounts.services.organizations import create_organization
+from accounts.services.organizations import create_organization, update_organization
 from accounts.services.roles import create_role, delete_role, update_role
 from accounts.services.users import (
     create_user,
@@ -38,6 +38,7 @@ __all__ = [
     "transfer_ownership",
     "update_contact_method",
     "update_group",
+    "update_organization",
     "update_profile",
     "update_role",
     "update_user",

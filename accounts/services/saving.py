@@ -1,10 +1,12 @@
-"""Save a row whose name must be unique, and say so at the field when it is not."""
+"""What every name and time zone goes through before it is saved: refused at the field where it cannot be."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
+from accounts.models import check_time_zone
 from heartbeat_project.kernel.errors import FieldError
 
 
@@ -31,4 +33,13 @@ def clean_name(name: str, *, field: str = "name", max_length: int = 200) -> str:
         raise FieldError(field, "Enter a name.", code="required")
     if len(name) > max_length:
         raise FieldError(field, f"Use at most {max_length} characters.", code="max_length")
+    return name
+
+
+def clean_time_zone(name: str) -> str:
+    """Return the name of a time zone; raise FieldError when there is none of this name."""
+    try:
+        check_time_zone(name)
+    except ValidationError as error:
+        raise FieldError("time_zone", error.messages[0], code="time_zone") from error
     return name

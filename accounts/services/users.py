@@ -10,9 +10,9 @@ from django.core.validators import validate_email
 from django.db import transaction
 
 from accounts.entitlements import BuiltinRole, Entitlement
-from accounts.models import EMAIL_OFFICIAL, ContactMethod, Organization, Role, User, check_time_zone
+from accounts.models import EMAIL_OFFICIAL, ContactMethod, Organization, Role, User
 from accounts.permissions import forget_entitlements, may
-from accounts.services.saving import clean_name, unique
+from accounts.services.saving import clean_name, clean_time_zone, unique
 from heartbeat_project.kernel.errors import DomainError, FieldError, Forbidden
 
 
@@ -53,7 +53,7 @@ def create_user(
         email=_email(email),
         name=clean_name(name),
         kind=_kind(kind),
-        time_zone=_time_zone(time_zone or organization.time_zone),
+        time_zone=clean_time_zone(time_zone or organization.time_zone),
         is_owner=is_owner,
         is_active=is_active,
         created_at=now,
@@ -173,7 +173,7 @@ def _change(
         if user.is_owner and user.kind != User.Kind.STANDARD:
             raise FieldError("kind", "The Owner is a standard user.")
     if time_zone is not None:
-        user.time_zone = _time_zone(time_zone)
+        user.time_zone = clean_time_zone(time_zone)
     if password is not None:
         user.set_password(_password(password, user))
     if is_active is not None:
@@ -216,14 +216,6 @@ def _kind(kind: str) -> str:
     if kind not in User.Kind.values:
         raise FieldError("kind", f"The kind is {' or '.join(User.Kind.values)}.")
     return kind
-
-
-def _time_zone(name: str) -> str:
-    try:
-        check_time_zone(name)
-    except ValidationError as error:
-        raise FieldError("time_zone", error.messages[0], code="time_zone") from error
-    return name
 
 
 def _password(password: str, user: User) -> str:

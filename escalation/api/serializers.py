@@ -114,6 +114,7 @@ class NotificationSerializer(serializers.ModelSerializer[Notification]):
             "step",
             "round",
             "status",
+            "envelope",
             "attempts",
             "created_at",
             "next_attempt_at",

@@ -21,9 +21,18 @@ _NAMED: Final = 2
 
 def alerts_in(envelope: UUID) -> QuerySet[Alert]:
     """Return the alerts that travelled in one message, the most important first, then what is overdue longest."""
-    told = Notification.objects.filter(envelope=envelope).values("alert")
+    return _most_urgent_first(Notification.objects.filter(envelope=envelope))
+
+
+def alerts_to_tell(envelope: UUID) -> QuerySet[Alert]:
+    """Return the alerts that a claimed message tells of: those that left it before this try are not among them."""
+    going = Notification.objects.filter(envelope=envelope, status=Notification.Status.SENDING)
+    return _most_urgent_first(going)
+
+
+def _most_urgent_first(told: QuerySet[Notification]) -> QuerySet[Alert]:
     ranks = [When(priority=priority, then=Value(rank)) for rank, priority in enumerate(Priority.values)]
-    return Alert.objects.filter(pk__in=told).order_by(
+    return Alert.objects.filter(pk__in=told.values("alert")).order_by(
         Case(*ranks, output_field=IntegerField()),
         F("expected_at").asc(nulls_last=True),
         "pk",

@@ -16,7 +16,7 @@ from django.db import connection
 
 from alerting.models import Alert
 from escalation.models import Notification
-from escalation.services.bundles import LISTED, alerts_in
+from escalation.services.bundles import LISTED, alerts_to_tell
 from heartbeat_project.kernel.sql import statement
 
 # A page whose alert is on hold is looked at again so often, until it is resumed or ends.
@@ -90,7 +90,7 @@ def claim(channel: str, *, due_by: datetime, now: datetime, limit: int) -> Claim
             alerts=alerts,
             attempts=attempts,
             lease_ends=lease_ends,
-            listed=list(alerts_in(envelope)[:LISTED]) if alerts > 1 else (),
+            listed=list(alerts_to_tell(envelope)[:LISTED]) if alerts > 1 else (),
         )
         for envelope, notification_id, alerts, attempts in rows
         if notification_id in found

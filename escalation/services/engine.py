@@ -81,15 +81,9 @@ def hurry_locked(runs: Iterable[EscalationRun], *, now: datetime) -> None:
     for run in hurried:
         position = walk.hurry(walk.Position.load(run.position), now)
         run.position, run.next_step_at, run.resting = position.dump(), position.next_at, False
+    moved = records({"id": run.pk, "position": run.position, "next_step_at": run.next_step_at} for run in hurried)
     with connection.cursor() as cursor:
-        cursor.execute(
-            statement("escalation", "hurry_runs"),
-            {
-                "ids": [run.pk for run in hurried],
-                "positions": [Jsonb(run.position) for run in hurried],
-                "next": [run.next_step_at for run in hurried],
-            },
-        )
+        cursor.execute(statement("escalation", "hurry_runs"), {"runs": moved})
     ring("escalation.advance_escalations", queue="engine")
 
 

@@ -2,5 +2,5 @@
 -- Index: the runs' primary key; the caller holds their locks.
 UPDATE escalation_escalationrun AS run
 SET position = moved.position, next_step_at = moved.next_step_at, resting = FALSE
-FROM unnest(%(ids)s::bigint[], %(positions)s::jsonb[], %(next)s::timestamptz[]) AS moved (id, position, next_step_at)
+FROM json_to_recordset(%(runs)s::json) AS moved (id bigint, position jsonb, next_step_at timestamptz)
 WHERE run.id = moved.id

@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from heartbeat_project.console.views import actions, alerts, profile, sign_in
+from heartbeat_project.console.views import actions, alerts, bundles, profile, sign_in
 
 app_name = "console"
 urlpatterns = [
@@ -12,6 +12,8 @@ urlpatterns = [
     path("alerts/<int:alert_id>/", alerts.alert, name="alert"),
     path("alerts/<int:alert_id>/progress/", alerts.progress, name="progress"),
     path("alerts/<int:alert_id>/<slug:action>/", actions.act, name="act"),
+    path("bundles/<uuid:envelope>/", bundles.bundle, name="bundle"),
+    path("bundles/<uuid:envelope>/assign/", bundles.assign_bundle, name="assign_bundle"),
     path("heartbeats/panel/", alerts.panel, name="panel"),
     path("profile/", profile.profile, name="profile"),
     path("profile/password/", profile.password, name="password"),

@@ -1,8 +1,10 @@
 """A mail server whose answers are scripted, and alerts whose people are told over it."""
 
 import smtplib
+import threading
 
 from django.core.mail.backends.base import BaseEmailBackend
+from django.db import connection
 
 from alerting.models import Alert
 from alerting.services import AlertDraft, open_alerts
@@ -84,3 +86,26 @@ def page(organization, *, policy=None, play=None, groups=(), users=(), now, **fi
     (alert,) = opened([draft(organization, **fields)], now=now)
     start([alert], policy=policy, play=play, groups=groups, users=users, now=now)
     return alert
+
+
+def race(act, *, workers):
+    """Do the same in several threads with connections of their own, at the same moment; return the results."""
+    results, faults = [], []
+    barrier = threading.Barrier(workers)
+
+    def run():
+        try:
+            barrier.wait(timeout=20)
+            results.append(act())
+        except Exception as error:  # noqa: BLE001 - the test's own thread says it
+            faults.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not faults, faults
+    return results

@@ -15,7 +15,7 @@ from escalation.services.engine import advance_escalations
 from escalation.services.notices import write_recovery_notices
 from heartbeat_project.kernel.sql import statement
 from tests import factories
-from tests.integration.escalation.posting import draft, opened, page, start
+from tests.integration.escalation.posting import draft, opened, page, race, start
 
 pytestmark = pytest.mark.django_db
 
@@ -223,9 +223,10 @@ def test_without_the_lock_two_engines_do_get_into_each_others_way(now, close_con
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_deliverers_at_once_send_each_message_once(now, close_connections, server):
+def test_two_deliverers_at_once_send_each_message_once(now, close_connections, server, settings):
     from escalation.services.delivery import deliver_due
 
+    settings.CHANNEL_CONCURRENCY = {"email": 4}
     organization = factories.OrganizationFactory()
     ana = factories.UserFactory(organization=organization)
     make_runs(organization, 100, policy=factories.PolicyFactory(organization=organization), users=[ana], now=now)
@@ -252,29 +253,6 @@ def test_the_last_two_messages_of_a_walk_that_fail_together_still_lead_to_the_la
         race(lambda waiting=waiting: record([(next(waiting), Outcome(error="no", permanent=True))], now=now), workers=2)
         Notification.objects.filter(kind="last_resort").update(next_attempt_at=None, status="accepted")
     assert Notification.objects.filter(kind="last_resort").count() == 10
-
-
-def race(act, *, workers):
-    """Do the same in several threads with connections of their own, at the same moment; return the results."""
-    results, faults = [], []
-    barrier = threading.Barrier(workers)
-
-    def run():
-        try:
-            barrier.wait(timeout=20)
-            results.append(act())
-        except Exception as error:  # noqa: BLE001 - the test's own thread says it
-            faults.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run) for _ in range(workers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not faults, faults
-    return results
 
 
 def test_runs_at_the_same_place_of_the_same_plan_are_walked_once(organization, policy, team, person, now, monkeypatch):

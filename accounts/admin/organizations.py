@@ -1,0 +1,53 @@
+"""The settings of one's own organization."""
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+
+from accounts import services
+from accounts.admin.base import OrganizationAdmin, ServiceForm
+from accounts.entitlements import Entitlement
+from accounts.models import MOST_BUNDLE_SECONDS, Organization, time_zones
+
+
+class OrganizationForm(ServiceForm):
+    """What holds for everybody in the organization."""
+
+    time_zone = forms.ChoiceField(
+        choices=lambda: [(name, name.replace("_", " ")) for name in sorted(time_zones())],
+        help_text="New people start with it.",
+    )
+    bundle_seconds = forms.IntegerField(
+        label="Bundle alerts for (seconds)",
+        min_value=0,
+        max_value=MOST_BUNDLE_SECONDS,
+        help_text=str(Organization._meta.get_field("bundle_seconds").help_text),  # noqa: SLF001 - documented Meta API
+    )
+
+    class Meta:
+        model = Organization
+        fields = ["name", "time_zone", "bundle_seconds"]
+
+
+@admin.register(Organization)
+class OrganizationSettingsAdmin(OrganizationAdmin):
+    """One page, for one organization."""
+
+    singular, plural = "Organization", "Organization"
+    organization_path = "pk"
+    change_needs = (Entitlement.SECURITY,)
+    add_needs = ()
+    form = OrganizationForm
+    fields = ("name", "time_zone", "bundle_seconds")
+    list_display = ("name", "time_zone", "bundle_seconds")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_through(
+        self, request: HttpRequest, form: Any, formsets: list[Any], *, stored: Any, now: datetime
+    ) -> Organization:
+        return services.update_organization(stored, **form.cleaned_data)

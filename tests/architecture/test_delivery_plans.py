@@ -1,0 +1,117 @@
+"""The statements of delivery read what is due and what travels together, in an outbox full of what was sent long ago."""
+
+import re
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+
+from heartbeat_project.kernel.sql import statement
+
+pytestmark = pytest.mark.django_db
+
+FILL = """
+INSERT INTO accounts_organization (id, name, time_zone, created_at) VALUES (900, 'big', 'UTC', %(now)s);
+INSERT INTO accounts_user (id, password, organization_id, email, name, kind, time_zone, is_active, is_owner, created_at)
+    SELECT n, '', 900, n || '@example.com', 'p', 'standard', 'UTC', true, false, %(now)s FROM generate_series(1, 50) AS n;
+INSERT INTO accounts_contactmethod (id, user_id, kind, label, address, position, enabled, delay_minutes, verified_at, code_digest,
+    code_tries)
+    SELECT n, n, 'email', 'Email-Official', n || '@example.com', 0, true, 0, %(now)s, '', 0 FROM generate_series(1, 50) AS n;
+INSERT INTO escalation_letterbox (contact_method_id, kind) SELECT n, 'page' FROM generate_series(1, 50) AS n;
+INSERT INTO alerting_alert (id, organization_id, status, priority, subject, short_text, long_text, facts, source, source_name,
+    source_id, integration_id, expected_at, opened_at, closed_at, close_reason)
+    SELECT n, 900, CASE WHEN n > 19900 THEN 'open' ELSE 'closed' END, 'high', 's', 's', 'l', '[]', 'Heartbeat', 'job', n::text,
+           n, %(now)s, %(now)s, CASE WHEN n > 19900 THEN NULL ELSE %(now)s::timestamptz END, ''
+    FROM generate_series(1, 20000) AS n;
+INSERT INTO escalation_escalationrun (id, alert_id, name, version, plan, position, acknowledge_stops, recovery_notice, step,
+    resting, error)
+    SELECT n, n, 'p', 1, '{}', '{}', false, true, 1, false, '' FROM generate_series(1, 20000) AS n;
+INSERT INTO escalation_notification (id, organization_id, alert_id, run_id, kind, user_id, contact_method_id, channel, label,
+    address, step, round, subject, text, status, envelope, attempts, created_at, next_attempt_at, provider_id, last_error)
+    SELECT gen_random_uuid(), 900, n, n, 'page', n %% 50 + 1, n %% 50 + 1, 'email', 'Email-Official', 'a@example.com', 1, 0, '',
+           '', CASE WHEN n > 19900 THEN 'pending' ELSE 'accepted' END,
+           CASE WHEN n > 19900 THEN NULL ELSE gen_random_uuid() END, 0, %(now)s,
+           CASE WHEN n > 19900 THEN %(now)s::timestamptz END, '', ''
+    FROM generate_series(1, 20000) AS n;
+ANALYZE;
+"""
+
+
+@pytest.fixture
+def outbox(now):
+    with connection.cursor() as cursor:
+        for sentence in FILL.strip().split(";\n"):
+            cursor.execute(sentence, {"now": now} if "%(now)s" in sentence else None)
+    return now
+
+
+def plan(app, name, parameters):
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (COSTS OFF) {statement(app, name)}", parameters)
+        return "\n".join(line for (line,) in cursor.fetchall())
+
+
+def claim_values(now):
+    moments = dict.fromkeys(("due_by", "now", "lease_ends", "look_again"), now)
+    return {"channel": "email", "limit": 16, "look": 1_000, **moments}
+
+
+def big_scans(found):
+    """Return the scans that read a whole table which grows with what was sent, or with the alerts there ever were."""
+    return re.findall(r"Seq Scan on (escalation_notification|alerting_alert|escalation_escalationrun).*", found)
+
+
+def test_missing_letterboxes_are_found_by_what_is_due(outbox):
+    found = plan("escalation", "make_letterboxes", claim_values(outbox))
+    assert "notification_due_on_channel" in found, found
+    assert not big_scans(found)
+
+
+def test_letterboxes_are_claimed_by_what_is_due_and_what_is_in_them(outbox):
+    found = plan("escalation", "claim_letterboxes", claim_values(outbox))
+    assert "notification_due_on_channel" in found, found
+    assert "notification_for_letterbox" in found or found.count("notification_due_on_channel") > 1, found
+    assert not big_scans(found), found
+
+
+def test_envelopes_are_claimed_by_what_is_due(outbox):
+    found = plan("escalation", "claim_envelopes", claim_values(outbox))
+    assert "notification_due_on_channel" in found, found
+    assert "notification_by_envelope" in found, found
+    assert not big_scans(found), found
+
+
+def test_outcomes_are_written_by_envelope(outbox):
+    values = {
+        "now": outbox,
+        "envelopes": [uuid4()],
+        "leases": [outbox],
+        "statuses": ["accepted"],
+        "next": [None],
+        "provider_ids": ["x"],
+        "errors": [""],
+        "line_kinds": ["told"],
+        "lines": ["x"],
+    }
+    found = plan("escalation", "record_outcomes", values)
+    assert "notification_by_envelope" in found, found
+    assert not big_scans(found), found
+
+
+def test_next_methods_are_found_by_run(outbox):
+    found = plan("escalation", "hurry_methods", {"ids": [uuid4(), uuid4()], "now": outbox})
+    assert "escalation_notification_run_id" in found, found
+    assert not big_scans(found), found
+
+
+def test_runs_are_hurried_by_primary_key(outbox):
+    found = plan("escalation", "hurry_runs", {"ids": [3], "positions": ["{}"], "next": [outbox]})
+    assert "escalation_escalationrun_pkey" in found, found
+    assert not big_scans(found), found
+
+
+def test_alerts_are_assigned_by_primary_key(outbox):
+    values = {"ids": [3, 4], "organization": 900, "owner": 1, "actor": 1, "now": outbox, "text": "x"}
+    found = plan("alerting", "assign_alerts", values)
+    assert "alerting_alert_pkey" in found, found
+    assert not big_scans(found), found

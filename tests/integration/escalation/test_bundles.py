@@ -1,0 +1,350 @@
+"""Bundles in the outbox: one lease, one message, one outcome for all that travel in it; and many statements saved."""
+
+import threading
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from alerting.models import TimelineEntry
+from alerting.services import close_alerts, hold
+from escalation.channels import CHANNELS, Switchboard
+from escalation.channels.lines import AHEAD, LINES
+from escalation.models import Notification
+from escalation.services import claims
+from escalation.services.claims import claim
+from escalation.services.delivery import deliver_due, send
+from escalation.services.engine import advance_escalations
+from escalation.services.outcomes import MAX_ATTEMPTS, Outcome, record
+from tests import factories
+from tests.integration.escalation.posting import page, race, refused
+
+pytestmark = pytest.mark.django_db
+WINDOW = timedelta(seconds=5)
+LONG = timedelta(minutes=1)
+
+
+@pytest.fixture
+def organization(db):
+    return factories.OrganizationFactory(bundle_seconds=5)
+
+
+@pytest.fixture
+def ana(person):
+    return person("ana")
+
+
+@pytest.fixture
+def policy(organization):
+    return factories.PolicyFactory(organization=organization, name="Rota", steps=[{"role": "primary"}])
+
+
+def storm(organization, count, *, policy, users, now):
+    """Open alerts for the same people, and send the first message: the others wait."""
+    alerts = [page(organization, policy=policy, users=users, now=now, name=f"job {n}") for n in range(count)]
+    deliver_due(now=now)
+    return alerts
+
+
+def ids_of(server):
+    return [message.extra_headers["Message-ID"] for message in server.seen]
+
+
+def test_a_lost_worker_leaves_a_bundle_that_is_sent_again_under_its_id(
+    organization, ana, policy, server, now, settings
+):
+    storm(organization, 6, policy=policy, users=[ana], now=now)
+    later = now + WINDOW
+    (claimed,) = claim("email", due_by=later, now=later, limit=5).messages
+    with Switchboard() as switchboard:
+        send(claimed, switchboard, now=later)
+    # The worker dies here, before it could write down that the message was taken.
+    lease = timedelta(seconds=settings.NOTIFICATION_LEASE_SECONDS)
+    assert deliver_due(now=later + lease - timedelta(seconds=1)) == 0
+    assert deliver_due(now=later + lease) == 1
+
+    assert len(server.seen) == 3
+    assert ids_of(server)[1] == ids_of(server)[2] != ids_of(server)[0]
+    carried = Notification.objects.filter(envelope=claimed.envelope)
+    assert set(carried.values_list("status", "attempts")) == {("accepted", 2)}
+    assert carried.count() == 5
+
+
+def test_who_comes_back_after_the_lease_of_a_bundle_writes_nothing(organization, ana, policy, server, now, settings):
+    storm(organization, 4, policy=policy, users=[ana], now=now)
+    (claimed,) = claim("email", due_by=now + WINDOW, now=now + WINDOW, limit=5).messages
+    later = now + WINDOW + timedelta(seconds=settings.NOTIFICATION_LEASE_SECONDS)
+    deliver_due(now=later)
+    assert record([(claimed, Outcome(error="lost", permanent=True))], now=later) == set()
+    assert record([(claimed, Outcome(provider_id="x"))], now=later) == set()
+    assert TimelineEntry.objects.filter(kind="told").count() == 4
+    assert not TimelineEntry.objects.filter(kind="told_failed").exists()
+
+
+def test_a_bundle_that_is_sent_again_has_lost_what_was_closed_or_held_and_gained_nothing(
+    organization, ana, policy, server, now
+):
+    _first, closed, held, *others = storm(organization, 6, policy=policy, users=[ana], now=now)
+    server.answer("ana@example.com", TimeoutError("timed out"), None)
+    deliver_due(now=now + WINDOW)
+    again = Notification.objects.filter(status="pending").first().next_attempt_at
+    close_alerts([closed.pk], reason="done", now=again)
+    hold(held, actor=ana, now=again)
+    new = page(organization, policy=policy, users=[ana], now=again, name="new")
+    deliver_due(now=again)
+
+    mails = [message for message in server.seen if "job 4" in message.body]
+    assert len({mail.extra_headers["Message-ID"] for mail in mails}) == 1
+    assert "3 alerts" in mails[-1].subject
+    for absent in ("job 1", "job 2", "new"):
+        assert absent not in mails[-1].body
+    assert closed.notifications.get().status == "superseded"
+    assert (held.notifications.get().status, held.notifications.get().envelope) == ("pending", None)
+    assert new.notifications.get().status in {"accepted", "pending"}
+    assert {alert.notifications.get().status for alert in others} == {"accepted"}
+
+
+def test_all_of_a_bundle_come_back_together(organization, ana, policy, server, now):
+    storm(organization, 20, policy=policy, users=[ana], now=now)
+    server.answer("ana@example.com", ConnectionRefusedError("refused"))
+    deliver_due(now=now + WINDOW)
+    waiting = Notification.objects.filter(status="pending")
+    assert waiting.count() == 19
+    assert len(set(waiting.values_list("next_attempt_at", "envelope"))) == 1
+
+
+def test_when_a_bundle_fails_each_alert_goes_to_the_next_method(organization, ana, policy, server, now):
+    ana.contact_methods.create(label="Email-Home", address="home@example.com", delay_minutes=10, verified_at=now)
+    alerts = storm(organization, 5, policy=policy, users=[ana], now=now)
+    server.answer("ana@example.com", refused("ana@example.com", 550))
+    deliver_due(now=now + WINDOW)
+    deliver_due(now=now + WINDOW + WINDOW)
+    assert server.sent_to() == ["ana@example.com", "ana@example.com", "home@example.com", "home@example.com"]
+    told = Notification.objects.filter(label="Email-Home", status="accepted")
+    assert {row.alert_id for row in told} == {alert.pk for alert in alerts[1:]}
+    said = alerts[1].timeline.get(kind="told_failed").text
+    assert said.startswith(
+        "E-mail to Ana (Email-Official): failed: 550 no, in one message with 3 other alerts (message "
+    )
+
+
+def test_when_a_bundle_fails_each_walk_goes_on_at_once(organization, ana, person, server, now):
+    team = factories.GroupFactory(organization=organization, primary=[ana], secondary=[person("sam")])
+    policy = factories.PolicyFactory(organization=organization)
+    alerts = [page(organization, policy=policy, groups=[team], now=now, name=f"job {n}") for n in range(30)]
+    deliver_due(now=now)
+    server.answer("ana@example.com", refused("ana@example.com", 550))
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        deliver_due(now=now + WINDOW)
+    assert len(queries) < 30, "what follows a failure is written for all at once"
+    advance_escalations(now=now + WINDOW)
+    deliver_due(now=now + WINDOW)
+    deliver_due(now=now + WINDOW + WINDOW)
+    sams = Notification.objects.filter(user__name="Sam")
+    assert sams.count() == 29
+    assert set(sams.values_list("status", flat=True)) == {"accepted"}
+    assert alerts[0].run.step == 1
+
+
+def test_when_a_bundle_fails_at_the_end_of_its_walks_the_owner_is_told_of_each(
+    organization, ana, person, policy, server, now
+):
+    person("olga", roles=["Owner"])
+    alerts = storm(organization, 4, policy=policy, users=[ana], now=now)
+    server.answer("ana@example.com", refused("ana@example.com", 550))
+    deliver_due(now=now + WINDOW)
+    assert server.sent_to().count("olga@example.com") == 3
+    assert not alerts[0].timeline.filter(kind="last_resort").exists()
+    for alert in alerts[1:]:
+        assert alert.timeline.filter(kind="last_resort").count() == 1
+
+
+def test_a_bundle_that_kills_its_worker_each_time_is_given_up(organization, ana, policy, server, now):
+    storm(organization, 3, policy=policy, users=[ana], now=now)
+    at = now + WINDOW
+    for attempt in range(MAX_ATTEMPTS):
+        (claimed,) = claim("email", due_by=at, now=at, limit=5).messages
+        assert claimed.attempts == attempt + 1
+        at += LONG
+    deliver_due(now=at)
+    assert Notification.objects.filter(kind="page", status="failed").count() == 2
+
+
+def test_a_changed_address_gets_what_was_written_for_it(organization, ana, policy, server, now):
+    storm(organization, 5, policy=policy, users=[ana], now=now)
+    some = Notification.objects.filter(status="pending").values_list("pk", flat=True)[:2]
+    Notification.objects.filter(pk__in=list(some)).update(address="new@example.com")
+    deliver_due(now=now + WINDOW)
+    assert sorted(server.sent_to()) == ["ana@example.com"] * 2 + ["new@example.com"]
+
+
+def test_without_its_contact_method_a_bundle_is_still_sent_again_as_one(
+    organization, ana, policy, server, now, settings
+):
+    home = ana.contact_methods.create(label="Email-Home", address="home@example.com", verified_at=now)
+    storm(organization, 4, policy=policy, users=[ana], now=now)
+    first = claim("email", due_by=now + WINDOW, now=now + WINDOW, limit=5).messages
+    home.delete()
+    deliver_due(now=now + WINDOW + timedelta(seconds=settings.NOTIFICATION_LEASE_SECONDS))
+    assert sorted(server.sent_to()) == ["ana@example.com"] * 2 + ["home@example.com"] * 2
+    assert {f"<{claimed.envelope}@127.0.0.1>" for claimed in first} < set(ids_of(server))
+
+
+def test_a_storm_costs_statements_by_the_message_not_by_the_alert(organization, ana, policy, server, now):
+    counted = {}
+    for count in (10, 100):
+        Notification.objects.all().delete()
+        for number in range(count):
+            page(organization, policy=policy, users=[ana], now=now, name=f"job {number}")
+        with CaptureQueriesContext(connection) as queries:
+            assert deliver_due(now=now) == 1
+            assert deliver_due(now=now + WINDOW) == 1
+        counted[count] = len(queries)
+        now += LONG
+    assert counted[100] == counted[10] <= 34
+
+
+def take(at):
+    return claim("email", due_by=at, now=at, limit=50)
+
+
+@pytest.mark.parametrize("locked", [True, False], ids=["with the lock", "negative control: without it"])
+def test_two_workers_claim_one_message_for_one_letterbox(
+    now, close_connections, server, transactional_db, monkeypatch, locked
+):
+    text = claims.statement
+    # Slow enough that workers which start together meet in the middle of the letterbox.
+    slow = "WHERE pg_sleep(0.003)::text IS NOT NULL AND notification.channel"
+    racing = text("escalation", "claim_letterboxes").replace("WHERE notification.channel", slow)
+    if not locked:
+        racing = racing.replace("FOR UPDATE OF letterbox SKIP LOCKED", "")
+    monkeypatch.setattr(
+        claims, "statement", lambda app, name: racing if name == "claim_letterboxes" else text(app, name)
+    )
+    organization = factories.OrganizationFactory(bundle_seconds=5)
+    ana = factories.UserFactory(organization=organization)
+    policy = factories.PolicyFactory(organization=organization, steps=[{"role": "primary"}])
+    sent = []
+    for round_ in range(3):
+        at = now + LONG * round_
+        for number in range(30):
+            page(organization, policy=policy, users=[ana], now=at, name=f"job {number}")
+        for moment in (at, at + WINDOW):
+            found = race(lambda moment=moment: take(moment), workers=4)
+            sent.append([message.alerts for some in found for message in some.messages])
+        Notification.objects.update(status="superseded", next_attempt_at=None)
+    if locked:
+        assert sent == [[1], [29]] * 3
+    else:
+        assert sent != [[1], [29]] * 3, "the race did not happen: this test proves nothing"
+
+
+def test_two_workers_send_a_bundle_again_as_one(now, close_connections, server, transactional_db, settings):
+    organization = factories.OrganizationFactory(bundle_seconds=5)
+    ana = factories.UserFactory(organization=organization)
+    policy = factories.PolicyFactory(organization=organization, steps=[{"role": "primary"}])
+    for number in range(60):
+        page(organization, policy=policy, users=[ana], now=now, name=f"job {number}")
+    take(now)
+    (claimed,) = take(now + WINDOW).messages
+    Notification.objects.exclude(envelope=claimed.envelope).update(status="superseded", next_attempt_at=None)
+    at = now + WINDOW
+    for _ in range(5):
+        at += timedelta(seconds=settings.NOTIFICATION_LEASE_SECONDS)
+        found = [message for some in race(lambda at=at: take(at), workers=4) for message in some.messages]
+        assert [(message.envelope, message.alerts) for message in found] == [(claimed.envelope, 59)]
+
+
+class SlowChannel:
+    """Counts how many messages are under way at once, and lets none go before the test says so."""
+
+    under_way = most = 0
+    lock = threading.Lock()
+    go: threading.Event
+
+    def send(self, message):
+        cls = type(self)
+        with cls.lock:
+            cls.under_way += 1
+            cls.most = max(cls.most, cls.under_way)
+        cls.go.wait(timeout=30)
+        with cls.lock:
+            cls.under_way -= 1
+        return f"slow-{message.id}"
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def slow(monkeypatch, settings):
+    class Slow(SlowChannel):
+        go = threading.Event()
+        lock = threading.Lock()
+
+    monkeypatch.setitem(CHANNELS, "slow", Slow)
+    settings.CHANNEL_CONCURRENCY = {"email": 4, "slow": 3}
+    yield Slow
+    Slow.go.set()
+
+
+def people_on(organization, count, *, channel, now, policy):
+    """Page so many people, over a channel of this name."""
+    people = [factories.UserFactory(organization=organization, name=f"P{n} {channel}") for n in range(count)]
+    alert = page(organization, policy=policy, users=people, now=now, name=channel)
+    alert.notifications.update(channel=channel)
+    return alert
+
+
+def test_a_slow_provider_does_not_hold_the_others_back_and_gets_no_more_than_its_limit(
+    now, close_connections, server, transactional_db, slow
+):
+    organization = factories.OrganizationFactory()
+    policy = factories.PolicyFactory(organization=organization, steps=[{"role": "primary"}])
+    waiting = people_on(organization, 20, channel="slow", now=now, policy=policy)
+    mails = people_on(organization, 40, channel="email", now=now, policy=policy)
+    worker = threading.Thread(target=lambda: [deliver_due(now=now), connection.close()])
+    worker.start()
+    until(lambda: mails.notifications.filter(status="accepted").count() == 40)
+    assert not waiting.notifications.filter(status="accepted").exists()
+    assert waiting.notifications.filter(status="sending").count() <= AHEAD * 3, (
+        "no more is claimed than can be sent soon"
+    )
+    slow.go.set()
+    worker.join(timeout=60)
+    assert waiting.notifications.filter(status="accepted").count() == 20
+    assert slow.most == 3
+    assert LINES.reserve("slow") == AHEAD * 3, "every place was given back"
+    LINES.release("slow", AHEAD * 3)
+
+
+def test_two_rounds_of_one_worker_share_its_lines(now, close_connections, server, transactional_db, slow):
+    organization = factories.OrganizationFactory()
+    policy = factories.PolicyFactory(organization=organization, steps=[{"role": "primary"}])
+    waiting = people_on(organization, 20, channel="slow", now=now, policy=policy)
+    rounds = [threading.Thread(target=lambda: [deliver_due(now=now), connection.close()]) for _ in range(3)]
+    for thread in rounds:
+        thread.start()
+    until(lambda: slow.under_way == 3)
+    slow.go.set()
+    for thread in rounds:
+        thread.join(timeout=60)
+    assert waiting.notifications.filter(status="accepted").count() == 20
+    assert slow.most == 3
+
+
+def until(answer):
+    """Wait until the answer is yes; the test's own timeout ends what never comes."""
+    while not answer():
+        threading.Event().wait(0.01)
+
+
+def test_an_envelope_is_its_own_id_for_a_message_that_travels_alone(organization, ana, policy, server, now):
+    (alert,) = storm(organization, 1, policy=policy, users=[ana], now=now)
+    notification = alert.notifications.get()
+    assert notification.envelope == notification.pk
+    assert isinstance(notification.envelope, UUID)
