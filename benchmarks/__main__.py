@@ -1,15 +1,40 @@
-"""Run benchmarks by name, or all of them, on embedded servers of their own, and print a table."""
+"""Run benchmarks by name, or all of them, on embedded servers of their own, and print a table.
 
+python -m benchmarks [NAME...] measures; python -m benchmarks --report writes docs/ from what was measured.
+"""
+
+import importlib
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
+# Name: module, whose function of that name returns rows; in the order of the report.
+BENCHMARKS = {
+    "pings": "benchmarks.pings",
+    "ticks": "benchmarks.ticks",
+    "storm": "benchmarks.storm",
+    "lag": "benchmarks.lag",
+    "footprint": "benchmarks.footprint",
+    "growth": "benchmarks.growth",
+    "history": "benchmarks.history",
+}
 
-def main(names: list[str]) -> int:
+
+def main(arguments: list[str]) -> int:
     """Return 0 when every row was reached."""
-    from heartbeat_project.embedded.testing import embedded_servers  # noqa: PLC0415 - before Django is set up
+    if arguments == ["--report"]:
+        from benchmarks.report import write_report  # noqa: PLC0415 - needs no server
 
+        write_report(list(BENCHMARKS))
+        return 0
+    if unknown := [name for name in arguments if name not in BENCHMARKS]:
+        raise SystemExit(f"There is no benchmark {', '.join(unknown)}. There are: {', '.join(BENCHMARKS)}.")
+    from benchmarks.rows import show  # noqa: PLC0415 - after the arguments were read
+    from heartbeat_project.embedded.testing import embedded_servers, leave_on_signals  # noqa: PLC0415
+
+    leave_on_signals()
     with embedded_servers() as addresses:
         os.environ |= {
             "DATABASE_URL": addresses.database_url,
@@ -24,36 +49,19 @@ def main(names: list[str]) -> int:
         django.setup()
         call_command("migrate", verbosity=0)
         rows = []
-        for name, benchmark in chosen(names).items():
+        for name in arguments or BENCHMARKS:
             print(f"{name} ...", flush=True)
-            rows += benchmark()
+            started = time.monotonic()
+            rows += benchmark(name)()
+            print(f"  done in {time.monotonic() - started:.0f} s", flush=True)
     show(rows)
     return 0 if all(row["reached"] for row in rows) else 1
 
 
-def chosen(names: list[str]) -> dict[str, Callable[[], list[dict[str, Any]]]]:
-    """Return the benchmarks of these names, or all; exit with the list when one is not known."""
-    from benchmarks import lag, pings, storm, ticks  # noqa: PLC0415 - need the app registry
-
-    known: dict[str, Callable[[], list[dict[str, Any]]]] = {
-        "pings": pings.pings,
-        "ticks": ticks.ticks,
-        "lag": lag.lag,
-        "storm": storm.storm,
-        "growth": pings.growth,
-    }
-    if unknown := [name for name in names if name not in known]:
-        raise SystemExit(f"There is no benchmark {', '.join(unknown)}. There are: {', '.join(known)}.")
-    return {name: known[name] for name in names or known}
-
-
-def show(rows: list[dict[str, Any]]) -> None:
-    """Print the rows as a table."""
-    width = max((len(row["what"]) for row in rows), default=0)
-    print(f"\n{'what':<{width}}  {'measured':>12}  {'reference':>12}  {'ratio':>8}  must")
-    for row in rows:
-        numbers = f"{row['measured']:>12.4g}  {row['reference']:>12.4g}  {row['ratio']:>8.3g}"
-        print(f"{row['what']:<{width}}  {numbers}  {row['must']}  {'' if row['reached'] else 'NOT REACHED'}")
+def benchmark(name: str) -> Callable[[], list[dict[str, Any]]]:
+    """Return the function of this benchmark; its module needs the app registry."""
+    found: Callable[[], list[dict[str, Any]]] = getattr(importlib.import_module(BENCHMARKS[name]), name)
+    return found
 
 
 if __name__ == "__main__":

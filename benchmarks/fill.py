@@ -2,6 +2,9 @@
 
 from django.db import connection
 
+from heartbeat_project.kernel import clock
+from integrations.services.history import keep_history
+
 BASE = """
 INSERT INTO accounts_organization (id, name, time_zone, created_at) VALUES (900, 'Benchmark', 'UTC', now());
 INSERT INTO escalation_escalationpolicy (id, organization_id, name, description, priority, enabled, quick_launch,
@@ -10,23 +13,23 @@ INSERT INTO escalation_escalationpolicy (id, organization_id, name, description,
 INSERT INTO escalation_policyrole (policy_id, role, wait_minutes, between_members_minutes, retries,
     retry_interval_minutes, contact_labels) VALUES (900, 'primary', 0, 0, 0, 5, '{}');
 INSERT INTO accounts_group (id, organization_id, name, description, created_at)
-    SELECT 900 + n, 900, 'Team ' || n, '', now() FROM generate_series(1, 5) AS n;
+    SELECT 900 + n, 900, 'Team ' || n, '', now() FROM generate_series(1, %(teams)s) AS n;
 INSERT INTO accounts_user (id, organization_id, password, email, name, kind, time_zone, is_active, is_owner, created_at)
     SELECT 900 + n, 900, '', 'person' || n || '@example.com', 'Person ' || n, 'standard', 'UTC', true, n = 1, now()
-    FROM generate_series(1, 5) AS n;
+    FROM generate_series(1, %(teams)s) AS n;
 INSERT INTO accounts_contactmethod (user_id, kind, label, address, position, enabled, delay_minutes, verified_at,
     code_digest, code_tries)
     SELECT 900 + n, 'email', 'Email-Official', 'person' || n || '@example.com', 0, true, 0, now(), '', 0
-    FROM generate_series(1, 5) AS n;
+    FROM generate_series(1, %(teams)s) AS n;
 INSERT INTO accounts_groupmember (group_id, user_id, role, position)
-    SELECT 900 + n, 900 + n, 'primary', 0 FROM generate_series(1, 5) AS n;
+    SELECT 900 + n, 900 + n, 'primary', 0 FROM generate_series(1, %(teams)s) AS n;
 """
 HEARTBEATS = """
 INSERT INTO integrations_inboundintegration (id, organization_id, type, name, token, escalation_policy_id, enabled,
     created_at)
     SELECT n, 900, 'heartbeat', 'job ' || n, 'bench-' || n, 900, true, now() FROM generate_series(1, %(n)s) AS n;
 INSERT INTO integrations_inboundintegration_recipient_groups (inboundintegration_id, group_id)
-    SELECT n, 901 + n %% 5 FROM generate_series(1, %(n)s) AS n;
+    SELECT n, 901 + (n + more) %% %(teams)s FROM generate_series(1, %(n)s) AS n, generate_series(1, %(each)s) AS more;
 INSERT INTO integrations_heartbeat (integration_id, interval_minutes, grace_minutes, start_timer, allow_get, state,
     ping_count, last_ping_at, armed_at, deadline_at, error)
     SELECT n, 60, 0, 'when_enabled', false, 'healthy', 1, now(), now(), now() + interval '1 hour', ''
@@ -35,12 +38,21 @@ INSERT INTO integrations_heartbeat (integration_id, interval_minutes, grace_minu
 EMPTY = "TRUNCATE accounts_organization, integrations_listening, integrations_outage, integrations_ping CASCADE"
 
 
-def fill(heartbeats: int) -> None:
-    """Empty the tables and fill them with one organization, five teams of one person, and so many heartbeats."""
+TEAMS = 5
+
+
+def fill(heartbeats: int, *, teams_each: int = 1) -> None:
+    """Empty the tables and fill them with one organization, five teams of one person, and so many heartbeats.
+
+    The silence of each heartbeat is told to `teams_each` of the teams.
+    """
+    parameters = {"n": heartbeats, "teams": TEAMS, "each": teams_each}
     with connection.cursor() as cursor:
         cursor.execute(EMPTY)
         for sentence in (BASE + HEARTBEATS).strip().split(";\n"):
-            cursor.execute(sentence.rstrip(";"), {"n": heartbeats} if "%(n)s" in sentence else None)
+            cursor.execute(sentence.rstrip(";"), parameters if "%(" in sentence else None)
+    keep_history(now=clock.now())  # today has its partition, as when the product runs
+    with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
         cursor.execute("CHECKPOINT")
 

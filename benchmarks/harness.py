@@ -10,13 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
+from benchmarks.machine import ROOT
+from heartbeat_project.embedded.process import tied
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +59,13 @@ def wrk(port: int, *, connections: int, seconds: int, heartbeats: int) -> Load:
     )
 
 
+def free_port() -> int:
+    """Return a port on loopback that nobody listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
 def middle(loads: list[Load]) -> Load:
     """Return the median of each number over several runs; errors add up."""
     return Load(
@@ -71,12 +76,25 @@ def middle(loads: list[Load]) -> Load:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A web server that runs: where, and as which process."""
+
+    port: int
+    pid: int
+
+
 @contextlib.contextmanager
 def web(application: str, *, workers: int = 1, env: dict[str, str] | None = None) -> Iterator[int]:
     """Run an ASGI application with the production server and return its port."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    with served(application, workers=workers, env=env) as server:
+        yield server.port
+
+
+@contextlib.contextmanager
+def served(application: str, *, workers: int = 1, env: dict[str, str] | None = None) -> Iterator[Served]:
+    """Run an ASGI application with the production server and return its port and process."""
+    port = free_port()
     server = subprocess.Popen(
         [
             sys.executable,
@@ -98,6 +116,7 @@ def web(application: str, *, workers: int = 1, env: dict[str, str] | None = None
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=tied(signal.SIGTERM),  # noqa: PLW1509 - nothing is left behind by a killed benchmark
     )
     try:
         end = time.monotonic() + 30
@@ -107,7 +126,7 @@ def web(application: str, *, workers: int = 1, env: dict[str, str] | None = None
             if time.monotonic() > end:
                 raise SystemExit(f"{application} did not start")
             time.sleep(0.1)
-        yield port
+        yield Served(port, server.pid)
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         try:
@@ -115,24 +134,3 @@ def web(application: str, *, workers: int = 1, env: dict[str, str] | None = None
         except subprocess.TimeoutExpired:  # a reference that still works through what the load left behind
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
-
-
-def machine() -> dict[str, Any]:
-    """Describe the machine that measured."""
-    cpus = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(":")[1].strip() for line in cpus if "model name" in line), "?")
-    memory = next(line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line)
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "memory_gib": round(int(memory) / 2**20, 1),
-        "python": sys.version.split()[0],
-        "kernel": os.uname().release,
-    }
-
-
-def save(name: str, rows: list[dict[str, Any]], **more: Any) -> None:
-    """Write a benchmark's rows as JSON, with the machine that measured them."""
-    RESULTS.mkdir(exist_ok=True)
-    result = {"benchmark": name, "machine": machine(), "rows": rows, **more}
-    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1, default=asdict) + "\n")

@@ -1,97 +1,114 @@
-"""Committed pings: the lane beside the constant answer and beside the plain view."""
+"""Committed pings: the lane beside the constant answer and beside the plain view, and what one ping costs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from statistics import median
 from typing import Any
 
 from django.db import connection
 
 from benchmarks.fill import fill
-from benchmarks.harness import Load, middle, save, web, wrk
+from benchmarks.harness import Load, Served, middle, served, wrk
+from benchmarks.machine import cpu_seconds, family, parent
+from benchmarks.rows import row, save, say
 
 CONSTANT, LANE, VIEW = (
     "benchmarks.constant:application",
     "heartbeat_project.asgi:application",
     "benchmarks.view:application",
 )
-RUNS, SECONDS = 3, 6
+HEARTBEATS, RUNS, SECONDS = 100_000, 3, 6
 
 
 def pings() -> list[dict[str, Any]]:
     """Measure throughput at 256 connections and latency at 64, over 100,000 heartbeats, history written."""
-    heartbeats = 100_000
-    fill(heartbeats)
+    fill(HEARTBEATS)
     wide: dict[str, list[Load]] = {CONSTANT: [], LANE: [], VIEW: []}
     narrow: dict[str, list[Load]] = {CONSTANT: [], LANE: []}
-    for _ in range(RUNS):
+    costs: list[dict[str, float]] = []
+    for number in range(RUNS):
         for application, loads in wide.items():
-            with web(application) as port:
-                wrk(port, connections=64, seconds=2, heartbeats=heartbeats)  # warm
-                loads.append(wrk(port, connections=256, seconds=SECONDS, heartbeats=heartbeats))
+            say(f"run {number + 1} of {RUNS}: {application}")
+            with served(application) as server:
+                wrk(server.port, connections=64, seconds=2, heartbeats=HEARTBEATS)  # warm
+                with measured(server, costs if application == LANE else []):
+                    loads.append(wrk(server.port, connections=256, seconds=SECONDS, heartbeats=HEARTBEATS))
                 if application in narrow:
-                    narrow[application].append(wrk(port, connections=64, seconds=SECONDS, heartbeats=heartbeats))
-    rate = {application: middle(loads) for application, loads in wide.items()}
-    latency = {application: middle(loads) for application, loads in narrow.items()}
+                    load = wrk(server.port, connections=64, seconds=SECONDS, heartbeats=HEARTBEATS)
+                    narrow[application].append(load)
+    rate = {application: middle(loads).requests_per_second for application, loads in wide.items()}
+    slowest = {application: middle(loads).p99_ms for application, loads in narrow.items()}
     rows = [
-        {
-            "what": "committed pings per second against the constant, 256 connections",
-            "measured": rate[LANE].requests_per_second,
-            "reference": rate[CONSTANT].requests_per_second,
-            "ratio": rate[LANE].requests_per_second / rate[CONSTANT].requests_per_second,
-            "must": "at least 0.30",
-            "reached": rate[LANE].requests_per_second >= 0.30 * rate[CONSTANT].requests_per_second,
-        },
-        {
-            "what": "committed pings per second against the plain view, 256 connections",
-            "measured": rate[LANE].requests_per_second,
-            "reference": rate[VIEW].requests_per_second,
-            "ratio": rate[LANE].requests_per_second / rate[VIEW].requests_per_second,
-            "must": "at least 12",
-            "reached": rate[LANE].requests_per_second >= 12 * rate[VIEW].requests_per_second,
-        },
-        {
-            "what": "p99 latency in ms against the constant, 64 connections",
-            "measured": latency[LANE].p99_ms,
-            "reference": latency[CONSTANT].p99_ms,
-            "ratio": latency[LANE].p99_ms / latency[CONSTANT].p99_ms,
-            "must": "at most 6",
-            "reached": latency[LANE].p99_ms <= 6 * latency[CONSTANT].p99_ms,
-        },
+        row(
+            "committed pings, 256 connections, against the constant",
+            rate[LANE],
+            unit="1/s",
+            reference=rate[CONSTANT],
+            at_least=0.30,
+            runs=[load.requests_per_second for load in wide[LANE]],
+        ),
+        row(
+            "committed pings, 256 connections, against the plain view",
+            rate[LANE],
+            unit="1/s",
+            reference=rate[VIEW],
+            at_least=12,
+        ),
+        row(
+            "p99 of a ping, 64 connections, against the constant",
+            slowest[LANE],
+            unit="ms",
+            reference=slowest[CONSTANT],
+            at_most=6,
+            runs=[load.p99_ms for load in narrow[LANE]],
+        ),
+        *_cost_rows(costs),
+        row("errors under this load", sum(load.errors for load in wide[LANE] + narrow[LANE]), unit="", at_most=0),
     ]
-    detail = {name: [asdict(load) for load in loads] for name, loads in wide.items()}
     save(
         "pings",
         rows,
-        runs=detail,
+        runs={name: [asdict(load) for load in loads] for name, loads in wide.items()},
         latency_runs={name: [asdict(load) for load in loads] for name, loads in narrow.items()},
+        costs=costs,
     )
     return rows
 
 
-def growth() -> list[dict[str, Any]]:
-    """Measure the lane over 10,000 to 1,000,000 heartbeats and with one and two web processes."""
-    rows = []
-    for heartbeats in (10_000, 100_000, 1_000_000):
-        fill(heartbeats)
-        for workers in (1, 2):
-            with web(LANE, workers=workers) as port:
-                wrk(port, connections=64, seconds=2, heartbeats=heartbeats)
-                load = wrk(port, connections=256, seconds=SECONDS, heartbeats=heartbeats)
-            rows.append(
-                {
-                    "what": f"pings per second, {heartbeats:,} heartbeats, {workers} web processes",
-                    "measured": load.requests_per_second,
-                    "reference": rows[0]["measured"] if rows else load.requests_per_second,
-                    "ratio": load.requests_per_second / (rows[0]["measured"] if rows else load.requests_per_second),
-                    "must": "",
-                    "reached": load.errors == 0,
-                }
-            )
-    save("growth", rows)
-    return rows
+@contextmanager
+def measured(server: Served, costs: list[dict[str, float]]) -> Iterator[None]:
+    """Add to `costs` what one ping cost of processor, write-ahead log and disk while the block ran."""
+    before = _used(server)
+    yield
+    used = {name: value - before[name] for name, value in _used(server).items()}
+    if count := used.pop("pings"):
+        costs.append({name: value / count for name, value in used.items()})
 
 
-def stored() -> int:
-    """Return how many pings the history holds."""
+def _used(server: Served) -> dict[str, float]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM integrations_ping")
-        return int(cursor.fetchone()[0])
+        cursor.execute("SELECT pg_backend_pid(), pg_current_wal_insert_lsn() - '0/0', count(*) FROM integrations_ping")
+        backend, wal, count = cursor.fetchone()
+        cursor.execute("SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('integrations_ping')")
+        [size] = cursor.fetchone()
+    return {
+        "pings": count,
+        "web_cpu_us": cpu_seconds(family(server.pid)) * 1e6,
+        "database_cpu_us": cpu_seconds(family(parent(backend))) * 1e6,
+        "wal_bytes": float(wal),
+        "history_bytes": float(size),
+    }
+
+
+def _cost_rows(costs: list[dict[str, float]]) -> list[dict[str, Any]]:
+    names = {
+        "web_cpu_us": ("processor time of one ping, web process", "µs"),
+        "database_cpu_us": ("processor time of one ping, database", "µs"),
+        "wal_bytes": ("write-ahead log of one ping", "bytes"),
+        "history_bytes": ("history of one ping, row and index", "bytes"),
+    }
+    return [
+        row(what, median(cost[name] for cost in costs), unit=unit, runs=[cost[name] for cost in costs])
+        for name, (what, unit) in names.items()
+    ]

@@ -1,85 +1,148 @@
 """Ten thousand heartbeats go silent in the same second, and come back in the same second."""
 
 import time
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
 from typing import Any
 
-from aiosmtpd.controller import Controller
 from django.db import connection
 
-from benchmarks.fill import fill
-from benchmarks.harness import save, web
+from benchmarks.fill import TEAMS, fill
+from benchmarks.harness import web
+from benchmarks.inbox import Inbox, Told, told
 from benchmarks.pings import LANE
-from benchmarks.workers import workers
+from benchmarks.rows import row, save, say
+from benchmarks.workers import ping_each, workers
 from heartbeat_project.kernel import clock
 
-SILENT = 10_000
+SILENT, RUNS = 10_000, 3
+OPENED_WITHIN, TOLD_WITHIN = 2.0, 10.0
+# A run this slow says what there is to say.
+ONCE_IS_ENOUGH = 60.0
+QUIET_SECONDS = 5.0
+UNSENT = "SELECT count(*) FROM escalation_notification WHERE next_attempt_at IS NOT NULL"
+LIVE = "SELECT count(*) FROM alerting_alert WHERE status = 'open'"
 
 
-class Inbox:
-    """Counts the messages a real SMTP server is given."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Storm:
+    """One silence of all and the recovery from it, in seconds after the deadline or after the last ping's answer."""
 
-    def __init__(self) -> None:
-        self.messages = 0
-
-    async def handle_DATA(self, *_: Any) -> str:  # noqa: N802 - the name aiosmtpd looks for
-        """Take a message."""
-        self.messages += 1
-        return "250 taken"
+    opened: float
+    told: float
+    pages: int
+    wrong_pages: int
+    pinging: float
+    closed: float
+    recovery_told: float
+    recovery_mails: int
+    wrong_recoveries: int
 
 
 def storm() -> list[dict[str, Any]]:
-    """Measure until all alerts are open, and until everybody's notifications are accepted."""
-    fill(SILENT)
-    inbox = Inbox()
-    controller = Controller(inbox, hostname="127.0.0.1", port=0)
-    controller.port = _free_port()
-    controller.start()
-    try:
-        with web(LANE), workers(EMAIL_URL=f"smtp://127.0.0.1:{controller.port}"):
-            at = clock.now() + timedelta(seconds=4)
-            with connection.cursor() as cursor:
-                cursor.execute("UPDATE integrations_heartbeat SET deadline_at = %s", [at])
-            opened = _until("SELECT count(*) FROM alerting_alert", at=at)
-            told = _until("SELECT count(*) FROM escalation_notification WHERE status = 'accepted'", at=at)
-    finally:
-        controller.stop()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*), count(DISTINCT (alert_id, user_id)) FROM escalation_notification")
-        written, distinct = cursor.fetchone()
-    if written != SILENT or distinct != SILENT:
-        raise SystemExit(f"{written} notifications for {SILENT} alerts")
-    rows = [_row("all 10,000 alerts open", opened, 2.0), _row("everybody told of all 10,000", told, 10.0)]
-    save("storm", rows, messages=inbox.messages)
+    """Measure until all alerts are open and everybody is told, for one person and for five people per alert."""
+    rows: list[dict[str, Any]] = []
+    detail = {}
+    for people in (1, TEAMS):
+        runs: list[Storm] = []
+        while len(runs) < RUNS and not any(run.told > ONCE_IS_ENOUGH for run in runs):
+            say(f"{people} to tell of each alert, run {len(runs) + 1} of {RUNS}")
+            runs.append(_storm(people))
+            say(f"open after {runs[-1].opened:.1f} s, told after {runs[-1].told:.1f} s in {runs[-1].pages} messages")
+        rows += _rows(people, runs)
+        detail[str(people)] = [{name: getattr(run, name) for name in Storm.__slots__} for run in runs]
+    save("storm", rows, storms=detail)
     return rows
 
 
-def _row(what: str, seconds: float, most: float) -> dict[str, Any]:
-    return {
-        "what": f"seconds after the deadline: {what}",
-        "measured": seconds,
-        "reference": most,
-        "ratio": seconds / most,
-        "must": f"at most {most:g} s",
-        "reached": seconds <= most,
-    }
+def _rows(people: int, runs: list[Storm]) -> list[dict[str, Any]]:
+    def one(what: str, name: str, *, unit: str = "s", at_most: float | None = None) -> dict[str, Any]:
+        values = [float(getattr(run, name)) for run in runs]
+        # What must never be is judged by the worst run.
+        found = max(values) if at_most == 0 else median(values)
+        return row(f"{SILENT:,} silent, {to_tell}: {what}", found, unit=unit, at_most=at_most, runs=values)
+
+    to_tell = f"{people} to tell of each" if people > 1 else "one to tell of each"
+    return [
+        one("all alerts open", "opened", at_most=OPENED_WITHIN),
+        one("everybody told of everything", "told", at_most=TOLD_WITHIN),
+        one("messages", "pages", unit=""),
+        one("alerts lost, doubled or told to strangers", "wrong_pages", unit="", at_most=0),
+        one("all ping again, until the last answer", "pinging"),
+        one("then all alerts closed", "closed"),
+        one("then everybody told of the recovery", "recovery_told"),
+        one("recovery messages", "recovery_mails", unit=""),
+        one("recoveries lost, doubled or told to strangers", "wrong_recoveries", unit="", at_most=0),
+    ]
 
 
-def _until(query: str, *, at: Any, most: float = 120) -> float:
-    """Return how many seconds after `at` the count reached all."""
+def _storm(people: int) -> Storm:
+    """Let all go silent and come back, with the real web server, workers and a mail server."""
+    fill(SILENT, teams_each=people)
+    with Inbox() as inbox, web(LANE) as port, workers(EMAIL_URL=inbox.url):
+        at = clock.now() + timedelta(seconds=4)
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE integrations_heartbeat SET deadline_at = %s", [at])
+        opened = _until(LIVE, SILENT, since=at)
+        _until("SELECT count(DISTINCT alert_id) FROM escalation_notification", SILENT, since=at)
+        _until(UNSENT, 0, since=at)
+        inbox.wait_for_quiet(seconds=QUIET_SECONDS)
+        pages = list(inbox.mails)
+
+        started = clock.now()
+        statuses = ping_each(port, heartbeats=range(1, SILENT + 1))
+        answered = clock.now()
+        if set(statuses) != {200}:
+            raise SystemExit(f"pings were answered {dict(statuses)}")
+        closed = _until(LIVE, 0, since=answered)
+        _until(UNSENT, 0, since=answered)
+        inbox.wait_for_quiet(seconds=QUIET_SECONDS)
+        recoveries = inbox.mails[len(pages) :]
+    alert_of, expected = _expected()
+    paged, recovered = (told(mails, expected=expected, alert_of=alert_of) for mails in (pages, recoveries))
+    return Storm(
+        opened=opened,
+        told=paged.last_at - at.timestamp(),
+        pages=len(pages),
+        wrong_pages=_wrong(paged),
+        pinging=(answered - started).total_seconds(),
+        closed=closed,
+        recovery_told=recovered.last_at - answered.timestamp(),
+        recovery_mails=len(recoveries),
+        wrong_recoveries=_wrong(recovered),
+    )
+
+
+def _wrong(found: Told) -> int:
+    return found.lost + found.doubled + found.strange
+
+
+def _expected() -> tuple[dict[int, int], set[tuple[str, int]]]:
+    """Return each heartbeat's alert, and who was to be told of which alert: all members of its teams."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT integration_id, id FROM alerting_alert")
+        alerts = cursor.fetchall()
+        cursor.execute(
+            "SELECT method.address, alert.id FROM alerting_alert AS alert"
+            " JOIN integrations_inboundintegration_recipient_groups AS named"
+            "   ON named.inboundintegration_id = alert.integration_id"
+            " JOIN accounts_groupmember AS member ON member.group_id = named.group_id"
+            " JOIN accounts_contactmethod AS method ON method.user_id = member.user_id"
+        )
+        expected = set(cursor.fetchall())
+    if len(alerts) != SILENT:
+        raise SystemExit(f"{len(alerts)} alerts for {SILENT} silences")
+    return dict(alerts), expected
+
+
+def _until(query: str, count: int, *, since: datetime, most: float = 900) -> float:
+    """Return how many seconds after `since` the query's count was reached."""
     end = time.monotonic() + most
     while time.monotonic() < end:
         with connection.cursor() as cursor:
             cursor.execute(query)
-            if cursor.fetchone()[0] >= SILENT:
-                return (clock.now() - at).total_seconds()
+            if cursor.fetchone()[0] == count:
+                return (clock.now() - since).total_seconds()
         time.sleep(0.05)
-    raise SystemExit(f"not within {most} s: {query}")
-
-
-def _free_port() -> int:
-    import socket  # noqa: PLC0415 - used once
-
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    raise SystemExit(f"not within {most} s: {query} = {count}")

@@ -1,4 +1,4 @@
-"""The engine, the delivery worker and beat as real processes, and a client that pings at a steady rate."""
+"""The workers and beat as real processes, and a client that pings at a steady rate."""
 
 import asyncio
 import contextlib
@@ -6,25 +6,28 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
-from benchmarks.harness import ROOT
+from benchmarks.machine import ROOT
+from heartbeat_project.embedded.options import read_options
+from heartbeat_project.embedded.process import Program, tied
+from heartbeat_project.embedded.stack import programs
 
-CELERY = [sys.executable, "-m", "celery", "-A", "heartbeat_project"]
-QUIET = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+CLIENTS = 100
 
 
 @contextlib.contextmanager
 def workers(**env: str) -> Iterator[None]:
-    """Run one engine worker, one delivery worker and one beat, as script/server does."""
-    commands = [
-        [*CELERY, "worker", "-Q", "engine", "-n", "engine@%h", "--pool", "threads", "--concurrency", "2", *QUIET],
-        [*CELERY, "worker", "-Q", "delivery", "-n", "delivery@%h", "--pool", "threads", "--concurrency", "8", *QUIET],
-        [*CELERY, "beat", "--max-interval", "1", "--pidfile="],
-    ]
+    """Run the workers and beat just as script/server does, and wait until they take work."""
+    from heartbeat_project.celery import app  # noqa: PLC0415 - needs the settings
+
+    base = Program(name="", command=(), folder=ROOT, env={}, account=None)
+    options = replace(read_options(()), database_url="", redis_url="")
+    commands = {program.name: program.command for program in programs(base, options) if program.name != "web"}
     running = [
         subprocess.Popen(
             command,
@@ -33,11 +36,16 @@ def workers(**env: str) -> Iterator[None]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            preexec_fn=tied(signal.SIGKILL),  # noqa: PLW1509 - nothing is left behind by a killed benchmark
         )
-        for command in commands
+        for command in commands.values()
     ]
     try:
-        time.sleep(6)  # until they have connected; nothing is due before
+        end = time.monotonic() + 60
+        while len(app.control.ping(timeout=1)) < len(commands) - 1:  # beat answers nobody
+            if time.monotonic() > end:
+                raise SystemExit("the workers did not start")
+        time.sleep(2)  # beat comes up beside them
         yield
     finally:
         for process in running:
@@ -50,37 +58,73 @@ def workers(**env: str) -> Iterator[None]:
                 process.wait()
 
 
+@dataclass
+class Seen:
+    """What a steady client saw since it began: how many of each status, and at which rate."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    started: float = field(default_factory=time.monotonic)
+
+    def begin(self) -> None:
+        """Count anew from here."""
+        self.statuses.clear()
+        self.started = time.monotonic()
+
+    @property
+    def per_second(self) -> float:
+        """Return the rate so far."""
+        return self.statuses.total() / (time.monotonic() - self.started)
+
+
 @contextlib.contextmanager
-def steady_pings(port: int, *, per_second: int, heartbeats: range) -> Iterator[list[int]]:
-    """Ping random heartbeats of the range at a steady rate from a thread; the list counts the statuses seen."""
+def steady_pings(port: int, *, per_second: int, heartbeats: range) -> Iterator[Seen]:
+    """Ping random heartbeats of the range at a steady rate from a thread."""
     stop = threading.Event()
-    statuses: list[int] = []
+    seen = Seen()
 
     async def ping_on() -> None:
-        connections = 20
-        await asyncio.gather(*(one(number / connections) for number in range(connections)))
+        await asyncio.gather(*(one(number / CLIENTS) for number in range(CLIENTS)))
 
     async def one(offset: float) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        gap = 20 / per_second
+        gap = CLIENTS / per_second
         due = time.monotonic() + offset * gap
         while not stop.is_set():
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             due += gap
-            token = f"bench-{random.choice(heartbeats)}"
-            writer.write(
-                f"POST /Heartbeat/{token} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{{}}".encode()
-            )
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-            await reader.readexactly(length)
-            statuses.append(int(head[9:12]))
+            seen.statuses[await _ping(reader, writer, f"bench-{random.choice(heartbeats)}")] += 1
         writer.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(ping_on()))
     thread.start()
     try:
-        yield statuses
+        yield seen
     finally:
         stop.set()
         thread.join()
+
+
+def ping_each(port: int, *, heartbeats: range, connections: int = 200) -> Counter[int]:
+    """Ping each heartbeat of the range once, as fast as the server answers; return how many of each status came."""
+    statuses: Counter[int] = Counter()
+    left = iter(heartbeats)
+
+    async def one() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for number in left:
+            statuses[await _ping(reader, writer, f"bench-{number}")] += 1
+        writer.close()
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(one() for _ in range(connections)))
+
+    asyncio.run(all_of_them())
+    return statuses
+
+
+async def _ping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str) -> int:
+    """Ping over an open connection and return the status."""
+    writer.write(f"POST /Heartbeat/{token} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    await reader.readexactly(int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]))
+    return int(head[9:12])

@@ -182,6 +182,22 @@ class Stack:
         """Wait until another process took the place of the one with the id `after`."""
         until(lambda: self.pid(name) not in {None, after}, seconds=seconds, what=f"{name} is back\n{self.tail()}")
 
+    @contextlib.contextmanager
+    def beside(self, name: str, *, port: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+        """Run another process just like the one with this name, as on a second machine; a web server on `port`."""
+        like = until(lambda: self.pid(name), seconds=10, what=f"{name} runs")
+        command = _zero_ended(Path(f"/proc/{like}/cmdline"))
+        env = dict(line.split("=", 1) for line in _zero_ended(Path(f"/proc/{like}/environ")))
+        command = [str(port) if port and part == str(self.port) else part for part in command]
+        command = [part.replace("@%h", "-beside@%h") for part in command]
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(30)
+
     # -- its doors ------------------------------------------------------------------------------------------------
     def call(self, method: str, path: str, body: Any = None, *, key: str = KEY) -> tuple[int, Any]:
         """Call over HTTP and return status and parsed answer."""
@@ -248,6 +264,10 @@ class Stack:
             "/api/v1/integrations/",
             {"name": name, "interval_minutes": interval_minutes, "recipient_users": list(tell), **more},
         )
+
+
+def _zero_ended(path: Path) -> list[str]:
+    return path.read_text().removesuffix("\0").split("\0")
 
 
 def _psycopg_url(url: str) -> str:

@@ -1,0 +1,10 @@
+"""Numbers as people read them."""
+
+
+def figure(value: float | None) -> str:
+    """Return a number as people read it: three digits that say something, thousands apart."""
+    if value is None:
+        return ""
+    if value == int(value) or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"

@@ -1,0 +1,96 @@
+"""The machine that measures: what it is, and what processes use of it (Linux)."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from django.db import connection
+
+ROOT = Path(__file__).resolve().parents[1]
+TICKS = os.sysconf("SC_CLK_TCK")
+# Where a state's letter stands in /proc/PID/stat behind the name; the numbers are those of proc(5) less three.
+PARENT, TIMES = 1, slice(11, 15)
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine, the database and the program, without names or paths."""
+    cpus = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip() for line in cpus if "model name" in line), "?")
+    memory = next(line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line)
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "memory_gib": round(int(memory) / 2**20, 1),
+        "kernel": os.uname().release,
+        "python": sys.version.split()[0],
+        "commit": _commit(),
+        "postgresql": _postgresql(),
+    }
+
+
+def _commit() -> str:
+    """Return the commit that was measured, with a plus sign when the program differs from it."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-c", "safe.directory=*", *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!docs", ":!CHANGELOG.md")
+    return (git("rev-parse", "--short=12", "HEAD") or "unknown") + ("+" if changed else "")
+
+
+def _postgresql() -> dict[str, Any]:
+    """Return the server's version and what it was started with."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('server_version')")
+        [version] = cursor.fetchone()
+        cursor.execute(
+            "SELECT name, current_setting(name) FROM pg_settings"
+            " WHERE source = 'command line' AND setting NOT LIKE '%/%' ORDER BY name"
+        )
+        return {"version": version, "settings": dict(cursor.fetchall())}
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and all that descend from it."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (numbers := _stat(int(entry.name))):
+            children.setdefault(int(numbers[PARENT]), []).append(int(entry.name))
+    found = [pid]
+    for one in found:
+        found += children.get(one, [])
+    return found
+
+
+def parent(pid: int) -> int:
+    """Return the process that started this one."""
+    return int(_stat(pid)[PARENT])
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Return the processor time that these processes, and their children that have ended, have used."""
+    return sum(sum(map(int, _stat(pid)[TIMES])) for pid in pids) / TICKS
+
+
+def memory_mib(pids: Iterable[int]) -> dict[str, float]:
+    """Return the resident memory of processes: `pss` counts shared pages once, `rss` for each."""
+    sums = {"Pss": 0, "Rss": 0}
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
+                name, number = line.split()[:2]
+                if (name := name.rstrip(":")) in sums:
+                    sums[name] += int(number)
+    return {name.lower(): kib / 1024 for name, kib in sums.items()}
+
+
+def _stat(pid: int) -> list[str]:
+    """Return what /proc/PID/stat says behind the program's name, which may hold anything; nothing if it has ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return ["0"] * 50
