@@ -3,13 +3,15 @@
 from statistics import median
 from typing import Any
 
+from django.db import connection
+
 from benchmarks.fill import fill
 from benchmarks.harness import web, wrk
 from benchmarks.pings import LANE
 from benchmarks.rows import row, save, say
 from benchmarks.ticks import DUE, tick_times
 
-SIZES, PROCESSES, RUNS, SECONDS = (10_000, 100_000, 1_000_000), (1, 2), 3, 4
+SIZES, PROCESSES, RUNS, SECONDS = (10_000, 100_000, 1_000_000), (1, 2), 3, 3
 
 
 def growth() -> list[dict[str, Any]]:
@@ -49,6 +51,10 @@ def growth() -> list[dict[str, Any]]:
         )
         for heartbeats, runs in ticks.items()
     ]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_total_relation_size('integrations_heartbeat')")
+        [size] = cursor.fetchone()
+    rows.append(row("hot row of one heartbeat with its indexes", size / SIZES[-1], unit="bytes"))
     rows.append(row("pings that were not answered 200", errors, unit="", at_most=0))
     save("growth", rows)
     return rows

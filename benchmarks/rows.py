@@ -35,7 +35,8 @@ def row(
         "ratio": ratio,
         "at_most": at_most,
         "at_least": at_least,
-        "must": " and ".join(bounds) + ("" if not bounds else " times" if reference is not None else f" {unit}"),
+        "must": " and ".join(bounds)
+        + (" times" if bounds and reference is not None else f" {unit}" if bounds and unit else ""),
         "reached": (at_most is None or judged <= at_most) and (at_least is None or judged >= at_least),
         "runs": list(runs),
     }

@@ -9,7 +9,7 @@ ALERT_OF = {7: 107, 8: 108, 9: 109}
 
 def mail(text: str, *, subject: str = "silent", to: str = "ana@example.com", at: float = 1.0, **headers: str) -> Mail:
     message = EmailMessage(subject, text, "heartbeat@example.com", [to], headers=headers)
-    return Mail(at, to, message.message().as_bytes(linesep="\r\n"))
+    return Mail(at, to, message.message().as_bytes())
 
 
 def test_an_alert_is_named_by_its_link_its_header_or_its_heartbeat():
