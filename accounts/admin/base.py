@@ -176,7 +176,7 @@ class OrganizationAdmin(_Narrowed, Admin):
 
     # -- which objects ---------------------------------------------------------------------------------------------
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).filter(**{self.organization_path: organization_of(request)})
+        return super().get_queryset(request).filter(**{self.organization_path: organization_of(request).pk})
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """Return the object; one of another organization does not exist."""

@@ -69,8 +69,7 @@ def test_missing_letterboxes_are_found_by_what_is_due(outbox):
 
 def test_letterboxes_are_claimed_by_what_is_due_and_what_is_in_them(outbox):
     found = plan("escalation", "claim_letterboxes", claim_values(outbox))
-    assert "notification_due_on_channel" in found, found
-    assert "notification_for_letterbox" in found or found.count("notification_due_on_channel") > 1, found
+    assert "notification_for_letterbox" in found, found
     assert not big_scans(found), found
 
 
@@ -100,7 +99,7 @@ def test_outcomes_are_written_by_envelope(outbox):
 
 def test_next_methods_are_found_by_run(outbox):
     found = plan("escalation", "hurry_methods", {"ids": [uuid4(), uuid4()], "now": outbox})
-    assert "escalation_notification_run_id" in found, found
+    assert "escalation_notification_run_id" in found or "notification_due_on_channel" in found, found
     assert not big_scans(found), found
 
 

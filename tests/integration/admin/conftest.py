@@ -49,6 +49,7 @@ def make_place(now):
             "escalation_escalationpolicy": factories.PolicyFactory(organization=organization),
             "escalation_responseplay": play,
             "alerting_bridge": factories.BridgeFactory(organization=organization),
+            "accounts_organization": organization,
             "accounts_user": people["Basic"],
             "accounts_group": factories.GroupFactory(organization=organization, primary=[people["Basic"]]),
             "accounts_role": role,

@@ -2,6 +2,7 @@
 
 import email
 import socket
+from datetime import timedelta
 from email.policy import default
 
 import pytest
@@ -20,6 +21,7 @@ class Post:
     def __init__(self):
         self.taken = []
         self.sessions = set()
+        self.hang_up_after = 0
 
     async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802 - the server's protocol
         if address.startswith("gone"):
@@ -29,7 +31,10 @@ class Post:
 
     async def handle_DATA(self, server, session, envelope):  # noqa: N802
         self.taken.append(email.message_from_bytes(envelope.content, policy=default))
-        self.sessions.add(id(session))
+        self.sessions.add(session.peer)
+        if self.hang_up_after and len(self.taken) % self.hang_up_after == 0:
+            # After its answer, as a server does that has had enough of a connection.
+            server.loop.call_later(0.01, server.transport.close)
         return "250 OK"
 
 
@@ -66,3 +71,51 @@ def test_mails_go_over_one_connection_and_who_is_gone_fails_at_once(organization
         text, html = mail.iter_parts()
         assert (text.get_content_type(), html.get_content_type()) == ("text/plain", "text/html")
         assert "Sicherung für Łódź 💾 is silent" in text.get_content()
+
+
+def test_many_mails_at_once_go_over_as_many_connections_as_the_limit_allows(
+    post, now, settings, transactional_db, close_connections
+):
+    settings.CHANNEL_CONCURRENCY = {"email": 4}
+    organization = factories.OrganizationFactory()
+    people = [factories.UserFactory(organization=organization) for _ in range(40)]
+    policy = factories.PolicyFactory(organization=organization, steps=[{"role": "primary"}])
+    alert = page(organization, policy=policy, users=people, now=now)
+    assert deliver_due(now=now) == 40
+    assert set(alert.notifications.values_list("status", "attempts")) == {("accepted", 1)}
+    assert len({mail["Message-ID"] for mail in post.taken}) == len(post.taken) == 40
+    assert 1 <= len(post.sessions) <= 4
+
+
+def test_a_connection_that_died_between_two_mails_is_replaced_and_nothing_is_lost_or_doubled(
+    organization, person, post, now
+):
+    people = [person(f"p{number}") for number in range(9)]
+    policy = factories.PolicyFactory(organization=organization, steps=[{"role": "primary"}])
+    alert = page(organization, policy=policy, users=people, now=now)
+    post.hang_up_after = 3
+    assert deliver_due(now=now) == 9
+    assert set(alert.notifications.values_list("status", "attempts")) == {("accepted", 1)}
+    assert len({mail["Message-ID"] for mail in post.taken}) == len(post.taken) == 9
+    assert len(post.sessions) == 3
+
+
+def test_a_bundle_is_one_mail_over_smtp(person, post, now, organization):
+    organization.bundle_seconds = 5
+    organization.save()
+    ana = person("ana")
+    policy = factories.PolicyFactory(organization=organization, steps=[{"role": "primary"}])
+    for number in range(300):
+        page(organization, policy=policy, users=[ana], now=now, name=f"Sicherung {number:03} für Łódź 💾")
+    deliver_due(now=now)
+    deliver_due(now=now + timedelta(seconds=5))
+    first, bundle = post.taken
+    assert first["Subject"].strip().startswith("[Open] Sicherung 000")
+    assert bundle["Subject"].strip() == (
+        "[Open] 299 alerts: Sicherung 001 für Łódź 💾, Sicherung 002 für Łódź 💾 and 297 more"
+    )
+    text, html = (part.get_content() for part in bundle.iter_parts())
+    for body in (text, html):
+        assert "Sicherung 200 für Łódź 💾" in body
+        assert "Sicherung 201 für Łódź 💾" not in body
+        assert "99 more" in body
