@@ -158,7 +158,8 @@ class TimelineEntry(models.Model):
         CANCELLED = "cancelled", "Cancelled"
         REPLIED = "replied", "Reply"
 
-    alert = models.ForeignKey(Alert, models.CASCADE, related_name="timeline", db_index=False)
+    # No constraint: a line is written for an alert that the same transaction holds, and a storm writes thousands.
+    alert = models.ForeignKey(Alert, models.CASCADE, related_name="timeline", db_index=False, db_constraint=False)
     at = models.DateTimeField()
     kind = models.CharField(max_length=12, choices=Kind.choices)
     actor = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")

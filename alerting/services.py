@@ -14,7 +14,7 @@ from accounts.permissions import may
 from alerting.models import Alert, TimelineEntry
 from alerting.states import Action, Status, actions_from, step
 from heartbeat_project.kernel.errors import DomainError, FieldError
-from heartbeat_project.kernel.sql import records, statement
+from heartbeat_project.kernel.sql import array, records, statement
 
 REASON_LENGTH = 200
 _Kind = TimelineEntry.Kind
@@ -97,7 +97,7 @@ def close_alerts(
         return []
     reason = reason.strip()[:REASON_LENGTH]
     parameters: dict[str, Any] = {
-        "ids": list(alert_ids),
+        "ids": array(alert_ids),
         "now": now,
         "reason": reason,
         "actor": actor.pk if actor else None,
@@ -147,7 +147,7 @@ def assign_alerts(alert_ids: Sequence[int], *, actor: User, to: User, now: datet
     """
     _refuse_who_cannot_take(to)
     parameters: dict[str, Any] = {
-        "ids": list(alert_ids),
+        "ids": array(alert_ids),
         "organization": to.organization_id,
         "owner": to.pk,
         "actor": actor.pk,
@@ -212,7 +212,7 @@ def add_viewers(pairs: Sequence[tuple[int, int]]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             statement("alerting", "add_viewers"),
-            {"alerts": [alert_id for alert_id, _ in pairs], "users": [user_id for _, user_id in pairs]},
+            {"alerts": array(alert_id for alert_id, _ in pairs), "users": array(user_id for _, user_id in pairs)},
         )
 
 

@@ -11,7 +11,8 @@ INSERT INTO escalation_escalationpolicy (id, organization_id, name, description,
     notify_using, next_group_wait_minutes, acknowledge_stops, recovery_notice, repeats, version)
     VALUES (900, 900, 'At once', '', 'high', true, false, 'user', 0, false, true, 0, 1);
 INSERT INTO escalation_policyrole (policy_id, role, wait_minutes, between_members_minutes, retries,
-    retry_interval_minutes, contact_labels) VALUES (900, 'primary', 0, 0, 0, 5, '{}');
+    retry_interval_minutes, contact_labels)
+    VALUES (900, 'primary', 0, 0, 0, 5, '{}'), (900, 'secondary', 5, 0, 0, 5, '{}'), (900, 'manager', 5, 0, 0, 5, '{}');
 INSERT INTO accounts_group (id, organization_id, name, description, created_at)
     SELECT 900 + n, 900, 'Team ' || n, '', now() FROM generate_series(1, %(teams)s) AS n;
 INSERT INTO accounts_user (id, organization_id, password, email, name, kind, time_zone, is_active, is_owner, created_at)

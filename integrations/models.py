@@ -213,7 +213,10 @@ class HeartbeatEvent(models.Model):
         OUTAGE = "outage", "Deadline moved by our own outage"
         SET_ASIDE = "set_aside", "Set aside after an error"
 
-    integration = models.ForeignKey(InboundIntegration, models.CASCADE, related_name="events", db_index=False)
+    # No constraint, as for alerting.TimelineEntry.alert.
+    integration = models.ForeignKey(
+        InboundIntegration, models.CASCADE, related_name="events", db_index=False, db_constraint=False
+    )
     at = models.DateTimeField()
     kind = models.CharField(max_length=12, choices=Kind.choices)
     actor = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")

@@ -20,7 +20,7 @@ from escalation.services.people import Directory
 from escalation.services.steps import Step, take_step, write_steps
 from heartbeat_project.kernel.batches import together_or_alone
 from heartbeat_project.kernel.doorbell import ring
-from heartbeat_project.kernel.sql import records, statement
+from heartbeat_project.kernel.sql import array, records, statement
 
 SET_ASIDE_FOR = timedelta(minutes=1)
 REST_LIMIT = 5_000
@@ -136,8 +136,8 @@ def _save(steps: Sequence[Step]) -> None:
         cursor.execute(
             statement("escalation", "save_runs"),
             {
-                "ids": [run_id for run_id, _ in moved],
-                "places": [place for _, place in moved],
+                "ids": array(run_id for run_id, _ in moved),
+                "places": array(place for _, place in moved),
                 "standings": records(standings),
             },
         )

@@ -9,7 +9,7 @@ from accounts.models import User
 from escalation.models import EscalationRun, Notification
 from escalation.services.last_resort import email_to, official_addresses
 from heartbeat_project.kernel.doorbell import ring
-from heartbeat_project.kernel.sql import statement
+from heartbeat_project.kernel.sql import array, statement
 
 SUBJECT_LENGTH = 300
 
@@ -20,7 +20,7 @@ def write_recovery_notices(alert_ids: Sequence[int], *, now: datetime) -> None:
         return
     with transaction.atomic(), connection.cursor() as cursor:
         EscalationRun.objects.filter(alert__in=alert_ids, next_step_at__isnull=False).update(next_step_at=None)
-        cursor.execute(statement("escalation", "write_recoveries"), {"ids": list(alert_ids), "now": now})
+        cursor.execute(statement("escalation", "write_recoveries"), {"ids": array(alert_ids), "now": now})
         if cursor.rowcount:
             ring("escalation.deliver_due", queue="delivery")
 

@@ -12,7 +12,7 @@ from escalation.services.last_resort import tell_stewards
 from escalation.services.people import Directory
 from escalation.services.plans import Compiler, Recipients
 from escalation.services.steps import Step, take_step, write_steps
-from heartbeat_project.kernel.sql import records, statement
+from heartbeat_project.kernel.sql import array, records, statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,8 @@ def _insert(
         cursor.execute(
             statement("escalation", "start_runs"),
             {
-                "alerts": [alert_id for alert_id, _ in starts],
-                "numbers": numbers,
+                "alerts": array(alert_id for alert_id, _ in starts),
+                "numbers": array(numbers),
                 "ways": records(
                     {
                         "number": number,

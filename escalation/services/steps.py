@@ -15,7 +15,7 @@ from escalation.models import EscalationRun, Notification
 from escalation.services.last_resort import tell_stewards
 from escalation.services.people import Directory
 from heartbeat_project.kernel.doorbell import ring
-from heartbeat_project.kernel.sql import records, statement
+from heartbeat_project.kernel.sql import array, records, statement
 
 HOPEFUL = (
     Notification.Status.PENDING,
@@ -109,10 +109,10 @@ def _write_pages(steps: Sequence[Step], directory: Directory, *, now: datetime) 
         for method in directory.methods(tell)
     ]
     parameters: dict[str, Any] = {
-        "runs": [run_id for run_id, _, _, _ in runs],
-        "alerts": [alert_id for _, alert_id, _, _ in runs],
-        "organizations": [step.organization_id for _, _, step, _ in runs],
-        "places": [place for _, _, _, place in runs],
+        "runs": array(run_id for run_id, _, _, _ in runs),
+        "alerts": array(alert_id for _, alert_id, _, _ in runs),
+        "organizations": array(step.organization_id for _, _, step, _ in runs),
+        "places": array(place for _, _, _, place in runs),
         "pages": records(pages),
         "now": now,
     }

@@ -28,5 +28,10 @@ def records(rows: Iterable[Mapping[str, Any]]) -> str:
     return json.dumps(list(rows), default=_as_text, ensure_ascii=False)
 
 
+def array(numbers: Iterable[int]) -> str:
+    """Return whole numbers as an array literal; for thousands of them the driver's own way takes ten times as long."""
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
 def _as_text(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -17,7 +17,7 @@ from escalation.services.notices import write_owner_notice
 from escalation.services.runs import Way, start_runs
 from heartbeat_project.kernel.batches import together_or_alone
 from heartbeat_project.kernel.doorbell import ring
-from heartbeat_project.kernel.sql import statement
+from heartbeat_project.kernel.sql import array, statement
 from integrations.models import Heartbeat, HeartbeatEvent, Listening, Outage
 from integrations.services.events import log_events
 from integrations.services.recoveries import close_as_recovered
@@ -91,7 +91,7 @@ def _open(ids: Sequence[int], *, now: datetime) -> int:
     """Mark the locked heartbeats missed, open their alerts and start the escalations, in the caller's transaction."""
     _end_earlier_silences(ids, now=now)
     # The rows are locked; the state is asked again all the same, so that a caller without the lock opens nothing twice.
-    missed = [_Missed(*row) for row in _rows("mark_missed", {"ids": list(ids), "now": now})]
+    missed = [_Missed(*row) for row in _rows("mark_missed", {"ids": array(ids), "now": now})]
     if len(missed) != len(ids):
         raise RuntimeError("a heartbeat changed while its miss was recorded: it was not locked")
     ways = _ways(missed)
@@ -110,7 +110,7 @@ def _open(ids: Sequence[int], *, now: datetime) -> int:
 
 def _end_earlier_silences(ids: Sequence[int], *, now: datetime) -> None:
     """Close what an earlier silence of these heartbeats has open: a ping ended it, and this is a new one."""
-    close_as_recovered(dict(_rows("earlier_alerts", {"ids": list(ids)})), now=now)
+    close_as_recovered(dict(_rows("earlier_alerts", {"ids": array(ids)})), now=now)
 
 
 def _rows(name: str, parameters: dict[str, Any]) -> list[Any]:

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
-from heartbeat_project.kernel.sql import statement
+from heartbeat_project.kernel.sql import records, statement
 
 pytestmark = pytest.mark.django_db
 
@@ -104,7 +104,7 @@ def test_next_methods_are_found_by_run(outbox):
 
 
 def test_runs_are_hurried_by_primary_key(outbox):
-    found = plan("escalation", "hurry_runs", {"ids": [3], "positions": ["{}"], "next": [outbox]})
+    found = plan("escalation", "hurry_runs", {"runs": records([{"id": 3, "position": {}, "next_step_at": outbox}])})
     assert "escalation_escalationrun_pkey" in found, found
     assert not big_scans(found), found
 

@@ -300,6 +300,14 @@ def people_on(organization, count, *, channel, now, policy):
     return alert
 
 
+def deliver_and_leave(now):
+    """Send what is due from a thread with a connection of its own."""
+    try:
+        deliver_due(now=now)
+    finally:
+        connection.close()
+
+
 def test_a_slow_provider_does_not_hold_the_others_back_and_gets_no_more_than_its_limit(
     now, close_connections, server, transactional_db, slow
 ):
@@ -307,7 +315,7 @@ def test_a_slow_provider_does_not_hold_the_others_back_and_gets_no_more_than_its
     policy = factories.PolicyFactory(organization=organization, steps=[{"role": "primary"}])
     waiting = people_on(organization, 20, channel="slow", now=now, policy=policy)
     mails = people_on(organization, 40, channel="email", now=now, policy=policy)
-    worker = threading.Thread(target=lambda: [deliver_due(now=now), connection.close()])
+    worker = threading.Thread(target=deliver_and_leave, args=[now])
     worker.start()
     until(lambda: mails.notifications.filter(status="accepted").count() == 40)
     assert not waiting.notifications.filter(status="accepted").exists()
@@ -326,7 +334,7 @@ def test_two_rounds_of_one_worker_share_its_lines(now, close_connections, server
     organization = factories.OrganizationFactory()
     policy = factories.PolicyFactory(organization=organization, steps=[{"role": "primary"}])
     waiting = people_on(organization, 20, channel="slow", now=now, policy=policy)
-    rounds = [threading.Thread(target=lambda: [deliver_due(now=now), connection.close()]) for _ in range(3)]
+    rounds = [threading.Thread(target=deliver_and_leave, args=[now]) for _ in range(3)]
     for thread in rounds:
         thread.start()
     until(lambda: slow.under_way == 3)
