@@ -29,6 +29,7 @@ FILL_DAY = """
 INSERT INTO integrations_ping (integration_id, received_at, method, source_ip)
 SELECT heartbeat, %(day)s + minute * interval '1 minute' + heartbeat * interval '50 milliseconds', 'POST', '192.0.2.7'
 FROM generate_series(0, %(minutes)s - 1) AS minute, generate_series(1, %(heartbeats)s) AS heartbeat
+ORDER BY minute, heartbeat
 """
 
 

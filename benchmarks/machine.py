@@ -39,7 +39,8 @@ def _commit() -> str:
         command = ["git", "-c", "safe.directory=*", *arguments]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
-    changed = git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!docs", ":!CHANGELOG.md")
+    not_measured = (f":!{name}" for name in ("benchmarks/results", "docs", "tests", "CHANGELOG.md"))
+    changed = git("status", "--porcelain", "--", ".", *not_measured)
     return (git("rev-parse", "--short=12", "HEAD") or "unknown") + ("+" if changed else "")
 
 
