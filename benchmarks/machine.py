@@ -39,7 +39,7 @@ def _commit() -> str:
         command = ["git", "-c", "safe.directory=*", *arguments]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
-    not_measured = (f":!{name}" for name in ("benchmarks/results", "docs", "tests", "CHANGELOG.md"))
+    not_measured = (f":!{name}" for name in ("benchmarks/results", "docs", "tests", "*.md"))
     changed = git("status", "--porcelain", "--", ".", *not_measured)
     return (git("rev-parse", "--short=12", "HEAD") or "unknown") + ("+" if changed else "")
 

@@ -11,6 +11,7 @@ from django.db import connection
 from benchmarks.fill import fill
 from benchmarks.harness import Load, Served, middle, served, wrk
 from benchmarks.machine import cpu_seconds, family, parent
+from benchmarks.report import COSTS
 from benchmarks.rows import row, save, say
 
 CONSTANT, LANE, VIEW = (
@@ -102,13 +103,8 @@ def _used(server: Served) -> dict[str, float]:
 
 
 def _cost_rows(costs: list[dict[str, float]]) -> list[dict[str, Any]]:
-    names = {
-        "web_cpu_us": ("processor time of one ping, web process", "µs"),
-        "database_cpu_us": ("processor time of one ping, database", "µs"),
-        "wal_bytes": ("write-ahead log of one ping", "bytes"),
-        "history_bytes": ("history of one ping, row and index", "bytes"),
-    }
+    units = {"web_cpu_us": "µs", "database_cpu_us": "µs", "wal_bytes": "bytes", "history_bytes": "bytes"}
     return [
         row(what, median(cost[name] for cost in costs), unit=unit, runs=[cost[name] for cost in costs])
-        for name, (what, unit) in names.items()
+        for what, (name, unit) in zip(COSTS, units.items(), strict=True)
     ]

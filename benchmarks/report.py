@@ -14,6 +14,12 @@ RESULTS, DOCS = ROOT / "benchmarks" / "results", ROOT / "docs"
 Result = Mapping[str, Any]
 # One person's job that pings each minute, a million times over.
 MILLION, MINUTE, DAY = 1_000_000, 60, 86_400
+COSTS = (
+    "processor time of one ping, web process",
+    "processor time of one ping, database",
+    "write-ahead log of one ping",
+    "history of one ping, row and index",
+)
 
 
 def write_report(names: Sequence[str]) -> None:
@@ -139,10 +145,9 @@ def shortened(text: str, *, longest: int = 62) -> str:
 def arithmetic(results: Sequence[Result]) -> str:
     """Return what a million heartbeats that ping each minute need, by what one ping was measured to cost."""
     cost = {row["what"]: row["measured"] for result in results for row in result["rows"]}
-    web = cost["processor time of one ping, web process"]
-    database = cost["processor time of one ping, database"]
-    wal = cost["write-ahead log of one ping"]
-    kept = cost["history of one ping, row and index"]
+    if not cost.keys() >= set(COSTS):
+        return "What a ping costs was not measured yet: run `./script/bench pings`.\n"
+    web, database, wal, kept = (cost[what] for what in COSTS)
     rate = MILLION / MINUTE
     rows = [
         ("pings", f"1,000,000 / 60 s = {rate:,.0f} a second, {rate * DAY / 1e6:,.0f} million a day"),
