@@ -23,4 +23,4 @@ RUN SECRET_KEY=build DATABASE_URL=postgres://build@/build REDIS_URL=redis://buil
 
 USER heartbeat
 EXPOSE 8000
-CMD ["sh", "-c", "exec granian --interface asgi --host $HEARTBEAT_HOST --port $HEARTBEAT_PORT --workers 1 --no-ws heartbeat_project.asgi:application"]
+CMD ["sh", "-c", "exec granian --host $HEARTBEAT_HOST --port $HEARTBEAT_PORT --workers 1 --interface asgi --no-ws --backpressure 10000 --http1-buffer-size 65536 --http2-max-headers-size 65536 heartbeat_project.asgi:application"]

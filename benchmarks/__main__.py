@@ -19,6 +19,8 @@ BENCHMARKS = {
     "footprint": "benchmarks.footprint",
     "growth": "benchmarks.growth",
     "history": "benchmarks.history",
+    "chaos": "benchmarks.chaos",
+    "soak": "benchmarks.soak",
 }
 
 

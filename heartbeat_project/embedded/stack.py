@@ -24,6 +24,13 @@ CELERY = ("-m", "celery", "--quiet", "--skip-checks", "-A", "heartbeat_project.c
 # What the workers would say to each other only matters to Celery's own monitors, and costs a second at each start.
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
+# Connections that say nothing count too: with the server's own bound of 1,024, so many of them shut everybody out.
+# What each may hold in memory is bounded instead.
+WEB = (
+    *("--interface", "asgi", "--no-ws", "--backpressure", "10000"),
+    *("--http1-buffer-size", "65536", "--http2-max-headers-size", "65536"),
+)
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run the stack until it is asked to stop; return an exit code."""
@@ -139,18 +146,7 @@ def programs(base: Program, options: Options) -> list[Program]:
     Both workers use threads: their time is spent waiting for the database or the network, a forked pool would hold
     each process's memory twice or more, and with the solo pool one long tick would hold the others up.
     """
-    web = (
-        "granian",
-        "--interface",
-        "asgi",
-        "--host",
-        options.host,
-        "--port",
-        str(options.port),
-        "--workers",
-        "1",
-        "--no-ws",
-    )
+    web = ("granian", "--host", options.host, "--port", str(options.port), "--workers", "1", *WEB)
     engine = ("worker", "-Q", "engine", "-n", "engine@%h", "--pool", "threads", "--concurrency", "2", *QUIET)
     delivery = ("worker", "-Q", "delivery", "-n", "delivery@%h", "--pool", "threads", "--concurrency", "8", *QUIET)
     beat = ("beat", "--scheduler", "django_celery_beat.schedulers:DatabaseScheduler", "--max-interval", "1")

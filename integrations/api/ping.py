@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
+from django.db import Error
 from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
@@ -58,7 +58,7 @@ class HeartbeatPing(APIView):
         )
         try:
             [receipt] = record_pings([arrival])
-        except (OperationalError, InterfaceError):
+        except Error:
             return _response(answers.AWAY)
         return _response(answers.answer_to(receipt))
 

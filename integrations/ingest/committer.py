@@ -3,20 +3,32 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
 import psycopg
-from asgiref.sync import sync_to_async
 
+from heartbeat_project.kernel.doorbell import ring_now
 from heartbeat_project.kernel.sql import statement
-from integrations.ingest.record import PULSE_PARAMETERS, Arrival, Batch, Receipt, heed_pulse, ring_for_misses
+from integrations.ingest.record import (
+    PULSE_PARAMETERS,
+    Arrival,
+    Batch,
+    Receipt,
+    heed_pulse,
+    ring_for_misses,
+    ring_for_recoveries,
+)
 
 log = logging.getLogger(__name__)
 
 MAX_BATCH: Final = 1_000
-AWAY_SECONDS: Final = 0.5  # after a failed connect, requests are refused at once for so long
+AWAY_SECONDS: Final = 0.5  # after a failed connect, and a store that said nothing, all that wait are refused
+STORE_SECONDS: Final = (
+    12.0  # longer than the store's own patience with a statement, and less than a supervisor's with us
+)
+RING_SECONDS: Final = 2.0  # how long an end waits for a doorbell that hangs
 
 
 class Full(Exception):
@@ -24,7 +36,7 @@ class Full(Exception):
 
 
 class Away(Exception):
-    """The store cannot be reached; nothing was stored."""
+    """The store cannot be reached, or did not take this ping: it is not known to be stored."""
 
 
 class Committer:
@@ -42,7 +54,9 @@ class Committer:
         self._connection: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
         self._away_until = 0.0
         self._closing = False
-        self._rings: set[asyncio.Future[None]] = set()
+        self._recovered: set[int] = set()
+        self._misses = False
+        self._ringing: asyncio.Task[None] | None = None
 
     async def record(self, arrival: Arrival) -> Receipt | None:
         """Return the receipt of one arrival once its batch is committed; None for an unknown token.
@@ -72,8 +86,8 @@ class Committer:
                 break
         async with self._one_at_a_time:
             await self._disconnect()
-        if self._rings:
-            await asyncio.wait(self._rings, timeout=2)
+        if self._ringing is not None:
+            await asyncio.wait({self._ringing}, timeout=RING_SECONDS)
 
     def close(self) -> None:
         """Let `run` end after what was accepted."""
@@ -84,13 +98,7 @@ class Committer:
         """Commit that this process listens, over the connection that pings take. Raises Away."""
         rows = await self._execute("record_pulse", {"now": now, **PULSE_PARAMETERS})
         if heed_pulse((started_at, ended_at, due) for started_at, ended_at, due in rows):
-            self._ring(ring_for_misses)
-
-    def _ring(self, bell: Callable[[], None]) -> None:
-        """Ring in a thread: a broker that hangs must not hold up the next batch."""
-        ring = asyncio.ensure_future(sync_to_async(bell, thread_sensitive=False)())
-        self._rings.add(ring)
-        ring.add_done_callback(self._rings.discard)
+            self._ring_for(misses=True)
 
     async def _commit(self, waiting: list[tuple[Arrival, asyncio.Future[Receipt | None]]]) -> None:
         batch = Batch([arrival for arrival, _ in waiting])
@@ -100,32 +108,52 @@ class Committer:
             for _, future in waiting:
                 _answer(future, Away())
             return
-        except Exception as error:
+        except Exception:
             if len(waiting) > 1:
                 log.exception("a batch of %d pings failed; trying each alone", len(waiting))
                 for one in waiting:
                     await self._commit([one])
                 return
             log.exception("a ping failed")
-            _answer(waiting[0][1], error)
+            _answer(waiting[0][1], Away())
             return
         for (_, future), receipt in zip(waiting, receipts, strict=True):
             _answer(future, receipt)
-        if batch.recovered:
-            self._ring(batch.ring_for_recoveries)
+        self._ring_for(batch.recovered)
+
+    def _ring_for(self, recovered: Collection[int] = (), *, misses: bool = False) -> None:
+        """Ring beside the next batch; what comes while the doorbell hangs is rung for together, after it."""
+        self._recovered.update(recovered)
+        self._misses = self._misses or misses
+        if (self._recovered or self._misses) and (self._ringing is None or self._ringing.done()):
+            self._ringing = asyncio.create_task(self._ring())
+
+    async def _ring(self) -> None:
+        """Ring in one thread: a broker that hangs must not hold up a batch."""
+        while self._recovered or self._misses:
+            recovered, self._recovered = self._recovered, set()
+            misses, self._misses = self._misses, False
+            if misses:
+                await asyncio.to_thread(ring_for_misses, bell=ring_now)
+            await asyncio.to_thread(ring_for_recoveries, recovered, bell=ring_now)
 
     async def _execute(self, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         async with self._one_at_a_time:
             try:
                 connection = await self._connected()
-                cursor = await connection.execute(statement("integrations", name), parameters, prepare=True)
-                return await cursor.fetchall()
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                return await _in_time(connection, statement("integrations", name), parameters)
+            except (psycopg.DataError, psycopg.IntegrityError):  # what was sent is wrong, and the store is well
+                raise
+            except (psycopg.Error, TimeoutError) as error:
+                if isinstance(error, TimeoutError):
+                    self._away_until = asyncio.get_running_loop().time() + AWAY_SECONDS
                 await self._disconnect()
                 raise Away from error
 
     async def _connected(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         if self._connection is None or self._connection.closed:
+            if asyncio.get_running_loop().time() < self._away_until:
+                raise Away
             try:
                 # Each statement is a transaction of its own, committed when its result is there.
                 self._connection = await psycopg.AsyncConnection.connect(**self.conninfo, autocommit=True)
@@ -139,6 +167,28 @@ class Committer:
             with contextlib.suppress(psycopg.Error):
                 await self._connection.close()
         self._connection = None
+
+
+async def _in_time(
+    connection: psycopg.AsyncConnection[tuple[Any, ...]], query: Any, parameters: dict[str, Any]
+) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement. Raises TimeoutError when a store that is frozen does not answer in time."""
+
+    async def ask() -> list[tuple[Any, ...]]:
+        cursor = await connection.execute(query, parameters, prepare=True)
+        return await cursor.fetchall()
+
+    asking = asyncio.create_task(ask())
+    try:
+        answered, _ = await asyncio.wait({asking}, timeout=STORE_SECONDS)
+    finally:
+        if not asking.done():
+            # Closed before it is cancelled, or psycopg would ask the frozen store to cancel, and wait for that.
+            await connection.close()
+            asking.cancel()
+    if not answered:
+        raise TimeoutError("the store said nothing")
+    return asking.result()
 
 
 def _answer(future: asyncio.Future[Receipt | None], result: Receipt | BaseException | None) -> None:

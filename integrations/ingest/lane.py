@@ -107,15 +107,15 @@ class PingLane:
                     return False
                 if value.isdigit() and int(value) > self.max_body_bytes:
                     return True
-        size = 0
+        size, more = 0, True
         async with asyncio.timeout(BODY_SECONDS):
-            message = await receive()
-            while message.get("more_body") and size <= self.max_body_bytes:
-                size += len(message["body"])
+            while more and size <= self.max_body_bytes:
                 message = await receive()
-        if message["type"] == "http.disconnect":
-            raise HungUp
-        return size + len(message.get("body", b"")) > self.max_body_bytes
+                if message["type"] == "http.disconnect":
+                    raise HungUp
+                size += len(message.get("body", b""))
+                more = message.get("more_body", False)
+        return size > self.max_body_bytes
 
 
 def token_in(path: str) -> str | None:

@@ -2,7 +2,7 @@
 
 import ipaddress
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -79,10 +79,11 @@ class Batch:
                 self.recovered.add(integration_id)
         return receipts
 
-    def ring_for_recoveries(self) -> None:
-        """Ring for the auto-close of the silences that ended; the tick closes whatever this does not."""
-        if self.recovered:
-            ring("integrations.close_recovered", queue="engine", integration_ids=sorted(self.recovered))
+
+def ring_for_recoveries(integration_ids: Collection[int], *, bell: Callable[..., None]) -> None:
+    """Ring for the auto-close of the silences that ended, if any; the tick closes whatever this does not."""
+    if integration_ids:
+        bell("integrations.close_recovered", queue="engine", integration_ids=sorted(integration_ids))
 
 
 def record_pings(arrivals: Sequence[Arrival]) -> list[Receipt | None]:
@@ -95,7 +96,7 @@ def record_pings(arrivals: Sequence[Arrival]) -> list[Receipt | None]:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement("integrations", "record_pings"), batch.parameters)
         receipts = batch.receipts(cursor.fetchall())
-    batch.ring_for_recoveries()
+    ring_for_recoveries(batch.recovered, bell=ring)
     return receipts
 
 
@@ -109,7 +110,7 @@ def record_pulse(*, now: datetime) -> None:
         cursor.execute(statement("integrations", "record_pulse"), {"now": now, **PULSE_PARAMETERS})
         due = heed_pulse(cursor.fetchall())
     if due:
-        ring_for_misses()
+        ring_for_misses(bell=ring)
 
 
 def heed_pulse(rows: Iterable[tuple[datetime | None, datetime | None, bool]]) -> bool:
@@ -122,6 +123,6 @@ def heed_pulse(rows: Iterable[tuple[datetime | None, datetime | None, bool]]) ->
     return due
 
 
-def ring_for_misses() -> None:
+def ring_for_misses(*, bell: Callable[..., None]) -> None:
     """Ring for the detector: with this pulse a deadline can be judged, and its alert need not wait for the tick."""
-    ring("integrations.detect_misses", queue="engine")
+    bell("integrations.detect_misses", queue="engine")

@@ -1,6 +1,8 @@
 """Pings are answered alike by the lane and by the view: the same requests through both doors."""
 
 import asyncio
+import threading
+import time
 from dataclasses import dataclass
 
 import httpx
@@ -258,6 +260,116 @@ def test_while_the_store_is_away_it_is_not_asked_again_for_each_ping(backup, now
     assert len(tried) == 1
 
 
+def test_a_store_that_takes_a_statement_and_says_nothing_is_given_up_and_asked_anew(backup, now, monkeypatch):
+    monkeypatch.setattr(committer_module, "STORE_SECONDS", 0.3)
+    monkeypatch.setattr(committer_module, "AWAY_SECONDS", 0.0)
+    with psycopg.connect(**conninfo()) as other:
+        other.execute("SELECT * FROM integrations_heartbeat FOR UPDATE")
+
+        async def ping(committer):
+            started = time.monotonic()
+            with pytest.raises(Away):
+                await committer.record(Arrival(backup.token, now))
+            return time.monotonic() - started
+
+        async def pulse(committer):
+            await committer.pulse(now=now)
+
+        async def thaw(_):
+            other.rollback()
+
+        async def again(committer):
+            return await committer.record(Arrival(backup.token, now))
+
+        took, _, _, receipt = committed(ping, pulse, thaw, again)
+
+    assert took < 2
+    assert receipt.status == "ok"
+
+
+def test_all_that_wait_on_a_store_that_says_nothing_are_refused_together(backup, now, monkeypatch):
+    monkeypatch.setattr(committer_module, "MAX_BATCH", 2)
+    monkeypatch.setattr(committer_module, "STORE_SECONDS", 0.3)
+    with psycopg.connect(**conninfo()) as other:
+        other.execute("SELECT * FROM integrations_heartbeat FOR UPDATE")
+
+        async def pings(committer):
+            started = time.monotonic()
+            heard = await asyncio.gather(
+                *[committer.record(Arrival(backup.token, now)) for _ in range(20)], return_exceptions=True
+            )
+            return time.monotonic() - started, heard
+
+        [(took, heard)] = committed(pings)
+
+    assert [type(one) for one in heard] == [Away] * 20
+    assert took < 1
+
+
+def test_a_pulse_that_is_cancelled_leaves_nothing_running_on_the_connection_of_the_pings(backup, now):
+    with psycopg.connect(**conninfo()) as other:
+        other.execute("INSERT INTO integrations_listening (id, heard_until) VALUES (1, %s)", [now])
+
+        async def cancel_a_pulse(committer):
+            pulse = asyncio.create_task(committer.pulse(now=now))
+            await asyncio.sleep(0.3)
+            pulse.cancel()
+            return await asyncio.wait_for(committer.record(Arrival(backup.token, now)), timeout=5)
+
+        [receipt] = committed(cancel_a_pulse)
+
+    assert receipt.status == "ok"
+
+
+def test_a_store_that_takes_no_writes_is_a_503_from_both_doors(door, backup, monkeypatch):
+    """A standby after a failover: reachable, and of no use."""
+    if door is through_lane:
+        read_only = conninfo(options="-c default_transaction_read_only=on")
+        heard = through_lane("POST", f"/Heartbeat/{backup.token}", database=read_only)
+    else:
+        with connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = on")
+        try:
+            heard = through_view("POST", f"/Heartbeat/{backup.token}")
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("RESET default_transaction_read_only")
+
+    assert (heard.status, heard.retry_after, heard.content_type) == (503, "5", "application/problem+json")
+    assert not Ping.objects.exists()
+
+
+def test_a_doorbell_that_hangs_delays_no_ping_and_takes_one_thread_and_no_connection(now, monkeypatch):
+    made = [HeartbeatFactory() for _ in range(5)]
+    Heartbeat.objects.update(state="missed")
+    rung, threads, released = [], set(), threading.Event()
+
+    def hang(name, *, queue, kwargs):
+        rung.append(kwargs["integration_ids"])
+        threads.add(threading.get_ident())
+        released.wait(20)
+
+    def connect(self):
+        raise AssertionError("the doorbell needs no database")
+
+    monkeypatch.setattr("heartbeat_project.kernel.doorbell._send", hang)
+
+    async def ping_them(committer):
+        monkeypatch.setattr("django.db.backends.base.base.BaseDatabaseWrapper.ensure_connection", connect)
+        receipts = [await asyncio.wait_for(committer.record(Arrival(one.token, now)), timeout=5) for one in made]
+        hung = list(rung)
+        released.set()
+        return receipts, hung
+
+    [(receipts, hung)] = committed(ping_them)
+    monkeypatch.undo()
+
+    assert [receipt.status for receipt in receipts] == ["ok"] * 5
+    assert hung == [[made[0].pk]]
+    assert rung == [[made[0].pk], sorted(one.pk for one in made[1:])]
+    assert len(threads) == 1
+
+
 def test_a_shutdown_with_several_batches_waiting_answers_them_all(backup, now, monkeypatch):
     monkeypatch.setattr(committer_module, "MAX_BATCH", 2)
 
@@ -350,6 +462,12 @@ def test_a_body_that_does_not_come_is_a_408(backup, now, monkeypatch):
     assert not Ping.objects.exists()
 
 
+def test_a_slow_sender_that_has_passed_the_limit_is_told_so_and_not_that_it_is_slow(backup, now, monkeypatch):
+    monkeypatch.setattr(lane, "BODY_SECONDS", 0.5)
+
+    assert said_by_lane(f"/Heartbeat/{backup.token}", part(b"x" * (LIMIT + 1), more=True)) == 413
+
+
 def test_a_client_that_hangs_up_before_its_request_is_whole_has_sent_no_ping(backup, now):
     path = f"/Heartbeat/{backup.token}"
 
@@ -428,7 +546,7 @@ def test_what_was_accepted_before_the_shutdown_is_answered(backup, now):
 
 def test_a_ping_that_ends_a_silence_through_the_lane_rings_for_the_recovery(backup, now, monkeypatch):
     rung = []
-    monkeypatch.setattr("integrations.ingest.record.ring", lambda name, **kwargs: rung.append((name, kwargs)))
+    monkeypatch.setattr("integrations.ingest.committer.ring_now", lambda name, **kwargs: rung.append((name, kwargs)))
     Heartbeat.objects.update(state="missed")
 
     assert through_lane("POST", f"/Heartbeat/{backup.token}").status == 200

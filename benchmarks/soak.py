@@ -1,0 +1,135 @@
+"""A soak at half of the top rate: does memory stay flat, and are dead rows cleaned as fast as pings make them?"""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.client import pinging
+from benchmarks.ground import Ground, Web, children, ground
+from benchmarks.harness import save
+from benchmarks.workers import workers
+
+HEARTBEATS, CONNECTIONS, TOP_SECONDS, EVERY_SECONDS = 100_000, 64, 20, 5.0
+WARM_UP = 0.3  # the part of the soak in which caches, pools and shared buffers still fill
+MARKS = {"-Q\0engine": "engine", "-Q\0delivery": "delivery", "\0beat\0": "beat"}
+GROWTH_PER_HOUR, GROWTH_KIB_PER_HOUR = 0.10, 1024  # flat is below one of them
+TABLE = (
+    "SELECT n_dead_tup, n_tup_upd, n_tup_hot_upd, autovacuum_count, pg_table_size(relid), pg_indexes_size(relid)"
+    " FROM pg_stat_user_tables WHERE relname = 'integrations_heartbeat'"
+)
+
+
+def soak(*, minutes: float = 10.0) -> list[dict[str, Any]]:
+    """Ping 100,000 heartbeats at half of what two web processes take at most, with workers beside, for so long."""
+    with ground(heartbeats=HEARTBEATS) as place, place.web(workers=2) as web, workers(**place.env):
+        top = top_rate(web)
+        before = place.sql(TABLE)[0]
+        samples: list[dict[str, Any]] = []
+        started = time.monotonic()
+        with pinging(web.port, heartbeats=HEARTBEATS, connections=CONNECTIONS, per_second=top / 2, keep=False) as log:
+            while (elapsed := time.monotonic() - started) < minutes * 60:
+                samples.append({"seconds": round(elapsed, 1), **sample(place, web)})
+                time.sleep(max(0.0, EVERY_SECONDS - (time.monotonic() - started - elapsed)))
+        took = time.monotonic() - started
+        after = place.sql(TABLE)[0]
+    steady = [one for one in samples if one["seconds"] >= WARM_UP * minutes * 60]
+    rows = [memory_row(name, steady) for name in steady[0]["memory_kib"]]
+    rows.append(dead_rows_row(steady))
+    updates, hot = after[1] - before[1], after[2] - before[2]
+    latencies = sorted(log.milliseconds)
+    save(
+        "soak",
+        rows,
+        minutes=minutes,
+        top_pings_per_second=top,
+        pings_per_second=log.statuses[200] / took,
+        statuses={str(status): count for status, count in log.statuses.items()},
+        p50_ms=latencies[len(latencies) // 2],
+        p99_ms=latencies[int(len(latencies) * 0.99)],
+        updates=updates,
+        hot_share=hot / updates,
+        autovacuums=after[3] - before[3],
+        shared_buffers_kib=[steady[0]["shared_buffers_kib"], steady[-1]["shared_buffers_kib"]],
+        samples=samples,
+    )
+    return rows
+
+
+def top_rate(web: Web) -> float:
+    """Return how many pings a second are answered when each connection pings again at once."""
+    started = time.monotonic()
+    with pinging(web.port, heartbeats=HEARTBEATS, connections=CONNECTIONS, keep=False) as log:
+        time.sleep(TOP_SECONDS)
+    return log.statuses[200] / (time.monotonic() - started)
+
+
+def sample(place: Ground, web: Web) -> dict[str, Any]:
+    """Return each process's memory, what they share in part, and the state of the heartbeats' table."""
+    pids = {f"web {number}": [pid] for number, pid in enumerate(web.pids(), 1)}
+    for pid in children(os.getpid()):
+        command = Path(f"/proc/{pid}/cmdline").read_text()
+        pids |= {name: [pid] for mark, name in MARKS.items() if mark in command}
+    database = place.database.child.pid
+    pids["database, all its processes"] = [database, *children(database)]
+    pids["broker"] = [place.broker.child.pid]
+    dead, updates, hot, autovacuums, table, indexes = place.sql(TABLE)[0]
+    return {
+        "memory_kib": {name: sum(memory_kib(pid, "Pss_Anon") for pid in group) for name, group in pids.items()},
+        "shared_buffers_kib": sum(memory_kib(pid, "Pss_Shmem") for pid in pids["database, all its processes"]),
+        "dead_rows": dead,
+        "updates": updates,
+        "hot_updates": hot,
+        "autovacuums": autovacuums,
+        "table_mib": round(table / 2**20, 1),
+        "indexes_mib": round(indexes / 2**20, 1),
+    }
+
+
+def memory_kib(pid: int, kind: str) -> int:
+    """Return a process's share of one kind of memory in KiB, 0 when it has just ended.
+
+    Files are left out: how much of a library counts for whom changes with whatever else runs on the machine.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{kind}:"))
+
+
+def memory_row(name: str, steady: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the row of one process: its slope in KiB a minute beside its mean in KiB."""
+    minutes = [one["seconds"] / 60 for one in steady]
+    memory = [one["memory_kib"][name] for one in steady]
+    mean = sum(memory) / len(memory)
+    growth = slope(minutes, memory)
+    return {
+        "what": f"memory of {name}: KiB a minute, mean KiB, growth in an hour",
+        "measured": growth,
+        "reference": mean,
+        "ratio": growth * 60 / mean,
+        "must": f"at most {GROWTH_PER_HOUR}, or {GROWTH_KIB_PER_HOUR} KiB",
+        "reached": growth * 60 <= max(GROWTH_PER_HOUR * mean, GROWTH_KIB_PER_HOUR),
+    }
+
+
+def dead_rows_row(steady: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the row of the heartbeat table's dead rows: the most in the later half beside the most in the earlier."""
+    half = len(steady) // 2
+    earlier, later = (max(one["dead_rows"] for one in part) for part in (steady[:half], steady[half:]))
+    return {
+        "what": "dead heartbeat rows: most in the later half, in the earlier half",
+        "measured": later,
+        "reference": earlier,
+        "ratio": later / max(1, earlier),
+        "must": "at most 1.5",
+        "reached": later <= 1.5 * max(1, earlier),
+    }
+
+
+def slope(xs: list[float], ys: list[float]) -> float:
+    """Return the slope of the least-squares line."""
+    x_mean, y_mean = sum(xs) / len(xs), sum(ys) / len(ys)
+    above = sum((x - x_mean) * (y - y_mean) for x, y in zip(xs, ys, strict=True))
+    return above / sum((x - x_mean) ** 2 for x in xs)
