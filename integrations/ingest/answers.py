@@ -30,6 +30,7 @@ def _json(body: dict[str, Any]) -> bytes:
 UNKNOWN = _problem(404, "No heartbeat has this URL. Copy the API URL from its page again.", "not_found")
 WRONG_METHOD = _problem(405, "Ping with POST.", "method_not_allowed", Allow="POST")
 TOO_LARGE = _problem(413, "The body of a ping may have at most 1 MiB (1,048,576 bytes).", "too_large")
+BROKEN_OFF = _problem(400, "The body of the ping broke off, or its chunks are no chunks.", "broken_off")
 TOO_SLOW = _problem(408, "The body of the ping did not arrive in time.", "too_slow")
 BUSY = _problem(
     503,

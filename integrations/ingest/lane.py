@@ -27,8 +27,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class HungUp(Exception):
-    """The client went away before its request was whole."""
+class BrokenOff(Exception):
+    """The request ended before it was whole; the client may still listen."""
 
 
 class PingLane:
@@ -95,8 +95,9 @@ class PingLane:
             answer = answers.BUSY
         except Away:
             answer = answers.AWAY
-        except HungUp:
-            return
+        except BrokenOff:
+            # Said even to a client that may be gone: for an application that says nothing the server says 500.
+            answer = answers.BROKEN_OFF
         await respond(answer, scope, send)
 
     async def _body_is_too_large(self, scope: Scope, receive: Receive) -> bool:
@@ -112,7 +113,7 @@ class PingLane:
             while more and size <= self.max_body_bytes:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise HungUp
+                    raise BrokenOff
                 size += len(message.get("body", b""))
                 more = message.get("more_body", False)
         return size > self.max_body_bytes

@@ -468,10 +468,10 @@ def test_a_slow_sender_that_has_passed_the_limit_is_told_so_and_not_that_it_is_s
     assert said_by_lane(f"/Heartbeat/{backup.token}", part(b"x" * (LIMIT + 1), more=True)) == 413
 
 
-def test_a_client_that_hangs_up_before_its_request_is_whole_has_sent_no_ping(backup, now):
+def test_a_request_that_ends_before_it_is_whole_is_no_ping_and_the_clients_fault(backup, now):
     path = f"/Heartbeat/{backup.token}"
 
-    assert said_by_lane(path, part(b"x", more=True), {"type": "http.disconnect"}) is None
+    assert said_by_lane(path, part(b"x", more=True), {"type": "http.disconnect"}) == 400
     assert not Ping.objects.exists()
 
 

@@ -1,0 +1,11 @@
+"""The ground that tests of the lane share: real servers, and heartbeats `bench-1` to `bench-2000`."""
+
+import pytest
+
+from benchmarks.ground import ground as standing_ground
+
+
+@pytest.fixture(scope="session")
+def ground():
+    with standing_ground(heartbeats=2_000) as place:
+        yield place
