@@ -262,6 +262,25 @@ def test_pings_of_many_heartbeats_in_different_orders_never_deadlock(now):
     assert set(Heartbeat.objects.values_list("ping_count", flat=True)) == {80}
 
 
+def test_without_the_order_of_the_locks_the_same_pings_do_deadlock(now, monkeypatch):
+    forwards = [Arrival(token=integration.token, received_at=now) for integration in silent_heartbeats(400, now=now)]
+    ordered = statement("integrations", "record_pings")
+    by_id = "WHERE heartbeat.integration_id IN (SELECT id FROM accepted)\n    ORDER BY heartbeat.integration_id\n"
+    as_they_came = (
+        "JOIN (SELECT id, min(ordinality) AS turn FROM known GROUP BY id) AS came"
+        " ON came.id = heartbeat.integration_id ORDER BY came.turn\n"
+    )
+    unordered = ordered.replace(by_id, as_they_came).replace("    FOR UPDATE\n", "    FOR UPDATE OF heartbeat\n")
+    assert unordered != ordered
+    monkeypatch.setattr("integrations.ingest.record.statement", lambda *_: unordered)
+
+    raised = at_once(
+        *[lambda batch=batch: [record_pings(batch) for _ in range(50)] for batch in (forwards, forwards[::-1])]
+    )
+
+    assert any("deadlock detected" in str(error) for error in raised), raised
+
+
 def test_two_recoveries_at_once_close_each_alert_once(now):
     backups = silent_heartbeats(100, now=now)
     detect_misses(now=now)

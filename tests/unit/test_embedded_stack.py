@@ -7,7 +7,7 @@ import pytest
 
 from heartbeat_project.embedded.options import read_options
 from heartbeat_project.embedded.process import Program
-from heartbeat_project.embedded.stack import programs
+from heartbeat_project.embedded.stack import WEB, programs
 
 
 @pytest.mark.parametrize("name", ["engine", "delivery", "beat"])
@@ -26,3 +26,9 @@ def test_the_web_server_is_asked_to_end_so_that_it_takes_its_worker_along():
     }
 
     assert kept["web"].death_signal == signal.SIGTERM
+
+
+def test_the_image_runs_the_web_server_as_the_stack_does():
+    said = (Path(__file__).parents[2] / "Dockerfile").read_text()
+
+    assert f" --workers 1 {' '.join(WEB)} heartbeat_project.asgi:application" in said
