@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.client import pinging
 from benchmarks.ground import Ground, Web, children, ground
-from benchmarks.harness import save
+from benchmarks.rows import row, save
 from benchmarks.workers import workers
 
 HEARTBEATS, CONNECTIONS, TOP_SECONDS, EVERY_SECONDS = 100_000, 64, 20, 5.0
@@ -99,33 +99,25 @@ def memory_kib(pid: int, kind: str) -> int:
 
 
 def memory_row(name: str, steady: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the row of one process: its slope in KiB a minute beside its mean in KiB."""
+    """Return the row of one process: the slope of its memory in KiB a minute."""
     minutes = [one["seconds"] / 60 for one in steady]
     memory = [one["memory_kib"][name] for one in steady]
     mean = sum(memory) / len(memory)
-    growth = slope(minutes, memory)
-    return {
-        "what": f"memory of {name}: KiB a minute, mean KiB, growth in an hour",
-        "measured": growth,
-        "reference": mean,
-        "ratio": growth * 60 / mean,
-        "must": f"at most {GROWTH_PER_HOUR}, or {GROWTH_KIB_PER_HOUR} KiB",
-        "reached": growth * 60 <= max(GROWTH_PER_HOUR * mean, GROWTH_KIB_PER_HOUR),
-    }
+    flat = max(GROWTH_PER_HOUR * mean, GROWTH_KIB_PER_HOUR) / 60
+    return row(
+        f"memory of {name} ({mean / 1024:.0f} MiB) grows",
+        slope(minutes, memory),
+        unit="KiB/min",
+        at_most=round(flat, 1),
+    )
 
 
 def dead_rows_row(steady: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the row of the heartbeat table's dead rows: the most in the later half beside the most in the earlier."""
     half = len(steady) // 2
     earlier, later = (max(one["dead_rows"] for one in part) for part in (steady[:half], steady[half:]))
-    return {
-        "what": "dead heartbeat rows: most in the later half, in the earlier half",
-        "measured": later,
-        "reference": earlier,
-        "ratio": later / max(1, earlier),
-        "must": "at most 1.5",
-        "reached": later <= 1.5 * max(1, earlier),
-    }
+    what = "most dead heartbeat rows in the later half against the earlier"
+    return row(what, later, unit="", reference=max(1, earlier), at_most=1.5)
 
 
 def slope(xs: list[float], ys: list[float]) -> float:
