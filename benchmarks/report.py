@@ -89,7 +89,7 @@ def machine_in_words(machine: Mapping[str, Any]) -> str:
 
 # -- the chart -------------------------------------------------------------------------------------------------------
 STYLE = """
-text { font: 13px system-ui, sans-serif; fill: #1f2328 } .soft { fill: #59636e }
+text { font: 13px system-ui, sans-serif; fill: #1f2328 } .title { font-weight: 600 } .soft { fill: #59636e }
 .track { fill: #eaeef2 } .good { fill: #1a7f5a } .bad { fill: #c0392b } .bound { stroke: #59636e }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 } .soft { fill: #9198a1 }
@@ -108,7 +108,7 @@ def chart(results: Sequence[Result]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="t">',
         '<title id="t">How much of each bound is used</title>',
         f"<style>{STYLE}</style>",
-        '<text x="0" y="20" font-weight="600">How much of each bound is used</text>',
+        '<text x="0" y="20" class="title">How much of each bound is used</text>',
         f'<text x="{LEFT + FULL:.0f}" y="{TOP - 12}" text-anchor="middle" class="soft">the bound</text>',
     ]
     for number, (row, share) in enumerate(bars):

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from benchmarks.machine import ROOT
@@ -21,31 +21,26 @@ CLIENTS = 100
 
 
 @contextlib.contextmanager
-def workers(**env: str) -> Iterator[None]:
-    """Run the workers and beat just as script/server does, and wait until they take work."""
+def workers(*, beat_later: float = 0.0, **env: str) -> Iterator[None]:
+    """Run the workers and beat just as script/server does, and wait until they take work.
+
+    `beat_later` (seconds) moves the ticks against the pulses, so that several runs see several phases.
+    """
     from heartbeat_project.celery import app  # noqa: PLC0415 - needs the settings
 
     base = Program(name="", command=(), folder=ROOT, env={}, account=None)
     options = replace(read_options(()), database_url="", redis_url="")
     commands = {program.name: program.command for program in programs(base, options) if program.name != "web"}
-    running = [
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **env},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            preexec_fn=tied(signal.SIGKILL),  # noqa: PLW1509 - nothing is left behind by a killed benchmark
-        )
-        for command in commands.values()
-    ]
+    beat = commands.pop("beat")
+    running = [_started(command, env) for command in commands.values()]
     try:
         end = time.monotonic() + 60
-        while len(app.control.ping(timeout=1)) < len(commands) - 1:  # beat answers nobody
+        while len(app.control.ping(timeout=1)) < len(commands):
             if time.monotonic() > end:
                 raise SystemExit("the workers did not start")
-        time.sleep(2)  # beat comes up beside them
+        time.sleep(beat_later)
+        running.append(_started(beat, env))
+        time.sleep(6)  # until it ticks; nothing is due before
         yield
     finally:
         for process in running:
@@ -56,6 +51,18 @@ def workers(**env: str) -> Iterator[None]:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+def _started(command: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **env},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=tied(signal.SIGKILL),  # noqa: PLW1509 - nothing is left behind by a killed benchmark
+    )
 
 
 @dataclass
