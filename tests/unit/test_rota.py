@@ -1,0 +1,285 @@
+"""Who is on call, whatever the shifts and however the clocks change."""
+
+import itertools
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from escalation.rota.answers import gaps, on_call, spans
+from escalation.rota.clocks import instant, local_time
+from escalation.rota.shifts import Duty, Period, Rotation, Shift, Window
+
+# Each with the days around changes of its clocks (none in Kathmandu; Casablanca goes back for Ramadan).
+CHANGES = {
+    "Europe/Berlin": (date(2026, 3, 29), date(2026, 10, 25)),
+    "America/New_York": (date(2026, 3, 8), date(2026, 11, 1)),
+    "Australia/Lord_Howe": (date(2026, 4, 5), date(2026, 10, 4)),
+    "Asia/Kathmandu": (date(2026, 3, 29), date(2026, 10, 25)),
+    "Africa/Casablanca": (date(2026, 2, 15), date(2026, 3, 22)),
+}
+BERLIN = ZoneInfo("Europe/Berlin")
+EVERY_DAY = frozenset(range(7))
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+ANA, BOB, CY, DEE = (Duty(number, "primary") for number in (1, 2, 3, 4))
+
+zones = st.sampled_from(sorted(CHANGES)).map(ZoneInfo)
+times = st.integers(0, 24 * 12 - 1).map(lambda step: time(step // 12, step % 12 * 5))
+
+
+def utc(*parts: int) -> datetime:
+    year, month, day, *clock = parts
+    return datetime.combine(date(year, month, day), time(*clock), tzinfo=UTC)
+
+
+def local(*parts: int) -> datetime:
+    return utc(*parts).replace(tzinfo=None)
+
+
+@st.composite
+def around_changes(draw, zone):
+    """An instant within three days of a change of the zone's clocks."""
+    day = draw(st.sampled_from(CHANGES[zone.key]))
+    return datetime.combine(day, time(), tzinfo=UTC) + MINUTE * draw(st.integers(-3 * 1440, 4 * 1440))
+
+
+@st.composite
+def windows(draw):
+    starts, ends = draw(times), draw(times)
+    later = draw(st.integers(0, 3))
+    return Window(
+        draw(st.frozensets(st.integers(0, 6), min_size=1)), starts, ends, later or (0 if ends > starts else 1)
+    )
+
+
+@st.composite
+def rotations(draw):
+    return Rotation(
+        draw(st.sampled_from(["day", "week", "month"])),
+        draw(st.integers(1, 4)),
+        draw(st.dates(date(2025, 1, 1), date(2027, 1, 1))),
+        draw(times),
+        draw(st.integers(1, 3)),
+    )
+
+
+@st.composite
+def shifts(draw, number=1, zone=None):
+    zone = zone or draw(zones)
+    people = draw(st.lists(st.sampled_from([ANA, BOB, CY, DEE, Duty(5, "secondary")]), min_size=1, unique=True))
+    return Shift(
+        id=number,
+        name=f"shift {number}",
+        zone=zone,
+        duties=tuple(people),
+        windows=tuple(draw(st.lists(windows(), max_size=2))),
+        rotation=draw(st.none() | rotations()),
+    )
+
+
+@st.composite
+def rotas(draw):
+    """Some shifts in one zone, and an instant near a change of its clocks."""
+    zone = draw(zones)
+    made = [draw(shifts(number=number, zone=zone)) for number in range(1, draw(st.integers(1, 4)) + 1)]
+    return made, draw(around_changes(zone))
+
+
+# -- clocks -----------------------------------------------------------------------------------------------------------
+@given(st.data(), zones)
+def test_a_local_time_is_the_first_instant_at_which_clocks_show_it_or_later(data, zone):
+    at = data.draw(around_changes(zone))
+    local = local_time(at, zone)
+    found = instant(local, zone)
+    assert local_time(found, zone) >= local
+    assert all(local_time(found - MINUTE * ago, zone) < local for ago in range(1, 200))
+    assert found <= at
+
+
+@given(st.data(), zones)
+def test_the_order_of_local_times_is_the_order_of_instants(data, zone):
+    first = local_time(data.draw(around_changes(zone)), zone)
+    second = first + MINUTE * data.draw(st.integers(0, 300))
+    assert instant(first, zone) <= instant(second, zone)
+
+
+def test_a_time_that_clocks_pass_over_is_the_instant_of_the_change_and_one_shown_twice_is_the_first():
+    assert instant(local(2026, 3, 29, 2, 30), BERLIN) == utc(2026, 3, 29, 1, 0)
+    assert instant(local(2026, 10, 25, 2, 30), BERLIN) == utc(2026, 10, 25, 0, 30)
+    assert instant(local(2026, 10, 4, 2, 10), ZoneInfo("Australia/Lord_Howe")) == utc(2026, 10, 3, 15, 30)
+    assert instant(local(2011, 12, 30, 12, 0), ZoneInfo("Pacific/Apia")) == utc(2011, 12, 30, 10, 0)
+
+
+# -- the answer -------------------------------------------------------------------------------------------------------
+@given(rotas(), st.lists(st.integers(0, 10 * 1440), min_size=1, max_size=20))
+def test_sampling_instants_agrees_with_the_spans(rota, minutes):
+    made, start = rota
+    found = spans(made, start, start + 10 * DAY)
+    assert (found[0].starts_at, found[-1].ends_at) == (start, start + 10 * DAY)
+    assert all(one.ends_at == other.starts_at for one, other in itertools.pairwise(found))
+    edges = [span.starts_at for span in found] + [span.ends_at - timedelta(microseconds=1) for span in found]
+    for at in [*(start + MINUTE * minute for minute in minutes if minute < 14400), *edges]:
+        (holding,) = [span for span in found if span.starts_at <= at < span.ends_at]
+        answer = on_call(made, at)
+        assert (answer.shift, answer.duties) == (holding.shift, holding.duties)
+
+
+@given(rotas())
+def test_who_is_on_is_what_the_rules_say_read_one_by_one(rota):
+    """The oracle walks day by day and knows nothing of spans."""
+    made, at = rota
+    held = []
+    for shift in made:
+        for window in shift.windows:
+            today = local_time(at, shift.zone).date()
+            for back in range(-1, 10):
+                day = today - back * DAY
+                begins = instant(datetime.combine(day, window.starts), shift.zone)
+                ends = instant(datetime.combine(day + window.days_later * DAY, window.ends), shift.zone)
+                if day.weekday() in window.days and begins <= at < ends:
+                    held.append((ends - begins, -begins.timestamp(), -shift.id, shift))
+        if not shift.windows:
+            held.append((100_000 * DAY, 0, -shift.id, shift))
+    answer = on_call(made, at)
+    if not held:
+        assert answer.shift is None
+        assert answer.duties == ()
+    else:
+        won = min(held, key=lambda found: found[:3])[3]
+        assert answer.shift == won
+        assert set(answer.duties) <= set(won.duties)
+        assert answer.duties
+
+
+@given(st.data(), zones, times, times)
+def test_two_shifts_that_share_the_day_never_overlap_and_never_leave_a_gap(data, zone, morning, evening):
+    assume(morning < evening)
+    at = data.draw(around_changes(zone))
+    day = Shift(1, "day", zone, (ANA,), (Window(EVERY_DAY, morning, evening),))
+    night = Shift(2, "night", zone, (BOB,), (Window(EVERY_DAY, evening, morning, 1),))
+    for start in (at, at + HOUR):
+        assert gaps(spans([day, night], start, start + 5 * DAY)) == []
+        assert len(list(day.periods(start, start + MINUTE))) + len(list(night.periods(start, start + MINUTE))) <= 2
+    both = [*day.periods(at, at + 5 * DAY), *night.periods(at, at + 5 * DAY)]
+    both.sort(key=lambda period: (period.starts_at, period.ends_at))
+    assert all(one.ends_at == other.starts_at for one, other in itertools.pairwise(both))
+
+
+@given(st.data(), zones, rotations())
+def test_each_instant_has_one_turn_and_turns_follow_each_other(data, zone, rotation):
+    at = data.draw(around_changes(zone))
+    turn = rotation.turn(at, zone)
+    assert rotation.handoff(turn, zone) <= at < rotation.handoff(turn + 1, zone)
+    following = rotation.handoff(turn + 1, zone)
+    assert rotation.turn(following, zone) == turn + 1
+    assert rotation.turn(following - timedelta(microseconds=1), zone) == turn
+    assert local_time(following, zone).time() >= rotation.at
+
+
+@given(rotations(), st.integers(1, 6), st.integers(-50, 50))
+def test_in_a_rotation_everybody_has_as_many_turns(rotation, people, first):
+    duties = tuple(Duty(number, "primary") for number in range(people))
+    turns = [duty for turn in range(people) for duty in rotation.on(duties, first + turn)]
+    assert {turns.count(duty) for duty in duties} == {min(rotation.at_once, people)}
+    assert all(len(set(rotation.on(duties, turn))) == min(rotation.at_once, people) for turn in range(5))
+
+
+# -- by example -------------------------------------------------------------------------------------------------------
+def test_standing_by_is_not_being_on_call():
+    weekly = Rotation("week", 1, date(2026, 3, 2), time(9))
+    shift = Shift(1, "weekly", BERLIN, (ANA, BOB, CY), rotation=weekly)
+    assert on_call([shift], utc(2026, 3, 2, 7, 59)).duties == (CY,)
+    assert on_call([shift], utc(2026, 3, 2, 8, 0)).duties == (ANA,)
+    assert on_call([shift], utc(2026, 3, 9, 8, 0)).duties == (BOB,)
+    # The clocks went forward on 29 March: still nine in the morning, in Berlin.
+    assert on_call([shift], utc(2026, 3, 30, 6, 59)).duties == (ANA,)
+    assert on_call([shift], utc(2026, 3, 30, 7, 0)).duties == (BOB,)
+
+
+def test_each_role_rotates_among_its_own_people_and_two_can_be_on_at_once():
+    backup = (Duty(3, "secondary"), Duty(1, "secondary"))
+    daily = Rotation("day", 2, date(2026, 3, 2), time(0), at_once=1)
+    shift = Shift(1, "daily", BERLIN, (ANA, BOB, *backup), rotation=daily)
+    assert on_call([shift], utc(2026, 3, 3, 12)).duties == (ANA, backup[0])
+    assert on_call([shift], utc(2026, 3, 4, 12)).duties == (BOB, backup[1])
+    pairs = Shift(1, "pairs", BERLIN, (ANA, BOB, CY), rotation=Rotation("week", 1, date(2026, 3, 2), time(0), 2))
+    assert [on_call([pairs], utc(2026, 3, day, 12)).duties for day in (2, 9, 16)] == [(ANA, BOB), (CY, ANA), (BOB, CY)]
+
+
+def test_a_monthly_hand_off_on_the_31st_comes_on_the_last_day_of_shorter_months():
+    monthly = Rotation("month", 1, date(2026, 1, 31), time(8))
+    assert [monthly.handoff(turn, UTC).date().isoformat() for turn in range(4)] == [
+        "2026-01-31",
+        "2026-02-28",
+        "2026-03-31",
+        "2026-04-30",
+    ]
+
+
+def test_the_shorter_shift_wins_and_then_the_longer_resumes():
+    always = Shift(1, "always", BERLIN, (ANA,))
+    override = Shift(2, "dentist", BERLIN, (BOB,), starts_at=utc(2026, 3, 2, 12), ends_at=utc(2026, 3, 2, 14))
+    found = spans([override, always], utc(2026, 3, 2, 11), utc(2026, 3, 2, 16))
+    assert [(span.starts_at.hour, span.ends_at.hour, span.shift.name, span.duties) for span in found] == [
+        (11, 12, "always", (ANA,)),
+        (12, 14, "dentist", (BOB,)),
+        (14, 16, "always", (ANA,)),
+    ]
+
+
+def test_of_equally_long_shifts_the_one_that_began_later_wins():
+    early = Shift(1, "early", UTC, (ANA,), (Window(EVERY_DAY, time(6), time(14)),))
+    late = Shift(2, "late", UTC, (BOB,), (Window(EVERY_DAY, time(13), time(21)),))
+    for order in ([early, late], [late, early]):
+        assert on_call(order, utc(2026, 3, 2, 13, 30)).shift is late
+        assert on_call(order, utc(2026, 3, 2, 12, 59)).shift is early
+
+
+def test_a_window_crosses_midnight_or_a_whole_weekend():
+    night = Shift(1, "night", UTC, (ANA,), (Window(frozenset({4}), time(22), time(6), 1),))
+    weekend = Shift(2, "weekend", UTC, (BOB,), (Window(frozenset({4}), time(18), time(8), 3),))
+    friday = utc(2026, 3, 6)
+    answers = [
+        on_call([night, weekend], friday + timedelta(hours=hours)).duties for hours in (17, 18, 22, 29, 30, 79, 80)
+    ]
+    assert answers == [(), (BOB,), (ANA,), (ANA,), (BOB,), (BOB,), ()]
+
+
+def test_gaps_are_shown():
+    office = Shift(1, "office", UTC, (ANA,), (Window(frozenset(range(5)), time(9), time(17)),))
+    friday = utc(2026, 3, 6, 12)
+    assert gaps(spans([office], friday, friday + 3 * DAY)) == [Period(utc(2026, 3, 6, 17), utc(2026, 3, 9, 9))]
+    assert gaps(spans([], friday, friday + DAY)) == [Period(friday, friday + DAY)]
+
+
+def test_entries_of_a_calendar_say_when_and_who():
+    def entry(duty, begins, ends):
+        return Period(utc(2026, 3, 2, begins), utc(2026, 3, 2, ends), (duty,))
+
+    shift = Shift(1, "calendar", UTC, entries=(entry(ANA, 8, 12), entry(BOB, 10, 14), entry(ANA, 14, 15)))
+    found = spans([shift], utc(2026, 3, 2, 7), utc(2026, 3, 2, 16))
+    assert [(span.starts_at.hour, {duty.user for duty in span.duties}) for span in found] == [
+        (7, set()),
+        (8, {1}),
+        (10, {1, 2}),
+        (12, {2}),
+        (14, {1}),
+        (15, set()),
+    ]
+
+
+@pytest.mark.parametrize("length", [365])
+def test_a_year_of_spans_is_computed_in_order_and_whole(length):
+    shift = Shift(
+        1,
+        "day",
+        BERLIN,
+        (ANA, BOB),
+        (Window(EVERY_DAY, time(8), time(20)),),
+        rotation=Rotation("day", 1, date(2026, 1, 1), time(8)),
+    )
+    start = utc(2026, 1, 1)
+    found = spans([shift], start, start + length * DAY)
+    assert sum((span.ends_at - span.starts_at for span in found), timedelta()) == length * DAY
