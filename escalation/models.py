@@ -9,6 +9,7 @@ from django.db.models.functions import Lower
 
 from accounts.models import ContactMethod, Group, GroupRole, Organization, User
 from alerting.models import Alert, Priority
+from escalation import shift_models  # noqa: F401 - Django finds an app's models through this module
 
 
 class MinutesColumn(models.DecimalField):  # type: ignore[type-arg] # it takes none at run time

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from escalation.services import delivery, engine
+from escalation.services import calendars, delivery, engine, reminders
 from heartbeat_project.kernel import clock
 
 
@@ -16,3 +16,15 @@ def advance_escalations(**_: object) -> None:
 def deliver_due(**_: object) -> None:
     """Send what is due."""
     delivery.deliver_due(now=clock.now())
+
+
+@shared_task(name="escalation.read_calendars", queue="delivery", expires=60)
+def read_calendars(**_: object) -> None:
+    """Read the calendars of shifts that are due."""
+    calendars.read_due_calendars(now=clock.now())
+
+
+@shared_task(name="escalation.remind_of_duty", queue="engine", expires=60)
+def remind_of_duty(**_: object) -> None:
+    """Tell people that their duty begins soon."""
+    reminders.remind_of_duty(now=clock.now())

@@ -7,6 +7,7 @@ from rest_framework.routers import DefaultRouter
 
 from accounts.api.urls import register as register_accounts
 from alerting.api.urls import register as register_alerting
+from escalation.api.feeds import calendar
 from escalation.api.urls import register as register_escalation
 from heartbeat_project import health
 from integrations.api.ping import HeartbeatPing
@@ -27,6 +28,7 @@ urlpatterns = [
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("api/v1/", include(router.urls)),
+    path("calendar/<str:token>.ics", calendar, name="calendar"),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz),
     path("readyz", health.readyz),

@@ -4,17 +4,13 @@ from rest_framework.routers import BaseRouter
 
 from accounts.api.resources.api_keys import ApiKeyViewSet
 from accounts.api.resources.contact_methods import ContactMethodViewSet
-from accounts.api.resources.groups import GroupViewSet
 from accounts.api.resources.organizations import OrganizationSettingsViewSet
 from accounts.api.resources.roles import RoleViewSet
-from accounts.api.resources.users import UserViewSet
 
 
 def register(router: BaseRouter) -> None:
-    """Add this app's resources."""
+    """Add this app's resources; groups and users are added by escalation, with who is on call."""
     router.register("organizations", OrganizationSettingsViewSet, basename="organization")
-    router.register("users", UserViewSet, basename="user")
-    router.register("groups", GroupViewSet, basename="group")
     router.register("contact-methods", ContactMethodViewSet, basename="contact-method")
     router.register("roles", RoleViewSet, basename="role")
     router.register("api-keys", ApiKeyViewSet, basename="api-key")

@@ -102,7 +102,7 @@ def _advance(run_ids: Sequence[int], *, now: datetime) -> int:
     for run_id, alert_id, *key in runs.annotate(**texts).values_list("id", "alert_id", *place):
         together[tuple(key)].append((run_id, alert_id))
     plans = {text: walk.Plan.load(json.loads(text)) for text in {key[3] for key in together}}
-    directory = Directory.of(plans.values())
+    directory = Directory.of(plans.values(), now=now)
     steps = []
     for (organization_id, name, taken, plan, position), members in together.items():
         step = take_step(

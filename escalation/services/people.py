@@ -1,51 +1,79 @@
 """Who is told for a plan right now, and over what: read for a whole batch of runs in a few queries."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
 from typing import Self
 
 from django.db.models import Q
 
 from accounts.entitlements import BuiltinRole
-from accounts.models import ContactMethod, GroupMember, User
+from accounts.models import ContactMethod, User
+from escalation.on_call import Away, absences, rosters
+from escalation.rota.covers import stand_in
 from escalation.walk import Plan, Stage, Target, Tell
+from escalation.wording import moment, zone
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Somebody is told for a person who is out of office; `via` are the entries that lead there."""
+
+    via: tuple[Away, ...]
+
+    def __str__(self) -> str:
+        """Say it in one sentence."""
+        first, last = self.via[0], self.via[-1]
+        until = moment(first.absence.ends_at, zone=zone(first.time_zone))
+        through = "".join(f" and {away.user_name}, who covers but is out, too" for away in self.via[1:])
+        return f"{last.cover_name} is told for {first.user_name}, out of office until {until}{through}."
 
 
 class Directory:
-    """The members, and everybody's usable contact methods, behind a set of groups and users."""
+    """Who is on call now, and everybody's usable contact methods, behind a set of groups and users."""
 
     def __init__(
         self,
         *,
-        members: dict[tuple[int, str | None], list[int]],
-        methods: dict[int, list[ContactMethod]],
+        members: Mapping[Target, Sequence[int]],
+        methods: Mapping[int, list[ContactMethod]],
+        away: Sequence[Away],
     ) -> None:
-        self._members = members
         self._methods = methods
+        self._ways = {
+            target: [_way(person, target, away, methods) for person in named] for target, named in members.items()
+        }
 
     @classmethod
-    def of(cls, plans: Iterable[Plan]) -> Self:
-        """Read whoever these plans can lead to: three queries, however many plans."""
+    def of(cls, plans: Iterable[Plan], *, now: datetime) -> Self:
+        """Read whoever these plans lead to now: a few queries and one look at each group's rota, however many plans."""
         targets = {
             target for plan in plans for track in plan.tracks for stage in track.stages for target in stage.targets
         }
-        people = {target.id for target in targets if target.kind == "user"}
-        members: dict[tuple[int, str | None], list[int]] = defaultdict(list)
         group_ids = {target.id for target in targets if target.kind == "group"}
-        rows = GroupMember.objects.filter(group_id__in=group_ids).order_by("position", "id")
-        for group_id, role, user_id in rows.values_list("group_id", "role", "user_id"):
-            members[group_id, role].append(user_id)
-            members[group_id, None].append(user_id)
-            people.add(user_id)
+        found = rosters(group_ids, starts_at=now, with_inactive=True)
+        members = {
+            target: found[target.id].people(now, target.role) if target.kind == "group" else [target.id]
+            for target in targets
+        }
+        people = {person for named in members.values() for person in named}
+        away = absences(people, at=now)
+        people.update(entry.absence.cover for entry in away)
         methods: dict[int, list[ContactMethod]] = defaultdict(list)
         usable = ContactMethod.objects.filter(user_id__in=people, user__is_active=True, verified_at__isnull=False)
         for method in usable.order_by("user_id", "position", "id"):
             methods[method.user_id].append(method)
-        return cls(members=members, methods=methods)
+        return cls(members=members, methods=methods, away=away)
 
     def people(self, target: Target) -> Sequence[int]:
-        """Return who the target stands for, in order; stakeholders receive, too."""
-        return [target.id] if target.kind == "user" else self._members.get((target.id, target.role), [])
+        """Return who is told for the target, in order: covers instead of who is out; stakeholders receive, too."""
+        return [way[-1] for way, _ in self._ways[target]]
+
+    def redirects(self, target: Target) -> list[Redirect]:
+        """Return where somebody is told instead of who is out of office."""
+        return [redirect for _, redirect in self._ways[target] if redirect is not None]
 
     def reachable(self, person: int, stage: Stage) -> bool:
         """Answer whether the person is active and has a contact method that this stage uses."""
@@ -62,6 +90,20 @@ class Directory:
             return [method for method in methods if method.enabled]
         wanted = {label.lower() for label in labels}
         return [method for method in methods if not wanted or method.label.lower() in wanted]
+
+
+def _way(
+    person: int, target: Target, away: Sequence[Away], methods: Mapping[int, object]
+) -> tuple[list[int], Redirect | None]:
+    """Return the way from a person to who is told instead; None: the person is in office."""
+    group = target.id if target.kind == "group" else None
+    here = [entry for entry in away if entry.absence.group in {None, group}]
+    way = stand_in(
+        person, group, absences=[entry.absence for entry in here], available=lambda user: bool(methods.get(user))
+    )
+    taken = {(entry.absence.user, entry.absence.cover): entry for entry in here}
+    via = tuple(taken[step] for step in pairwise(way))
+    return way, Redirect(via) if via else None
 
 
 def stewards(organization_ids: Iterable[int]) -> dict[int, list[User]]:

@@ -55,7 +55,7 @@ def start_runs(starts: Sequence[tuple[int, Way]], *, now: datetime) -> None:
     ways = list(dict.fromkeys(way for _, way in starts))
     with transaction.atomic():
         plans = _plans(ways)
-        directory = Directory.of(plans)
+        directory = Directory.of(plans, now=now)
         steps = [_first_step(way, plan, directory, now=now) for way, plan in zip(ways, plans, strict=True)]
         refused = {}
         for (alert_id, way), run_id, number in _insert(starts, ways, plans, steps):

@@ -13,7 +13,7 @@ from alerting.services import add_viewers, write_timeline
 from escalation import walk
 from escalation.models import EscalationRun, Notification
 from escalation.services.last_resort import tell_stewards
-from escalation.services.people import Directory
+from escalation.services.people import Directory, Redirect
 from heartbeat_project.kernel.doorbell import ring
 from heartbeat_project.kernel.sql import array, records, statement
 
@@ -37,6 +37,7 @@ class Step:
     name: str
     number: int
     advance: walk.Advance
+    redirects: tuple[Redirect, ...] = ()
     runs: list[tuple[int, int]] = field(default_factory=list)
 
     @property
@@ -56,9 +57,20 @@ def take_step(
     now: datetime,
 ) -> Step:
     """Return the step that comes after `taken` others; the caller saves its runs, then calls `write_steps`."""
-    advance = walk.advance(plan, position, now=now, people=directory.people, reachable=directory.reachable)
-    number = taken + 1 if advance.tells else taken
-    return Step(organization_id=organization_id, name=name, number=number, advance=advance)
+    redirects: dict[Redirect, None] = {}
+
+    def people(target: walk.Target) -> Sequence[int]:
+        redirects.update(dict.fromkeys(directory.redirects(target)))
+        return directory.people(target)
+
+    advance = walk.advance(plan, position, now=now, people=people, reachable=directory.reachable)
+    return Step(
+        organization_id=organization_id,
+        name=name,
+        number=taken + 1 if advance.tells else taken,
+        advance=advance,
+        redirects=tuple(redirects),
+    )
 
 
 def write_steps(steps: Sequence[Step], directory: Directory, *, now: datetime) -> None:
@@ -70,9 +82,13 @@ def write_steps(steps: Sequence[Step], directory: Directory, *, now: datetime) -
             [(alert_id, tell.person) for step in told for _, alert_id in step.runs for tell in step.advance.tells]
         )
         ring("escalation.deliver_due", queue="delivery")
+    redirected = [
+        (alert_id, str(redirect)) for step in steps for _, alert_id in step.runs for redirect in step.redirects
+    ]
     passed_over = [(alert_id, str(gap)) for step in steps for _, alert_id in step.runs for gap in step.advance.gaps]
-    if passed_over:
-        write_timeline(_Kind.SKIPPED, passed_over, now=now)
+    for kind, lines in ((_Kind.TOLD, covers), (_Kind.SKIPPED, passed_over)):
+        if lines:
+            write_timeline(kind, lines, now=now)
     ended = [step for step in steps if step.next_at is None]
     if ended:
         _write_ends(ended, now=now)

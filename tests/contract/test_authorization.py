@@ -8,10 +8,12 @@ from rest_framework.test import APIClient
 
 from accounts.entitlements import BuiltinRole
 from accounts.services import create_api_key, create_user
+from escalation.shift_models import OutOfOffice
 from heartbeat_project.urls import router
 from integrations.services.windows import create_window
 from tests import factories
 from tests.factories import WHEN
+from tests.factories.shifts import make_shift
 from tests.world import minutes
 
 pytestmark = pytest.mark.django_db
@@ -37,13 +39,15 @@ API = {
     "response-plays": ("OAI", "OAI", "OA"),
     "groups": ("OAIB", "OAI", "OA"),
     "organizations": ("OAIB$SV", "OAIB$SV", "OA"),
+    "shifts": ("OAIB", "OAI", "OA"),
+    "out-of-office": ("OAIB$SV", "OAI", "OA"),
     "users": ("OAIB$SV", "OAIB$SV", "OA"),
     "roles": ("OAIB$SV", "OAIB$SV", "OA"),
     "contact-methods": ("OAIB$SV", "OA", "OA"),
     "api-keys": ("OAIB$SV", "", ""),
 }
 ALERT_ACTIONS = ("acknowledge", "assign", "escalate", "hold", "resume", "close", "cancel", "reply")
-READ_ACTIONS = {"integrations": ["pings"], "alerts": ["timeline", "notifications"]}
+READ_ACTIONS = {"integrations": ["pings"], "alerts": ["timeline", "notifications"], "groups": ["on-call"]}
 
 # Admin page (model): who sees the list and the page, who may change.
 ADMIN = {
@@ -90,6 +94,8 @@ class Tenant:
             now=WHEN,
         )
         custom = self.organization.roles.create(name="Custom")
+        group = factories.GroupFactory(organization=self.organization, primary=[bystander])
+        away = {"starts_at": WHEN, "ends_at": WHEN + minutes(60)}
         self.objects = {
             "integrations": heartbeat,
             "maintenance-windows": window,
@@ -97,8 +103,12 @@ class Tenant:
             "bridges": factories.BridgeFactory(organization=self.organization),
             "escalation-policies": policy,
             "response-plays": factories.PlayFactory(organization=self.organization),
-            "groups": factories.GroupFactory(organization=self.organization),
             "organizations": self.organization,
+            "groups": group,
+            "shifts": make_shift(group, primary=[bystander]),
+            "out-of-office": OutOfOffice.objects.create(
+                user=bystander, cover=factories.UserFactory(organization=self.organization), **away
+            ),
             "users": bystander,
             "roles": custom,
             "contact-methods": bystander.contact_methods.get(),
@@ -162,7 +172,7 @@ def test_api_routes(ours: Tenant, theirs: Tenant, resource, letter):
 
     # Nothing valid is sent: whoever may change is told what is missing, everybody else that they may not.
     bad = {"no_such_field": 1}
-    if resource not in {"alerts", "api-keys", "contact-methods", "organizations"}:
+    if resource not in {"alerts", "api-keys", "contact-methods", "organizations", "out-of-office"}:
         assert api.post(root, bad, format="json").status_code == (400 if changing else 403)
     for method in (api.patch, api.put):
         found = method(f"{root}{own}/", bad, format="json").status_code

@@ -1,6 +1,7 @@
 """The OpenAPI document is true: requests made from it never end in a 5xx, and the answers have its shapes."""
 
 import json
+from datetime import timedelta
 
 import pytest
 import schemathesis
@@ -17,6 +18,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 from accounts.services import create_api_key
 from tests import factories
 from tests.factories import WHEN
+from tests.factories.shifts import make_absence, make_rotation
 
 application = get_wsgi_application()
 document = OpenApiJsonRenderer().render(SchemaGenerator(api_version="1").get_schema(request=None, public=True))
@@ -42,7 +44,10 @@ def owner_key(connection_stays):
     factories.HeartbeatFactory(organization=organization)
     factories.AlertFactory(organization=organization)
     factories.BridgeFactory(organization=organization)
-    factories.GroupFactory(organization=organization, primary=[owner])
+    group = factories.GroupFactory(organization=organization, primary=[owner])
+    make_rotation(group, primary=[owner])
+    cover = factories.UserFactory(organization=organization)
+    make_absence(owner, cover, starts_at=WHEN, ends_at=WHEN + timedelta(days=1))
     factories.PlayFactory(organization=organization)
     return create_api_key(owner, name="walk", now=WHEN)[1]
 

@@ -1,0 +1,161 @@
+"""Calendars of shifts: read when they are due, the last good copy kept; and the secret addresses of our own feeds."""
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from django.db import transaction
+from django.db.models import Q
+
+from accounts.models import Group, GroupRole, User
+from escalation.calendars import Duty, Occurrence, Unreadable, read, write
+from escalation.on_call import rosters, turns_of
+from escalation.services.fetching import NotFetched, fetch
+from escalation.shift_models import CalendarFeed, Shift, ShiftEntry
+from heartbeat_project.kernel.ids import new_token
+
+log = logging.getLogger(__name__)
+
+READ_EVERY: Final = timedelta(minutes=15)
+TRY_AGAIN_AFTER: Final = timedelta(minutes=5)
+BEHIND: Final = timedelta(days=1)
+AHEAD: Final = timedelta(days=120)
+MOST_BYTES: Final = 2 * 1024 * 1024
+SECONDS: Final = 15.0
+FEED_BEHIND: Final = timedelta(days=14)
+FEED_AHEAD: Final = timedelta(days=90)
+
+
+def read_due_calendars(*, now: datetime, limit: int = 20) -> int:
+    """Read the calendars that are due, longest first; return how many were read well.
+
+    A calendar is claimed by moving its due time, so that two workers read it once; reading is outside transactions.
+    """
+    well = 0
+    for _ in range(limit):
+        with transaction.atomic():
+            due = Shift.objects.select_for_update(skip_locked=True, no_key=True).filter(
+                kind=Shift.Kind.CALENDAR, calendar_due_at__lte=now
+            )
+            shift = due.order_by("calendar_due_at").first()
+            if shift is None:
+                return well
+            shift.calendar_due_at = now + TRY_AGAIN_AFTER
+            shift.save(update_fields=["calendar_due_at"])
+        well += read_calendar(shift, now=now)
+    return well
+
+
+def read_calendar(shift: Shift, *, now: datetime) -> bool:
+    """Read the shift's calendar now; on a failure keep the copy that there is, and say on the shift what failed."""
+    try:
+        text = fetch(shift.calendar_url, most_bytes=MOST_BYTES, seconds=SECONDS)
+        found = read(text, zone=ZoneInfo(shift.time_zone), starts_at=now - BEHIND, ends_at=now + AHEAD)
+    except (NotFetched, Unreadable) as error:
+        log.warning("the calendar of shift %s was not read: %s", shift.pk, error)
+        said = str(error).replace("\x00", "")
+        Shift.objects.filter(pk=shift.pk, calendar_url=shift.calendar_url).update(calendar_error=said)
+        return False
+    entries, unknown = _entries(shift, found)
+    with transaction.atomic():
+        # Only if the address is still that one: somebody may have changed it while it was read.
+        fresh = Shift.objects.select_for_update(no_key=True).filter(pk=shift.pk, calendar_url=shift.calendar_url)
+        if fresh.first() is None:
+            return False
+        ShiftEntry.objects.filter(shift=shift).delete()
+        ShiftEntry.objects.bulk_create(entries, batch_size=2_000)
+        fresh.update(calendar_read_at=now, calendar_due_at=now + READ_EVERY, calendar_error=_unknown(unknown))
+    return True
+
+
+def _entries(shift: Shift, found: Iterable[Occurrence]) -> tuple[list[ShiftEntry], list[str]]:
+    """Return who of the group is meant by each event, and the words of the events that mean nobody."""
+    members = list(User.objects.filter(memberships__group=shift.group_id, is_active=True).distinct())
+    entries, unknown = [], []
+    for occurrence in found:
+        meant = who_is_meant(occurrence, members)
+        role = GroupRole.SECONDARY if "secondary" in occurrence.summary.lower() else GroupRole.PRIMARY
+        entries += [
+            ShiftEntry(shift=shift, user=user, role=role, starts_at=occurrence.starts_at, ends_at=occurrence.ends_at)
+            for user in meant
+        ]
+        if not meant:
+            unknown.append(occurrence.summary or ", ".join(occurrence.emails) or "without a name")
+    return entries, list(dict.fromkeys(unknown))
+
+
+def who_is_meant(occurrence: Occurrence, members: Iterable[User]) -> list[User]:
+    """Return the members who attend by e-mail; without such, those whose e-mail or name stands in the event's words."""
+    people = list(members)
+    attending = [user for user in people if user.email in occurrence.emails]
+    if attending:
+        return attending
+    words = (
+        f" {' '.join(''.join(c if c.isalnum() or c in '@.-_+' else ' ' for c in occurrence.summary.lower()).split())} "
+    )
+    return [
+        user
+        for user in people
+        if f" {user.email} " in words or (user.name and f" {' '.join(user.name.lower().split())} " in words)
+    ]
+
+
+def _unknown(words: list[str]) -> str:
+    if not words:
+        return ""
+    shown = ", ".join(f"“{word[:60]}”" for word in words[:5])
+    return f"No active member of the group was found in: {shown}{' and others' if len(words) > 5 else ''}."
+
+
+def feed_of(*, user: User | None = None, group: Group | None = None) -> CalendarFeed:
+    """Return the feed of a person or a group, made when it is first asked for."""
+    feed, _ = CalendarFeed.objects.get_or_create(user=user, group=group, defaults={"token": new_token()})
+    return feed
+
+
+def rotate_feed(feed: CalendarFeed) -> CalendarFeed:
+    """Give the feed a new secret address; the old one answers 404 from now on."""
+    feed.token = new_token()
+    feed.save(update_fields=["token"])
+    return feed
+
+
+def feed_text(token: str, *, now: datetime) -> bytes | None:
+    """Return the calendar at a secret address; None when there is none, or its person was deactivated."""
+    feed = (
+        CalendarFeed.objects.select_related("user", "group")
+        .filter(Q(user__is_active=True) | Q(user=None), token=token)
+        .first()
+    )
+    if feed is None:
+        return None
+    starts_at, ends_at = now - FEED_BEHIND, now + FEED_AHEAD
+    if feed.user is not None:
+        duties = [
+            Duty(
+                key=f"{turn.group.pk}-{turn.role}-{turn.starts_at:%Y%m%dT%H%M%S}@{feed.user.pk}.heartbeat",
+                summary=f"On call: {turn.group} ({GroupRole(turn.role).label})",
+                starts_at=turn.starts_at,
+                ends_at=turn.ends_at,
+            )
+            for turn in turns_of(feed.user, starts_at=starts_at, ends_at=ends_at)
+        ]
+        return write(f"On call: {feed.user}", duties, now=now)
+    assert feed.group is not None  # noqa: S101 - a constraint of the table
+    roster = rosters([feed.group.pk], starts_at=starts_at, ends_at=ends_at)[feed.group.pk]
+    spans = [span for span in roster.spans(starts_at, ends_at) if span.duties]
+    names = dict(
+        User.objects.filter(pk__in={duty.user for span in spans for duty in span.duties}).values_list("pk", "name")
+    )
+    duties = [
+        Duty(
+            key=f"{feed.group.pk}-{span.starts_at:%Y%m%dT%H%M%S}@group.heartbeat",
+            summary=", ".join(f"{names[duty.user]} ({GroupRole(duty.role).label})" for duty in span.duties),
+            starts_at=span.starts_at,
+            ends_at=span.ends_at,
+        )
+        for span in spans
+    ]
+    return write(f"On call: {feed.group}", duties, now=now)

@@ -1,0 +1,65 @@
+"""Remind people of their duty some hours before it begins, once for each beginning."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.db import transaction
+
+from accounts.models import GroupRole, User
+from escalation.models import Notification
+from escalation.on_call import Turn, turns
+from escalation.services.last_resort import email_to, official_addresses
+from escalation.shift_models import DutyReminder, DutySettings
+from escalation.wording import moment, zone
+from heartbeat_project.kernel.doorbell import ring
+from heartbeat_project.kernel.errors import FieldError
+
+MOST_HOURS = Decimal(24 * 14)
+
+
+def set_reminder(user: User, *, hours: Decimal | None) -> DutySettings:
+    """Set how many hours before their duty the person is reminded; None: not at all. Raises FieldError."""
+    if hours is not None and not 0 < hours <= MOST_HOURS:
+        raise FieldError("remind_hours", f"Enter hours from 0.1 to {MOST_HOURS}, or nothing.")
+    settings, _ = DutySettings.objects.update_or_create(user=user, defaults={"remind_hours": hours})
+    return settings
+
+
+def remind_of_duty(*, now: datetime) -> int:
+    """Write a notice for each duty that begins within the hours its person has set; return how many were written."""
+    wishes = {
+        wish.user_id: (wish.user, timedelta(hours=float(wish.remind_hours or 0)))
+        for wish in DutySettings.objects.filter(remind_hours__isnull=False, user__is_active=True).select_related("user")
+    }
+    if not wishes:
+        return 0
+    horizon = now + max(ahead for _, ahead in wishes.values()) + timedelta(microseconds=1)
+    found = turns(wishes, starts_at=now, ends_at=horizon)
+    return sum(
+        _remind(user, turn, now=now)
+        for user_id, (user, ahead) in wishes.items()
+        for turn in found[user_id]
+        if now < turn.starts_at <= now + ahead
+    )
+
+
+def _remind(user: User, turn: Turn, *, now: datetime) -> bool:
+    """Write the notice unless it was written before: the unique row and the notice are one transaction."""
+    with transaction.atomic():
+        _, fresh = DutyReminder.objects.get_or_create(
+            user=user, group=turn.group, role=turn.role, starts_at=turn.starts_at, defaults={"created_at": now}
+        )
+        method = official_addresses([user]).get(user.pk) if fresh else None
+        if method is None:
+            return False
+        begins = moment(turn.starts_at, zone=zone(user.time_zone))
+        notice = email_to(method, organization_id=user.organization_id, now=now)
+        notice.kind = Notification.Kind.NOTICE
+        notice.subject = f"You are on call for {turn.group} from {begins}"[:300]
+        notice.text = (
+            f"You are on call for {turn.group} as {GroupRole(turn.role).label} from {begins} ({turn.shift.name}).\n"
+            "If you cannot be, enter a cover under “Out of office”, or ask a Manager of the group for an override."
+        )
+        notice.save()
+        ring("escalation.deliver_due", queue="delivery")
+    return True

@@ -1,0 +1,254 @@
+"""Calendars in and out over real HTTP, and the guard against addresses that lead into our own network."""
+
+import http.server
+import threading
+import time
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from escalation.services import fetching
+from escalation.services.calendars import read_due_calendars
+from escalation.services.fetching import NotFetched, fetch, is_permitted
+from escalation.shift_models import Shift, ShiftEntry
+from tests import factories
+from tests.factories import WHEN
+from tests.factories.shifts import make_rotation, make_shift
+from tests.unit.test_calendars import calendar
+from tests.world import minutes
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """A server whose answer can be changed: (status, headers, body)."""
+
+    answer: tuple[int, dict[str, str], bytes] = (200, {}, b"")
+    drips = False
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/on-call.ics"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        status, headers, body = self.server.answer
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        if self.server.drips:
+            self.drip()
+        self.end_headers()
+        self.wfile.write(body)
+
+    def drip(self):
+        """Send a byte of a header now and then, as long as somebody listens."""
+        self.flush_headers()
+        with suppress(OSError):
+            for _ in range(200):
+                self.wfile.write(b"x")
+                time.sleep(0.05)
+
+    def log_message(self, *arguments):
+        """Say nothing."""
+
+
+@contextmanager
+def serving():
+    server = Server(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.daemon_threads = True
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def server(settings):
+    settings.OUTGOING_NETWORKS = ["127.0.0.0/8"]
+    with serving() as running:
+        yield running
+
+
+def get(url):
+    return fetch(url, most_bytes=1000, seconds=5)
+
+
+# -- fetching ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "192.168.0.1",
+        "169.254.169.254",
+        "0.0.0.0",
+        "224.0.0.1",
+        "::1",
+        "fe80::1%eth0",
+        "fd00::1",
+        "::ffff:127.0.0.1",
+        "2002:7f00:1::",
+        "100.64.0.1",
+    ],
+)
+def test_private_addresses_are_refused_unless_the_settings_permit_them(settings, address):
+    settings.OUTGOING_NETWORKS = []
+    assert not is_permitted(address)
+    settings.OUTGOING_NETWORKS = ["0.0.0.0/0", "::/0"]
+    assert is_permitted(address)
+
+
+def test_public_addresses_are_permitted():
+    assert is_permitted("93.184.216.34")
+    assert is_permitted("2606:2800:220:1:248:1893:25c8:1946")
+
+
+def test_a_name_that_leads_to_our_own_network_is_refused_before_anything_is_sent(settings):
+    with serving() as running, pytest.raises(NotFetched, match="private network"):
+        get(running.url.replace("127.0.0.1", "localhost"))
+
+
+def test_a_redirect_into_our_own_network_is_refused_too(server, settings):
+    settings.OUTGOING_NETWORKS = ["127.0.0.1/32"]
+    server.answer = (302, {"Location": f"http://127.0.0.2:{server.server_port}/"}, b"")
+    with pytest.raises(NotFetched, match=r"private network \(127.0.0.2\)"):
+        get(server.url)
+
+
+def test_a_redirect_is_followed_but_not_for_ever(server):
+    server.answer = (302, {"Location": "/there"}, b"")
+    with pytest.raises(NotFetched, match="too often"):
+        get(server.url)
+    server.answer = (301, {"Location": "file:///etc/passwd"}, b"")
+    with pytest.raises(NotFetched, match="must begin"):
+        get(server.url)
+
+
+def test_size_status_and_time_are_bounded(server):
+    server.answer = (200, {}, b"x" * 1000)
+    assert len(get(server.url)) == 1000
+    server.answer = (200, {}, b"x" * 1001)
+    with pytest.raises(NotFetched, match="larger"):
+        get(server.url)
+    server.answer = (500, {}, b"")
+    with pytest.raises(NotFetched, match="500"):
+        get(server.url)
+    server.answer = (200, {"Content-Length": "10"}, b"x")
+    with pytest.raises(NotFetched, match="broke off"):
+        get(server.url)
+    server.drips = True
+    with pytest.raises(NotFetched, match="too slow"):
+        fetch(server.url, most_bytes=1000, seconds=0.5)
+    server.drips = False
+    with pytest.raises(NotFetched, match="cannot be reached"):
+        get("http://127.0.0.1:1/")
+    assert fetching.MOST_REDIRECTS < 10
+
+
+# -- in ---------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def shift(server, db):
+    organization = factories.OrganizationFactory()
+    ana, bob = (
+        factories.UserFactory(
+            organization=organization, name=name, email=f"{name.lower().replace(' ', '.')}@example.com"
+        )
+        for name in ("Ana Lima", "Bob")
+    )
+    group = factories.GroupFactory(organization=organization, primary=[ana, bob])
+    return make_shift(group, kind="calendar", calendar_url=server.url, name="Calendar")
+
+
+def entries():
+    rows = ShiftEntry.objects.order_by("starts_at", "user__name")
+    return [(entry.user.name, entry.role, f"{entry.starts_at:%d %H}", f"{entry.ends_at:%d %H}") for entry in rows]
+
+
+def test_events_are_matched_to_members_by_e_mail_or_by_name(server, shift):
+    server.answer = (
+        200,
+        {},
+        calendar(
+            "DTSTART:20260302T090000Z\r\nDURATION:PT8H\r\nSUMMARY:x\r\nATTENDEE:mailto:Bob@example.com",
+            "DTSTART:20260303T090000Z\r\nDURATION:PT8H\r\nSUMMARY:On call: ana  lima (days)",
+            "DTSTART:20260304T090000Z\r\nDURATION:PT8H\r\nSUMMARY:Secondary: ana.lima@example.com",
+            "DTSTART:20260305T090000Z\r\nDURATION:PT8H\r\nSUMMARY:Bobby",
+        ),
+    )
+    assert read_due_calendars(now=WHEN) == 1
+    assert entries() == [
+        ("Bob", "primary", "02 09", "02 17"),
+        ("Ana Lima", "primary", "03 09", "03 17"),
+        ("Ana Lima", "secondary", "04 09", "04 17"),
+    ]
+    shift.refresh_from_db()
+    assert shift.calendar_error == "No active member of the group was found in: “Bobby”."
+    assert shift.calendar_read_at == WHEN
+    assert read_due_calendars(now=WHEN + minutes(1)) == 0  # not due yet
+
+
+def test_a_failure_keeps_the_last_good_copy_and_is_shown(server, shift, client_for):
+    server.answer = (200, {}, calendar("DTSTART:20260302T090000Z\r\nDURATION:PT8H\r\nSUMMARY:Bob"))
+    read_due_calendars(now=WHEN)
+    for answer, said in (
+        ((503, {}, b""), "answered 503"),
+        ((200, {}, b"<html>"), "not an iCalendar file"),
+        ((200, {}, server.answer[2][:-10]), "not an iCalendar file"),
+    ):
+        server.answer = answer
+        Shift.objects.update(calendar_due_at=WHEN)
+        assert read_due_calendars(now=WHEN) == 0
+        assert len(entries()) == 1
+        shown = client_for(shift.group.members.first().user).get(f"/api/v1/shifts/{shift.pk}/").json()
+        assert said in shown["calendar_error"]
+
+
+def test_a_new_address_drops_the_old_copy_and_is_read_at_once(server, shift, client_for):
+    server.answer = (200, {}, calendar("DTSTART:20260302T090000Z\r\nDURATION:PT8H\r\nSUMMARY:Bob"))
+    read_due_calendars(now=WHEN)
+    admin = factories.UserFactory(organization=shift.group.organization, roles=["App Admin"])
+    answer = client_for(admin).patch(f"/api/v1/shifts/{shift.pk}/", {"calendar_url": server.url + "?2"}, format="json")
+    assert answer.status_code == 200, answer.json()
+    assert entries() == []
+    assert Shift.objects.get().calendar_due_at > WHEN
+
+
+# -- out --------------------------------------------------------------------------------------------------------------
+@pytest.mark.django_db
+def test_a_person_and_a_group_have_a_secret_feed_that_can_be_replaced(client, client_for, monkeypatch):
+    from heartbeat_project.kernel import clock
+
+    monkeypatch.setattr(clock, "now", lambda: WHEN)
+    ana, bob = (factories.UserFactory(name="Ana"), None)
+    bob = factories.UserFactory(organization=ana.organization, name="Bob")
+    group = factories.GroupFactory(organization=ana.organization, name="Database", primary=[ana, bob])
+    make_rotation(group, primary=[ana, bob], first="2026-03-02")
+    for root, said in (
+        ("/api/v1/users/me/calendar/", "SUMMARY:On call: Database (Primary)"),
+        (f"/api/v1/groups/{group.pk}/calendar/", "SUMMARY:Bob (Primary)"),
+    ):
+        url = client_for(ana).get(root).json()["url"]
+        assert client_for(ana).get(root).json()["url"] == url
+        path = url.removeprefix("http://127.0.0.1:8000")
+        answer = client.get(path)
+        assert answer["Content-Type"].startswith("text/calendar")
+        assert said in answer.content.decode(), answer.content.decode()
+    admin = factories.UserFactory(organization=ana.organization, roles=["App Admin"])
+    assert client_for(ana).post(root).status_code == 403
+    assert client_for(admin).post(root).json()["url"] != url
+    assert client.get(path).status_code == 404
+
+
+@pytest.mark.django_db
+def test_the_feed_of_somebody_who_was_deactivated_is_gone(client, client_for):
+    ana = factories.UserFactory()
+    path = client_for(ana).get("/api/v1/users/me/calendar/").json()["url"].removeprefix("http://127.0.0.1:8000")
+    assert client.get(path).status_code == 200
+    ana.is_active = False
+    ana.save()
+    assert client.get(path).status_code == 404
+    assert client.get("/calendar/nothing.ics").status_code == 404

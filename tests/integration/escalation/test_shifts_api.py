@@ -1,0 +1,289 @@
+"""`shifts/`, `out-of-office/` and who is on call over the management API."""
+
+import pytest
+
+from escalation.shift_models import OutOfOffice, Shift
+from tests import factories
+from tests.factories import WHEN
+from tests.factories.shifts import make_absence, make_rotation, make_shift
+from tests.world import minutes
+
+pytestmark = pytest.mark.django_db
+SHIFTS, ABSENCES = "/api/v1/shifts/", "/api/v1/out-of-office/"
+
+
+@pytest.fixture
+def team():
+    """A group of Ana and Bob, whose Manager is Mia."""
+    organization = factories.OrganizationFactory()
+    made = {
+        name: factories.UserFactory(organization=organization, name=name, email=f"{name.lower()}@example.com")
+        for name in ("Ana", "Bob", "Mia", "Zoe")
+    }
+    group = factories.GroupFactory(
+        organization=organization, name="Database", primary=[made["Ana"], made["Bob"]], managers=[made["Mia"]]
+    )
+    group.person = made
+    return group
+
+
+def body(team, **fields):
+    return {"group": team.pk, "name": "Nights", "people": [{"user": team.person["Ana"].pk}], **fields}
+
+
+def post(api, url, given):
+    answer = api.post(url, given, format="json")
+    return answer.status_code, answer.json()
+
+
+def refusal(api, url, given):
+    status, found = post(api, url, given)
+    assert status == 400, found
+    return [(error["pointer"], error["code"]) for error in found["errors"]]
+
+
+# -- shifts -----------------------------------------------------------------------------------------------------------
+def test_a_manager_of_the_group_makes_a_rotating_shift(client_for, team):
+    given = body(
+        team,
+        kind="rotating",
+        time_zone="Europe/Berlin",
+        rotates_every="week",
+        first_handoff_on="2026-03-02",
+        handoff_time="08:30",
+        windows=[{"days": ["friday", "monday"], "starts": "22:00", "ends": "06:00"}],
+        people=[{"user": team.person["Bob"].pk}, {"user": team.person["Ana"].pk, "role": "secondary"}],
+    )
+    status, made = post(client_for(team.person["Mia"]), SHIFTS, given)
+    assert status == 201, made
+    assert made["windows"] == [
+        {"days": ["monday", "friday"], "starts": "22:00:00", "ends": "06:00:00", "days_later": 1}
+    ]
+    assert made["people"] == [
+        {"user": team.person["Bob"].pk, "role": "primary"},
+        {"user": team.person["Ana"].pk, "role": "secondary"},
+    ]
+    assert (made["handoff_time"], made["handoff_weekday"], made["people_at_once"]) == ("08:30:00", "monday", 1)
+    assert client_for(team.person["Ana"]).get(f"{SHIFTS}{made['id']}/").json()["name"] == "Nights"
+    assert [row["id"] for row in client_for(team.person["Ana"]).get(f"{SHIFTS}?group={team.pk}").json()["results"]] == [
+        made["id"]
+    ]
+
+
+def test_a_member_looks_on_and_a_stranger_sees_nothing(client_for, team):
+    shift = make_shift(team, primary=[team.person["Ana"]])
+    member, stranger = client_for(team.person["Ana"]), client_for(team.person["Zoe"])
+    assert member.post(SHIFTS, body(team), format="json").status_code == 403
+    assert member.patch(f"{SHIFTS}{shift.pk}/", {"name": "x"}, format="json").status_code == 403
+    assert member.delete(f"{SHIFTS}{shift.pk}/").status_code == 403
+    assert stranger.get(f"{SHIFTS}{shift.pk}/").status_code == 404
+    assert stranger.get(SHIFTS).json()["results"] == []
+
+
+def test_a_manager_of_another_group_may_not(client_for, team):
+    other = factories.GroupFactory(organization=team.organization, managers=[team.person["Zoe"]])
+    shift = make_shift(team, primary=[team.person["Ana"]])
+    api = client_for(team.person["Zoe"])
+    assert api.post(SHIFTS, body(team), format="json").status_code == 403
+    assert api.patch(f"{SHIFTS}{shift.pk}/", {"name": "x"}, format="json").status_code == 404
+    team.members.create(user=team.person["Zoe"])
+    assert api.patch(f"{SHIFTS}{shift.pk}/", {"name": "x"}, format="json").status_code == 403
+    assert other.shifts.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "pointer", "code"),
+    [
+        ({"people": []}, "/people", "required"),
+        ({"people": [{"user": 2**62}]}, "/people/0/user", "does_not_exist"),
+        ({"people": [{"user": "Ana", "role": "manager"}]}, "/people/0/role", "invalid_choice"),
+        ({"name": " "}, "/name", "blank"),
+        ({"time_zone": "Mars/Olympus"}, "/time_zone", "time_zone"),
+        ({"kind": "rotating"}, "/first_handoff_on", "required"),
+        ({"kind": "calendar"}, "/calendar_url", "required"),
+        ({"kind": "calendar", "calendar_url": "file:///etc/passwd"}, "/calendar_url", "invalid"),
+        ({"windows": [{"days": [], "starts": "08:00", "ends": "09:00"}]}, "/windows/0/days", "min_length"),
+        (
+            {"windows": [{"days": ["someday"], "starts": "08:00", "ends": "09:00"}]},
+            "/windows/0/days/0",
+            "invalid_choice",
+        ),
+        (
+            {"windows": [{"days": ["monday"], "starts": "08:00", "ends": "09:00", "days_later": 7}]},
+            "/windows/0/days_later",
+            "invalid",
+        ),
+        ({"starts_at": "2026-03-02T12:00:00Z", "ends_at": "2026-03-02T12:00:00Z"}, "/ends_at", "invalid"),
+        ({"starts_at": "1026-03-02T12:00:00Z"}, "/starts_at", "invalid"),
+        ({"colour": "red"}, "/colour", "unknown_field"),
+    ],
+)
+def test_what_is_wrong_is_said_at_the_field(client_for, team, given, pointer, code):
+    for person in given.get("people", ()):
+        person["user"] = team.person[person["user"]].pk if person["user"] == "Ana" else person["user"]
+    assert refusal(client_for(team.person["Mia"]), SHIFTS, body(team, **given)) == [(pointer, code)]
+    assert Shift.objects.count() == 0
+
+
+def test_only_members_can_be_on_a_shift_once_in_each_role_and_its_name_is_unique(client_for, team):
+    api = client_for(team.person["Mia"])
+    zoe, ana = team.person["Zoe"].pk, team.person["Ana"].pk
+    assert refusal(api, SHIFTS, body(team, people=[{"user": zoe}])) == [("/people/0/user", "does_not_exist")]
+    assert refusal(api, SHIFTS, body(team, people=[{"user": ana}] * 2)) == [("/people/1", "unique")]
+    assert post(api, SHIFTS, body(team))[0] == 201
+    assert refusal(api, SHIFTS, body(team, name="NIGHTS")) == [("/name", "unique")]
+
+
+def test_a_change_keeps_what_is_not_given_and_a_shift_stays_in_its_group(client_for, team):
+    api = client_for(team.person["Mia"])
+    shift = make_shift(team, primary=[team.person["Ana"]], windows=[(["monday"], "08:00", "12:00")])
+    changed = api.patch(f"{SHIFTS}{shift.pk}/", {"name": "Days"}, format="json").json()
+    assert (changed["name"], len(changed["people"]), len(changed["windows"])) == ("Days", 1, 1)
+    other = factories.GroupFactory(organization=team.organization, managers=[team.person["Mia"]])
+    answer = api.patch(f"{SHIFTS}{shift.pk}/", {"group": other.pk}, format="json")
+    assert answer.json()["errors"][0]["pointer"] == "/group"
+    assert api.delete(f"{SHIFTS}{shift.pk}/").status_code == 204
+
+
+def test_a_calendars_address_is_shown_only_to_who_may_change_it(client_for, team):
+    given = body(team, kind="calendar", calendar_url="webcal://calendar.example.com/secret.ics", people=[])
+    _, made = post(client_for(team.person["Mia"]), SHIFTS, given)
+    assert made["calendar_url"] == "https://calendar.example.com/secret.ics"
+    assert client_for(team.person["Ana"]).get(f"{SHIFTS}{made['id']}/").json()["calendar_url"] is None
+
+
+def test_the_list_costs_the_same_however_many_shifts_there_are(client_for, team, django_assert_max_num_queries):
+    for _ in range(5):
+        make_shift(team, primary=[team.person["Ana"]], windows=[(["monday"], "08:00", "12:00")])
+    with django_assert_max_num_queries(12):
+        assert len(client_for(team.person["Ana"]).get(SHIFTS).json()["results"]) == 5
+
+
+# -- who is on call ---------------------------------------------------------------------------------------------------
+def standing(api, group, at="2026-03-02T12:00:00Z"):
+    return api.get(f"/api/v1/groups/{group.pk}/on-call/?at={at}").json()
+
+
+def test_a_group_says_who_is_on_call_by_which_shift_until_when_and_the_gaps_ahead(client_for, team):
+    ana, bob, mia = (team.person[name] for name in ("Ana", "Bob", "Mia"))
+    shift = make_rotation(
+        team,
+        primary=[ana, bob],
+        first="2026-03-02",
+        windows=[([f"{day}day" for day in ("mon", "tues")], "09:00", "17:00")],
+    )
+    make_absence(ana, team.person["Zoe"], starts_at=WHEN, ends_at=WHEN + minutes(120))
+    found = standing(client_for(ana), team)
+    assert (found["by"], found["shift"]) == ("shift", {"id": shift.pk, "name": shift.name})
+    assert found["people"] == [
+        {
+            "user": ana.pk,
+            "name": "Ana",
+            "role": "primary",
+            "told_instead": {"id": team.person["Zoe"].pk, "name": "Zoe"},
+        },
+        {"user": mia.pk, "name": "Mia", "role": "manager", "told_instead": None},
+    ]
+    assert found["until"] == "2026-03-02T17:00:00Z"
+    assert found["gaps"][0] == {"starts_at": "2026-03-02T17:00:00Z", "ends_at": "2026-03-03T09:00:00Z"}
+    assert standing(client_for(ana), team, at="2026-03-09T09:00:00Z")["people"][0]["name"] == "Bob"
+    assert standing(client_for(ana), team, at="2026-03-04T09:00:00Z")["by"] == "nobody"
+
+
+def test_without_shifts_it_is_the_member_list(client_for, team):
+    found = standing(client_for(team.person["Ana"]), team)
+    assert (found["by"], found["shift"], found["until"], found["gaps"]) == ("member_list", None, None, [])
+    assert [(person["name"], person["role"]) for person in found["people"]] == [
+        ("Ana", "primary"),
+        ("Bob", "primary"),
+        ("Mia", "manager"),
+    ]
+
+
+@pytest.mark.parametrize("at", ["yesterday", "", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_an_instant_that_is_none_is_refused(client_for, team, at):
+    answer = client_for(team.person["Ana"]).get(f"/api/v1/groups/{team.pk}/on-call/", {"at": at})
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["pointer"] == "/at"
+
+
+def test_strangers_do_not_learn_who_is_on_call(client_for, team):
+    assert client_for(team.person["Zoe"]).get(f"/api/v1/groups/{team.pk}/on-call/").status_code == 404
+
+
+def test_i_learn_whether_i_am_on_call_and_when_next(client_for, team, monkeypatch):
+    from heartbeat_project.kernel import clock
+
+    monkeypatch.setattr(clock, "now", lambda: WHEN)
+    ana, bob = team.person["Ana"], team.person["Bob"]
+    make_rotation(team, primary=[ana, bob], first="2026-03-02")
+    mine, his = (client_for(who).get("/api/v1/users/me/on-call/").json() for who in (ana, bob))
+    assert mine["on_call"] is True
+    assert (mine["now"][0]["ends_at"], mine["next"]["starts_at"]) == ("2026-03-09T09:00:00Z", "2026-03-16T09:00:00Z")
+    assert (his["on_call"], his["now"]) == (False, [])
+    assert (his["next"]["starts_at"], his["next"]["ends_at"]) == ("2026-03-09T09:00:00Z", "2026-03-16T09:00:00Z")
+    nobody = client_for(team.person["Zoe"]).get("/api/v1/users/me/on-call/").json()
+    assert nobody == {"on_call": False, "now": [], "next": None}
+
+
+# -- out of office ----------------------------------------------------------------------------------------------------
+def out(team, name="Ana", cover="Bob", **fields):
+    span = {"starts_at": "2026-03-02T08:00:00Z", "ends_at": "2026-03-06T16:00:00Z"}
+    return {"cover": team.person[cover].pk, **span, **fields}
+
+
+def test_everybody_says_when_they_are_out_themselves(client_for, team):
+    ana, bob = client_for(team.person["Ana"]), client_for(team.person["Bob"])
+    status, made = post(ana, ABSENCES, out(team))
+    assert (status, made["user"], made["group"]) == (201, team.person["Ana"].pk, None)
+    assert bob.get(f"{ABSENCES}{made['id']}/").status_code == 200  # the cover sees it
+    assert bob.patch(f"{ABSENCES}{made['id']}/", {"ends_at": "2026-03-05T16:00:00Z"}, format="json").status_code == 403
+    assert client_for(team.person["Zoe"]).get(f"{ABSENCES}{made['id']}/").status_code == 404
+    assert ana.patch(f"{ABSENCES}{made['id']}/", {"ends_at": "2026-03-05T16:00:00Z"}, format="json").status_code == 200
+    assert ana.delete(f"{ABSENCES}{made['id']}/").status_code == 204
+
+
+def test_for_others_it_takes_the_right_to_update_all_groups(client_for, team):
+    given = out(team, user=team.person["Ana"].pk)
+    assert client_for(team.person["Mia"]).post(ABSENCES, given, format="json").status_code == 403
+    admin = factories.UserFactory(organization=team.organization, roles=["App Admin"])
+    assert client_for(admin).post(ABSENCES, given, format="json").status_code == 201
+
+
+def test_entries_of_a_person_may_not_overlap_but_may_follow_each_other(client_for, team):
+    api = client_for(team.person["Ana"])
+    assert post(api, ABSENCES, out(team))[0] == 201
+    later = {"starts_at": "2026-03-06T15:59:59Z", "ends_at": "2026-03-08T16:00:00Z"}
+    assert refusal(api, ABSENCES, out(team, **later)) == [("/starts_at", "unique")]
+    assert refusal(api, ABSENCES, out(team, group=team.pk)) == [("/starts_at", "unique")]
+    later["starts_at"] = "2026-03-06T16:00:00Z"
+    assert post(api, ABSENCES, out(team, group=team.pk, **later))[0] == 201
+    other = factories.GroupFactory(organization=team.organization)
+    assert post(api, ABSENCES, out(team, group=other.pk, cover="Zoe", **later))[0] == 201
+    assert refusal(api, ABSENCES, out(team, **later)) == [("/starts_at", "unique")]
+
+
+def test_covers_that_lead_back_are_refused(client_for, team):
+    assert post(client_for(team.person["Ana"]), ABSENCES, out(team, cover="Bob"))[0] == 201
+    assert post(client_for(team.person["Bob"]), ABSENCES, out(team, cover="Mia"))[0] == 201
+    assert refusal(client_for(team.person["Mia"]), ABSENCES, out(team, cover="Ana")) == [("/cover", "circle")]
+    assert refusal(client_for(team.person["Zoe"]), ABSENCES, out(team, cover="Zoe")) == [("/cover", "invalid")]
+
+
+def test_a_change_may_not_make_a_circle_either(client_for, team):
+    api = client_for(team.person["Bob"])
+    make_absence(team.person["Ana"], team.person["Bob"], starts_at=WHEN, ends_at=WHEN + minutes(60))
+    entry = make_absence(team.person["Bob"], team.person["Zoe"], starts_at=WHEN, ends_at=WHEN + minutes(60))
+    answer = api.patch(f"{ABSENCES}{entry.pk}/", {"cover": team.person["Ana"].pk}, format="json")
+    assert answer.json()["errors"][0]["code"] == "circle"
+    assert OutOfOffice.objects.get(pk=entry.pk).cover == team.person["Zoe"]
+
+
+def test_objects_of_another_organization_do_not_exist(client_for, team):
+    stranger = factories.UserFactory()
+    foreign = factories.GroupFactory(organization=stranger.organization)
+    api = client_for(team.person["Mia"])
+    assert refusal(api, ABSENCES, out(team) | {"cover": stranger.pk}) == [("/cover", "does_not_exist")]
+    assert refusal(api, ABSENCES, out(team, group=foreign.pk)) == [("/group", "does_not_exist")]
+    assert refusal(api, SHIFTS, body(team) | {"group": foreign.pk}) == [("/group", "does_not_exist")]
+    assert refusal(api, SHIFTS, body(team, people=[{"user": stranger.pk}])) == [("/people/0/user", "does_not_exist")]

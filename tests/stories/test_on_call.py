@@ -1,0 +1,223 @@
+"""Who is paged is who is on call, at each step (domain: on call, out of office)."""
+
+import pytest
+
+from tests.factories.shifts import make_absence, make_rotation, make_shift
+from tests.stories.test_escalation_policy import silent, timeline
+from tests.world import minutes
+
+pytestmark = pytest.mark.django_db
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday")
+
+
+def people(world, *names):
+    return [world.person(name) for name in names]
+
+
+def test_a_group_without_shifts_uses_its_member_list_and_roles(world):
+    team = world.team("Database", primary=["ana"], secondary=["sam"])
+    job = silent(world, recipient_groups=[team])
+    world.expect_page("ana", about=job)
+    world.expect_nothing_else()
+    world.advance(minutes(5))
+    world.expect_page("sam", about=job)
+    world.expect_nothing_else()
+
+
+def test_only_the_person_whose_turn_it_is_is_paged_and_the_manager_comes_from_the_member_list(world):
+    team = world.team("Database", primary=["ana", "bob", "cy"], managers=["mia"])
+    make_rotation(team, primary=people(world, "ana", "bob", "cy"), first="2026-02-23")  # a week ago: it is Bob's
+    job = silent(world, recipient_groups=[team])
+    world.expect_page("bob", about=job)
+    world.expect_nothing_else()
+    world.advance(minutes(10))
+    world.expect_page("mia", about=job)
+    world.expect_nothing_else()
+    said = "Secondary of Database: nobody is there. Going on to Manager of Database at once."
+    assert ("skipped", said) in timeline(world, job)
+
+
+def test_a_hand_off_between_two_steps_counts(world):
+    """The run began while Ana and Bob were Primary and Secondary; they swap before the Secondary is asked."""
+    team = world.team("Database", primary=["ana", "bob"])
+    ana, bob = people(world, "ana", "bob")
+    make_rotation(team, primary=[ana, bob], secondary=[bob, ana], rotates_every="day", first="2026-03-01", at="12:04")
+    job = silent(world, recipient_groups=[team])  # 12:00, the first turn
+    world.expect_page("ana", about=job)
+    world.expect_nothing_else()
+    world.advance(minutes(5))  # 12:05, the second
+    world.expect_page("ana", about=job)
+    world.expect_nothing_else()
+
+
+def test_an_override_wins_and_then_the_longer_shift_resumes(world):
+    team = world.team("Database", primary=["ana", "bob"])
+    ana, bob = people(world, "ana", "bob")
+    make_shift(team, primary=[ana], name="Always")
+    make_shift(team, primary=[bob], name="Dentist", starts_at=world.now, ends_at=world.now + minutes(30))
+    policy = world.policy(steps=[{"role": "primary"}])
+    first = silent(world, recipient_groups=[team], escalation_policy=policy)
+    world.expect_page("bob", about=first)
+    world.expect_nothing_else()
+    world.listening = True
+    world.advance(minutes(30))
+    world.ping(first)
+    world.beat()
+    world.expect_recovery("bob", about=first)
+    world.advance(minutes(1))
+    world.expect_page("ana", about=first)
+    world.expect_nothing_else()
+
+
+def test_an_override_in_a_group_without_shifts_leaves_the_member_list_below_it(world):
+    team = world.team("Database", primary=["ana", "bob"])
+    make_shift(team, primary=people(world, "bob"), ends_at=world.now - minutes(1), starts_at=world.now - minutes(60))
+    job = silent(world, recipient_groups=[team])
+    world.expect_page("ana", about=job)
+    world.expect_page("bob", about=job)
+    world.expect_nothing_else()
+
+
+def test_in_a_gap_the_walk_goes_on_at_once_and_says_so(world):
+    team = world.team("Database", primary=["ana"], managers=["mia"])
+    make_shift(team, primary=people(world, "ana"), windows=[(WEEKDAYS, "13:00", "17:00")])
+    job = silent(world, recipient_groups=[team])
+    world.expect_page("mia", about=job)
+    world.expect_nothing_else()
+    said = "Primary of Database: nobody is there. Going on to Secondary of Database at once."
+    assert ("skipped", said) in timeline(world, job)
+
+
+def test_who_left_the_group_is_not_paged_by_its_shifts(world):
+    team = world.team("Database", primary=["ana", "bob"])
+    make_shift(team, primary=people(world, "ana", "bob"))
+    team.members.filter(user=world.person("ana")).delete()
+    job = silent(world, recipient_groups=[team])
+    world.expect_page("bob", about=job)
+    world.expect_nothing_else()
+
+
+def test_a_group_in_a_tier_means_all_its_members_on_call_now(world):
+    team = world.team("Database", primary=["ana", "bob"], managers=["mia"])
+    ana, bob = people(world, "ana", "bob")
+    make_rotation(team, primary=[ana, bob], first="2026-03-02")
+    play = world.organization.response_plays.create(name="Play")
+    play.tiers.create(offset_minutes=0).groups.add(team)
+    job = silent(world, response_play=play)
+    world.expect_page("ana", about=job)
+    world.expect_page("mia", about=job)
+    world.expect_nothing_else()
+
+
+# -- out of office ----------------------------------------------------------------------------------------------------
+def away(world, name, cover, **fields):
+    span = {"starts_at": world.now - minutes(60), "ends_at": world.now + minutes(60)} | fields
+    return make_absence(world.person(name), world.person(cover), **span)
+
+
+def test_the_cover_is_told_instead_and_the_timeline_says_for_whom(world):
+    team = world.team("Database", primary=["ana"])
+    away(world, "ana", "cy")
+    job = silent(world, recipient_groups=[team])
+    world.expect_page("cy", about=job)
+    world.expect_nothing_else()
+    said = "Cy is told for Ana, out of office until Mon 2 Mar 2026, 13:00:00 UTC."
+    assert ("told", said) in timeline(world, job)
+
+
+def test_a_cover_who_is_out_is_followed(world):
+    away(world, "ana", "cy")
+    away(world, "cy", "dee")
+    job = silent(world, tell=["ana"])
+    world.expect_page("dee", about=job)
+    world.expect_nothing_else()
+
+
+def test_a_person_who_is_named_and_covers_is_told_once(world):
+    team = world.team("Database", primary=["ana", "cy"])
+    away(world, "ana", "cy")
+    job = silent(world, recipient_groups=[team])
+    world.expect_page("cy", about=job)
+    world.expect_nothing_else()
+
+
+def test_an_entry_for_one_group_leaves_the_others_alone(world):
+    first, second = world.team("First", primary=["ana"]), world.team("Second", primary=["ana"])
+    away(world, "ana", "cy", group=first)
+    job = silent(world, recipient_groups=[second], tell=["ana"])
+    world.expect_page("ana", about=job)
+    world.expect_nothing_else()
+    other = world.heartbeat("other", every=minutes(0.1), recipient_groups=[first])
+    world.listening = True
+    world.advance(minutes(0.2))
+    world.expect_page("cy", about=other)
+    world.expect_nothing_else()
+
+
+def test_it_begins_and_ends_with_its_times(world):
+    away(world, "ana", "cy", starts_at=world.now + minutes(3), ends_at=world.now + minutes(8))
+    policy = world.policy(steps=[{"role": "primary"}], repeats=2)
+    team = world.team("Database", primary=["ana"])
+    policy.roles.update(wait_minutes=5)
+    job = silent(world, recipient_groups=[team], escalation_policy=policy)
+    world.advance(minutes(5))
+    world.expect_page("cy", about=job)
+    world.expect_nothing_else()
+    world.advance(minutes(5))
+    world.expect_page("ana", about=job)
+    world.expect_nothing_else()
+
+
+def test_a_cover_who_cannot_be_told_does_not_make_the_page_vanish(world):
+    away(world, "ana", "cy")
+    world.person("cy").is_active = False
+    world.person("cy").save()
+    job = silent(world, tell=["ana"])
+    world.expect_page("ana", about=job)
+    world.expect_nothing_else()
+
+
+def test_covers_in_a_circle_still_reach_somebody(world):
+    from escalation.shift_models import OutOfOffice
+
+    entry = away(world, "ana", "cy")
+    OutOfOffice.objects.create(
+        user=world.person("cy"), cover=world.person("ana"), starts_at=entry.starts_at, ends_at=entry.ends_at
+    )
+    job = silent(world, tell=["ana"])
+    world.expect_page("cy", about=job)
+    world.expect_nothing_else()
+
+
+# -- reminders --------------------------------------------------------------------------------------------------------
+def remind(world):
+    from escalation.services.reminders import remind_of_duty
+
+    remind_of_duty(now=world.now)
+    world.beat()
+
+
+def test_who_wishes_it_is_reminded_once_before_each_duty(world):
+    from decimal import Decimal
+
+    from escalation.services.reminders import set_reminder
+
+    team = world.team("Database", primary=["ana", "bob"])
+    ana, bob = people(world, "ana", "bob")
+    make_rotation(team, primary=[ana, bob], rotates_every="day", first="2026-03-01", at="13:00")  # Bob from 13:00 on
+    set_reminder(bob, hours=Decimal("0.5"))
+    remind(world)  # an hour before
+    world.expect_nothing_else()
+    world.advance(minutes(30))
+    for _ in range(3):
+        remind(world)
+    message = world.expect_mail("bob", saying="You are on call for Database from Mon 2 Mar 2026, 13:00:00 UTC")
+    assert "as Primary" in message.body
+    world.expect_nothing_else()
+    world.advance(minutes(48 * 60))
+    remind(world)
+    world.expect_mail("bob", saying="from Wed 4 Mar 2026, 13:00:00 UTC")
+    set_reminder(bob, hours=None)
+    world.advance(minutes(48 * 60))
+    remind(world)
+    world.expect_nothing_else()
