@@ -216,6 +216,11 @@ class Standing:
     until: datetime | None
     gaps: tuple[rota.Period, ...]
 
+    @property
+    def by_member_list(self) -> bool:
+        """Whether the member list counts, and no shift."""
+        return self.span.shift is not None and self.span.shift.id == MEMBER_LIST
+
 
 def standing_of(group: Group, *, at: datetime) -> Standing:
     """Return how a group stands at an instant and in the 14 days after it."""

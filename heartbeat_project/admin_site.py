@@ -26,7 +26,8 @@ class Section:
 SECTIONS = (
     Section("Integrations", "integrations", ("integrations.inboundintegration", "integrations.maintenancewindow")),
     Section("Escalation", "escalation", ("escalation.escalationpolicy", "escalation.responseplay", "alerting.bridge")),
-    Section("People", "accounts", ("accounts.user", "accounts.group", "accounts.role", "accounts.apikey")),
+    Section("On call", "on-call", ("accounts.group", "escalation.shift", "escalation.outofoffice")),
+    Section("People", "accounts", ("accounts.user", "accounts.role", "accounts.apikey")),
     Section("System", "system", ("accounts.organization", "escalation.keptmessage")),
 )
 _SECTION_OF = {label: section for section in SECTIONS for label in section.models}

@@ -10,12 +10,12 @@ from typing import Any
 import structlog
 from django.http import HttpRequest, HttpResponse
 
-# A ping token in a path, and an API key wherever it stands.
-_SECRETS = re.compile(r"(?i)(/heartbeat/)[^/\s?#\"']{8,}|\bhb_[A-Za-z0-9_-]{8,}")
+# The token of a ping or a calendar in a path, and an API key wherever it stands.
+_SECRETS = re.compile(r"(?i)(/heartbeat/|/calendar/(?=[^/\s]+\.ics))[^/\s?#\"']{8,}|\bhb_[A-Za-z0-9_-]{8,}")
 
 
 def redact(text: str) -> str:
-    """Return `text` with ping tokens and API keys replaced by `***`."""
+    """Return `text` with tokens and API keys replaced by `***`."""
     return _SECRETS.sub(lambda found: f"{found.group(1) or ''}***", text)
 
 

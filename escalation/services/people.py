@@ -42,8 +42,10 @@ class Directory:
         away: Sequence[Away],
     ) -> None:
         self._methods = methods
+        out = {entry.absence.user for entry in away}
         self._ways = {
-            target: [_way(person, target, away, methods) for person in named] for target, named in members.items()
+            target: [_way(person, target, away, methods) if person in out else ([person], None) for person in named]
+            for target, named in members.items()
         }
 
     @classmethod

@@ -1,5 +1,6 @@
 """What people send from the console."""
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -7,14 +8,17 @@ from django.contrib.auth.forms import AuthenticationForm
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 
-from accounts.models import User, time_zones
+from accounts.admin.base import time_field
+from accounts.models import Group, User, time_zones
 from alerting.services import REASON_LENGTH
+from escalation.services.reminders import MOST_HOURS
 from heartbeat_project.kernel.ids import digest
 
 if TYPE_CHECKING:
     UserChoice = forms.ModelChoiceField[User]
+    GroupChoice = forms.ModelChoiceField[Group]
 else:
-    UserChoice = forms.ModelChoiceField
+    UserChoice = GroupChoice = forms.ModelChoiceField
 
 TRIES = 10
 TRIES_WITHIN_SECONDS = 5 * 60
@@ -105,6 +109,36 @@ class ContactMethodForm(forms.Form):
 
     label = forms.CharField(max_length=40, label="Label", help_text="For example Email-Personal.")
     address = forms.EmailField(max_length=320, label="E-mail address")
+
+
+class OutOfOfficeForm(forms.Form):
+    """When somebody is away, and who is told instead."""
+
+    starts_at = time_field("From")
+    ends_at = time_field("Until")
+    cover = UserChoice(User.objects.none(), label="Who is told instead", empty_label="Choose a person")
+    group = GroupChoice(Group.objects.none(), label="In which group", required=False, empty_label="In all groups")
+
+    def __init__(self, *args: Any, actor: User, **options: Any) -> None:
+        super().__init__(*args, **options)
+        others = User.objects.filter(organization_id=actor.organization_id, is_active=True).exclude(pk=actor.pk)
+        self.fields["cover"].queryset = others  # type: ignore[attr-defined]
+        self.fields["group"].queryset = Group.objects.filter(members__user=actor).distinct()  # type: ignore[attr-defined]
+
+
+class ReminderForm(forms.Form):
+    """How long before a duty its person is reminded."""
+
+    remind_hours = forms.DecimalField(
+        label="Remind me so many hours before",
+        required=False,
+        min_value=Decimal("0.1"),
+        max_value=MOST_HOURS,
+        max_digits=4,
+        decimal_places=1,
+        widget=forms.NumberInput(attrs={"step": "0.1", "inputmode": "decimal"}),
+        help_text="By e-mail, once before each duty. Empty: no reminder.",
+    )
 
 
 class CodeForm(forms.Form):

@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from heartbeat_project.console.views import actions, alerts, bundles, profile, sign_in
+from heartbeat_project.console.views import actions, alerts, bundles, duty, profile, sign_in
 
 app_name = "console"
 urlpatterns = [
@@ -15,6 +15,11 @@ urlpatterns = [
     path("bundles/<uuid:envelope>/", bundles.bundle, name="bundle"),
     path("bundles/<uuid:envelope>/assign/", bundles.assign_bundle, name="assign_bundle"),
     path("heartbeats/panel/", alerts.panel, name="panel"),
+    path("on-call/", duty.duty, name="duty"),
+    path("on-call/out-of-office/add/", duty.add_absence, name="add_absence"),
+    path("on-call/out-of-office/<int:entry_id>/delete/", duty.delete_own_absence, name="delete_absence"),
+    path("on-call/reminder/", duty.save_reminder, name="reminder"),
+    path("on-call/calendar/replace/", duty.replace_feed, name="replace_feed"),
     path("profile/", profile.profile, name="profile"),
     path("profile/password/", profile.password, name="password"),
     path("profile/contact-methods/add/", profile.add_contact_method, name="add_contact_method"),

@@ -1,42 +1,22 @@
 """Maintenance windows."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 
-from accounts.admin.base import OrganizationAdmin, ServiceForm, moment, organization_of
+from accounts.admin.base import OrganizationAdmin, ServiceForm, moment, organization_of, time_field
 from accounts.entitlements import Entitlement
 from integrations.models import MaintenanceWindow
 from integrations.services import windows
-
-_MINUTE = "%Y-%m-%dT%H:%M"
-_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-
-
-def _time(label: str) -> forms.DateTimeField:
-    field = forms.DateTimeField(
-        label=label,
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format=_MINUTE),
-        help_text="In your own time zone.",
-        validators=[_in_this_century],
-    )
-    field.input_formats = [_MINUTE, f"{_MINUTE}:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"]
-    return field
-
-
-def _in_this_century(at: datetime) -> None:
-    if not _EARLIEST <= at < _LATEST:
-        raise forms.ValidationError("Enter a date between 2000 and 2099.")
 
 
 class WindowForm(ServiceForm):
     """From when until when, and for what."""
 
-    starts_at = _time("Starts")
-    ends_at = _time("Ends")
+    starts_at = time_field("Starts")
+    ends_at = time_field("Ends")
 
     class Meta:
         model = MaintenanceWindow

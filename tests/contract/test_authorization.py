@@ -59,6 +59,8 @@ ADMIN = {
     "organization": ("OA", "OA"),
     "user": ("OA", "OA"),
     "group": ("OAI", "OA"),
+    "shift": ("OAI", "OA"),
+    "outofoffice": ("OAI", "OA"),
     "role": ("OA", "OA"),
     "apikey": ("OAI", "OAI"),
     "keptmessage": ("OA", ""),
@@ -123,6 +125,8 @@ class Tenant:
             "organization": self.organization,
             "user": bystander,
             "group": self.objects["groups"],
+            "shift": self.objects["shifts"],
+            "outofoffice": self.objects["out-of-office"],
             "role": custom,
         }
 

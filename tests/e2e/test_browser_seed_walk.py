@@ -17,6 +17,7 @@ from integrations.models import InboundIntegration
 from integrations.selectors import api_url
 from integrations.services.tick import tick
 from tests import factories
+from tests.factories.shifts import make_absence, make_rotation
 
 pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.django_db(transaction=True)]
 
@@ -208,6 +209,14 @@ def _furnished(organization, ines, team):
     tick(now=now)
     [alert] = organization.alerts.all()
     AlertRecipient.objects.get_or_create(alert=alert, user=ines)
+    weekdays = ["monday", "tuesday", "wednesday", "thursday", "friday"]
+    first = str((now - timedelta(days=3)).date())
+    shift = make_rotation(
+        team, primary=[ines], first=first, name="Office hours", windows=[(weekdays, "00:00", "22:00")]
+    )
+    cover = factories.UserFactory(organization=organization, name="Max with a long name")
+    span = {"starts_at": now - timedelta(hours=1), "ends_at": now + timedelta(days=2)}
+    absence = make_absence(ines, cover, **span)
     return {
         "sign-in": "/login/",
         "alerts": "/",
@@ -220,6 +229,12 @@ def _furnished(organization, ines, team):
         "policy": f"/admin/escalation/escalationpolicy/{silent.escalation_policy_id}/change/",
         "policies": "/admin/escalation/escalationpolicy/",
         "group": f"/admin/accounts/group/{team.pk}/change/",
+        "on-call": "/on-call/",
+        "shifts": "/admin/escalation/shift/",
+        "shift": f"/admin/escalation/shift/{shift.pk}/change/",
+        "new shift": "/admin/escalation/shift/add/",
+        "out of office": "/admin/escalation/outofoffice/",
+        "absence": f"/admin/escalation/outofoffice/{absence.pk}/change/",
         "missing": "/nowhere/",
     }
 

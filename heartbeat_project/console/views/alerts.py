@@ -1,6 +1,6 @@
 """The alerts area: the list, the heartbeat panel, and one alert."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -18,11 +18,13 @@ from alerting.models import Alert, Bridge
 from alerting.selectors import may_respond, visible_alerts
 from alerting.states import Action, Status, actions_from
 from escalation.models import Notification
+from escalation.on_call import turns_of
 from heartbeat_project.console.forms import AssignForm, ReasonForm, ReplyForm, SearchForm
 from heartbeat_project.console.selectors import alert_page, heartbeat_panel, page_number
 from heartbeat_project.kernel import clock
 
 SHOWN_ENTRIES = 200
+DUTY_AHEAD = timedelta(days=14)
 
 
 def signed_in(request: HttpRequest) -> User:
@@ -72,6 +74,11 @@ def alerts(request: HttpRequest) -> HttpResponse:
     """Show the alerts that the person may see, beside the heartbeats."""
     now = clock.now()
     context = {"here": "alerts"} | _list_context(request, now=now) | _panel_context(request, now=now)
+    known_until = now + DUTY_AHEAD
+    running = [
+        turn for turn in turns_of(signed_in(request), starts_at=now, ends_at=known_until) if turn.starts_at <= now
+    ]
+    context |= {"duty": running, "duty_known_until": known_until}
     return render(request, "console/alerts.html", context)
 
 

@@ -11,6 +11,7 @@ from accounts.services import create_api_key
 from escalation.models import KeptMessage, PlayTier
 from integrations.services.windows import create_window
 from tests import factories
+from tests.factories.shifts import make_absence, make_shift
 
 
 @dataclass
@@ -32,6 +33,7 @@ def make_place(now):
     play = factories.PlayFactory(organization=organization)
     PlayTier.objects.create(play=play, offset_minutes=0).users.add(owner)
     integration = factories.HeartbeatFactory(organization=organization)
+    group = factories.GroupFactory(organization=organization, primary=[people["Basic"]])
     role = organization.roles.create(name="Auditor", entitlements=["AuditTrail_View"])
     return Place(
         organization,
@@ -51,7 +53,11 @@ def make_place(now):
             "alerting_bridge": factories.BridgeFactory(organization=organization),
             "accounts_organization": organization,
             "accounts_user": people["Basic"],
-            "accounts_group": factories.GroupFactory(organization=organization, primary=[people["Basic"]]),
+            "accounts_group": group,
+            "escalation_shift": make_shift(group, primary=[people["Basic"]], windows=[(["monday"], "08:00", "18:00")]),
+            "escalation_outofoffice": make_absence(
+                people["Basic"], owner, starts_at=now, ends_at=now.replace(hour=23), group=group
+            ),
             "accounts_role": role,
             "accounts_apikey": create_api_key(owner, name="script", now=now)[0],
             "escalation_keptmessage": KeptMessage.objects.create(

@@ -17,6 +17,8 @@ PAGES = {
     "accounts_organization": (ADMINS, ADMINS),
     "accounts_user": (ADMINS, ADMINS),
     "accounts_group": (CONFIGURE, ADMINS),
+    "escalation_shift": (CONFIGURE, ADMINS),
+    "escalation_outofoffice": (CONFIGURE, ADMINS),
     "accounts_role": (ADMINS, ADMINS),
     "accounts_apikey": (CONFIGURE, CONFIGURE),
     "escalation_keptmessage": (ADMINS, set()),
@@ -75,10 +77,11 @@ def test_the_sections_stand_in_their_order(here, signed_in):
     assert [section["name"] for section in response.context["app_list"]] == [
         "Integrations",
         "Escalation",
+        "On call",
         "People",
         "System",
     ]
-    for section in ("integrations", "escalation", "accounts", "system"):
+    for section in ("integrations", "escalation", "on-call", "accounts", "system"):
         assert signed_in(here.people["Owner"]).get(f"/admin/{section}/").status_code == 200
     for other in ("auth", "django_celery_beat", "alerting"):
         assert signed_in(here.people["Owner"]).get(f"/admin/{other}/").status_code == 404

@@ -11,6 +11,7 @@ from escalation.services import fetching
 from escalation.services.calendars import read_due_calendars
 from escalation.services.fetching import NotFetched, fetch, is_permitted
 from escalation.shift_models import Shift, ShiftEntry
+from heartbeat_project.logs import redact
 from tests import factories
 from tests.factories import WHEN
 from tests.factories.shifts import make_rotation, make_shift
@@ -215,6 +216,11 @@ def test_a_new_address_drops_the_old_copy_and_is_read_at_once(server, shift, cli
     assert answer.status_code == 200, answer.json()
     assert entries() == []
     assert Shift.objects.get().calendar_due_at > WHEN
+
+
+def test_the_secret_of_a_feed_stands_in_no_log():
+    assert redact("/calendar/abcDEF-_123456789.ics") == "/calendar/***"
+    assert redact("/api/v1/users/me/calendar/") == "/api/v1/users/me/calendar/"
 
 
 # -- out --------------------------------------------------------------------------------------------------------------

@@ -223,7 +223,17 @@ def test_i_learn_whether_i_am_on_call_and_when_next(client_for, team, monkeypatc
     assert (his["on_call"], his["now"]) == (False, [])
     assert (his["next"]["starts_at"], his["next"]["ends_at"]) == ("2026-03-09T09:00:00Z", "2026-03-16T09:00:00Z")
     nobody = client_for(team.person["Zoe"]).get("/api/v1/users/me/on-call/").json()
-    assert nobody == {"on_call": False, "now": [], "next": None}
+    assert nobody == {"on_call": False, "now": [], "next": None, "remind_hours": None}
+
+
+def test_i_set_when_to_be_reminded(client_for, team):
+    api = client_for(team.person["Ana"])
+    url = "/api/v1/users/me/on-call/"
+    assert api.patch(url, {"remind_hours": 1.5}, format="json").json()["remind_hours"] == 1.5
+    assert api.get(url).json()["remind_hours"] == 1.5
+    assert api.patch(url, {"remind_hours": 0}, format="json").status_code == 400
+    assert api.patch(url, {"remind_hours": 999}, format="json").status_code == 400
+    assert api.patch(url, {"remind_hours": None}, format="json").json()["remind_hours"] is None
 
 
 # -- out of office ----------------------------------------------------------------------------------------------------

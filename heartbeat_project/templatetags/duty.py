@@ -1,0 +1,26 @@
+"""Who is on call, for pages that lie below the app which knows it."""
+
+from typing import Any
+
+from django import template
+
+from accounts.admin.base import instant, person
+from accounts.entitlements import Entitlement
+from accounts.models import Group
+from accounts.permissions import may
+from escalation.on_call import standing_of
+
+register = template.Library()
+
+
+@register.inclusion_tag("parts/group_on_call.html", takes_context=True)
+def group_on_call(context: dict[str, Any], group: Group) -> dict[str, Any]:
+    """Show who of a group is on call now, and the gaps of the next 14 days."""
+    request = context["request"]
+    now = instant(request)
+    return {
+        "group": group,
+        "now": now,
+        "standing": standing_of(group, at=now),
+        "may_change": may(person(request), Entitlement.GROUPS_UPDATE_ALL),
+    }

@@ -1,0 +1,103 @@
+"""What people see and say about their own duty in the console."""
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+
+from escalation.shift_models import DutySettings, OutOfOffice
+from heartbeat_project.kernel import clock
+from tests import factories
+from tests.factories import WHEN
+from tests.factories.shifts import make_absence, make_rotation
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def fixed_clock(monkeypatch):
+    monkeypatch.setattr(clock, "now", lambda: WHEN)
+
+
+@pytest.fixture
+def ana():
+    return factories.UserFactory(name="Ana")
+
+
+@pytest.fixture
+def bob(ana):
+    return factories.UserFactory(name="Bob", organization=ana.organization)
+
+
+@pytest.fixture
+def browser(ana):
+    client = Client()
+    client.force_login(ana)
+    return client
+
+
+def test_the_first_page_says_that_i_am_on_call_and_until_when(browser, ana, bob):
+    group = factories.GroupFactory(organization=ana.organization, name="Database", primary=[ana, bob])
+    make_rotation(group, primary=[ana, bob], first="2026-03-02")
+    page = browser.get("/").content.decode()
+    assert "You are on call for <strong>Database</strong> (Primary) until Mon 9 Mar, 09:00." in page
+    other = Client()
+    other.force_login(bob)
+    assert "You are on call" not in other.get("/").content.decode()
+
+
+def test_my_turns_are_listed_and_without_any_the_page_says_how_they_come_about(browser, ana, bob):
+    assert "No duty in the next two months" in browser.get("/on-call/").content.decode()
+    group = factories.GroupFactory(organization=ana.organization, name="Database", primary=[ana, bob])
+    make_rotation(group, primary=[bob, ana], first="2026-03-02")
+    page = browser.get("/on-call/").content.decode()
+    assert "from Mon 9 Mar, 09:00" in page
+    assert "until Mon 16 Mar, 09:00" in page
+
+
+def test_i_enter_and_take_back_when_i_am_out_of_office(browser, ana, bob):
+    given = {"starts_at": "2026-03-03T08:00", "ends_at": "2026-03-05T18:00", "cover": bob.pk, "group": ""}
+    page = browser.post("/on-call/out-of-office/add/", given, follow=True).content.decode()
+    assert "Entered: Bob is told instead of you." in page
+    entry = OutOfOffice.objects.get()
+    assert (entry.user, entry.cover, entry.group) == (ana, bob, None)
+    again = browser.post("/on-call/out-of-office/add/", given)
+    assert again.status_code == 400
+    assert "out of office in this time already" in again.content.decode()
+    other = Client()
+    other.force_login(bob)
+    assert "You are told instead of Ana" in other.get("/on-call/").content.decode()
+    assert other.post(f"/on-call/out-of-office/{entry.pk}/delete/").status_code == 404
+    browser.post(f"/on-call/out-of-office/{entry.pk}/delete/")
+    assert not OutOfOffice.objects.exists()
+
+
+def test_a_cover_of_another_organization_is_no_choice(browser, ana):
+    stranger = factories.UserFactory()
+    given = {"starts_at": "2026-03-03T08:00", "ends_at": "2026-03-05T18:00", "cover": stranger.pk}
+    assert browser.post("/on-call/out-of-office/add/", given).status_code == 400
+    assert not OutOfOffice.objects.exists()
+
+
+def test_i_choose_my_reminder(browser, ana):
+    browser.post("/on-call/reminder/", {"remind_hours": "12.5"})
+    assert DutySettings.objects.get(user=ana).remind_hours == 12.5
+    assert browser.post("/on-call/reminder/", {"remind_hours": "400"}).status_code == 400
+    browser.post("/on-call/reminder/", {"remind_hours": ""})
+    assert DutySettings.objects.get(user=ana).remind_hours is None
+
+
+def test_my_calendars_address_is_shown_and_can_be_replaced(browser, ana):
+    def address():
+        return browser.get("/on-call/").context["feed_url"]
+
+    first = address()
+    assert first == address()
+    browser.post("/on-call/calendar/replace/")
+    assert address() != first
+    assert Client().get(first.removeprefix("http://127.0.0.1:8000")).status_code == 404
+
+
+def test_what_is_over_is_not_listed(browser, ana, bob):
+    make_absence(ana, bob, starts_at=WHEN - timedelta(days=2), ends_at=WHEN)
+    assert "is told instead of you</span>" not in browser.get("/on-call/").content.decode()
