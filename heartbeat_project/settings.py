@@ -1,6 +1,7 @@
 """Every setting, driven by the environment; each variable is read once here and listed in `.env.example`."""
 
 from importlib.util import find_spec
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -137,6 +138,15 @@ EMAIL_TIMEOUT = 10
 CHANNEL_CONCURRENCY = {"email": env.int("HEARTBEAT_EMAIL_CONCURRENCY", default=8) if EMAIL_URL else 1}
 DEFAULT_FROM_EMAIL = env.str("HEARTBEAT_FROM_EMAIL", default=f"Heartbeat <heartbeat@{_base.hostname}>")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
+
+# -- what goes out over HTTP -----------------------------------------------------------------------------------------
+OUTGOING_TIMEOUT_SECONDS = env.float("HEARTBEAT_OUTGOING_TIMEOUT", default=15.0)
+try:
+    OUTGOING_ALLOW = [ip_network(network) for network in env.list("HEARTBEAT_OUTGOING_ALLOW", default=[])]
+except ValueError as error:
+    raise ImproperlyConfigured(
+        f"HEARTBEAT_OUTGOING_ALLOW must hold networks such as 10.1.0.0/16,fd00::/8 ({error})"
+    ) from error
 
 # -- the doorbell ----------------------------------------------------------------------------------------------------
 # Celery wakes workers up and nothing else: due times are rows. So results are off, and a message is acknowledged late

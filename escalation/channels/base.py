@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from alerting.models import Alert
@@ -43,11 +43,24 @@ class Message:
 
 
 class DeliveryError(Exception):
-    """The provider did not take the message; `permanent` says that trying again is of no use."""
+    """The provider did not take the message; `permanent` says that trying again is of no use.
 
-    def __init__(self, message: str, *, permanent: bool = False) -> None:
+    `uncertain` says that it may have been taken: the request was on its way when the answer stayed away. `retry_after`
+    is how long the provider asks to be left alone.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        permanent: bool = False,
+        uncertain: bool = False,
+        retry_after: timedelta | None = None,
+    ) -> None:
         super().__init__(message)
         self.permanent = permanent
+        self.uncertain = uncertain
+        self.retry_after = retry_after
 
 
 class Channel(Protocol):

@@ -1,0 +1,1 @@
+"""Providers that speak the real wire on loopback, and answer as they are told."""
