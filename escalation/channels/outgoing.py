@@ -64,8 +64,8 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str]) -> Reply:
     Raises Refused for any other answer, and DeliveryError without one: `uncertain` once the request was on its way, and
     `permanent` for what will not be better next time, such as an address that is not public.
     """
-    deadline = _Deadline(settings.OUTGOING_TIMEOUT_SECONDS)
-    backend = _GuardedBackend(deadline)
+    _trust()  # read from files once: that time is not the other side's
+    backend = _GuardedBackend(_Deadline(settings.OUTGOING_TIMEOUT_SECONDS))
     try:
         reply = _exchange(url, body=body, headers=headers, backend=backend)
     except DeliveryError:
