@@ -1,5 +1,6 @@
 """Every setting, driven by the environment; each variable is read once here and listed in `.env.example`."""
 
+from email.utils import parseaddr
 from importlib.util import find_spec
 from ipaddress import ip_network
 from pathlib import Path
@@ -147,6 +148,31 @@ except ValueError as error:
     raise ImproperlyConfigured(
         f"HEARTBEAT_OUTGOING_ALLOW must hold networks such as 10.1.0.0/16,fd00::/8 ({error})"
     ) from error
+
+# Each kind's providers are tried in this order; those that are set up, unless named.
+TWILIO_URL = env.str("HEARTBEAT_TWILIO_URL", default="https://api.twilio.com").rstrip("/")
+TWILIO_ACCOUNT_SID = env.str("HEARTBEAT_TWILIO_ACCOUNT_SID", default="")
+TWILIO_AUTH_TOKEN = env.str("HEARTBEAT_TWILIO_AUTH_TOKEN", default="")
+TWILIO_FROM = env.str("HEARTBEAT_TWILIO_FROM", default="")
+TWILIO_VOICE_FROM = env.str("HEARTBEAT_TWILIO_VOICE_FROM", default="" if TWILIO_FROM.startswith("MG") else TWILIO_FROM)
+GATEWAY_URL = env.str("HEARTBEAT_GATEWAY_URL", default="")
+GATEWAY_BODY = env.json("HEARTBEAT_GATEWAY_BODY", default=None)
+GATEWAY_HEADERS = env.json("HEARTBEAT_GATEWAY_HEADERS", default={})
+_sms = {"twilio": TWILIO_ACCOUNT_SID and TWILIO_FROM, "gateway": GATEWAY_URL}
+_voice = {"twilio": TWILIO_ACCOUNT_SID and TWILIO_VOICE_FROM}
+SMS_PROVIDERS = env.list("HEARTBEAT_SMS_PROVIDERS", default=[name for name, ready in _sms.items() if ready])
+VOICE_PROVIDERS = env.list("HEARTBEAT_VOICE_PROVIDERS", default=[name for name, ready in _voice.items() if ready])
+if not {*SMS_PROVIDERS, *VOICE_PROVIDERS} <= {"twilio", "gateway"}:
+    raise ImproperlyConfigured("HEARTBEAT_SMS_PROVIDERS and HEARTBEAT_VOICE_PROVIDERS know twilio and gateway")
+VAPID_PRIVATE_KEY = env.str("HEARTBEAT_VAPID_PRIVATE_KEY", default="")
+VAPID_CONTACT = parseaddr(DEFAULT_FROM_EMAIL)[1]
+APPRISE_SERVICES = env.list(
+    "HEARTBEAT_APPRISE_SERVICES",
+    default=[
+        *("discord", "gchat", "gotify", "gotifys", "matrix", "matrixs", "mmost", "mmosts", "ntfy", "ntfys", "opsgenie"),
+        *("pagerduty", "pbul", "pover", "rocket", "rockets", "signal", "signals", "tgram", "threema", "zulip"),
+    ],
+)
 
 # -- the doorbell ----------------------------------------------------------------------------------------------------
 # Celery wakes workers up and nothing else: due times are rows. So results are off, and a message is acknowledged late

@@ -5,10 +5,23 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from escalation.channels import phone
+from escalation.channels.apprise import AppriseChannel
 from escalation.channels.base import Channel, DeliveryError, Message
+from escalation.channels.chat import ChatChannel
 from escalation.channels.email import EmailChannel
+from escalation.channels.push import PushChannel
+from escalation.channels.webhook import WebhookChannel
 
-CHANNELS: dict[str, Callable[[], Channel]] = {"email": EmailChannel}
+CHANNELS: dict[str, Callable[[], Channel]] = {
+    "email": EmailChannel,
+    "sms": phone.sms,
+    "voice": phone.voice,
+    "push": PushChannel,
+    "chat": ChatChannel,
+    "webhook": WebhookChannel,
+    "apprise": AppriseChannel,
+}
 
 
 class Switchboard:

@@ -1,0 +1,57 @@
+"""Chat: incoming webhooks of Slack, of what takes the same form (Mattermost, Rocket.Chat), and of Microsoft Teams."""
+
+import json
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from escalation.channels import outgoing, texts
+from escalation.channels.base import Message
+
+TEAMS: Final = (".webhook.office.com", ".logic.azure.com", ".powerplatform.com", ".azure-apim.net")
+
+
+class ChatChannel:
+    """POST the long text to an incoming webhook."""
+
+    def send(self, message: Message) -> str:
+        """Send the message and return our own id: these services give none."""
+        host = urlsplit(message.address).hostname or ""
+        words = _teams(message) if host.endswith(TEAMS) else _slack(message)
+        outgoing.post(message.address, body=json.dumps(words).encode(), headers={"Content-Type": "application/json"})
+        return str(message.id)
+
+    def close(self) -> None:
+        """Have nothing to let go of."""
+
+
+def _slack(message: Message) -> dict[str, Any]:
+    """Return Slack's form; names in the text cannot call a channel or make a link."""
+    lines = [f"*{_escaped(texts.title(message))}*", _escaped(texts.long(message)), texts.link(message)]
+    return {"text": "\n".join(line for line in lines if line), "unfurl_links": False}
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _teams(message: Message) -> dict[str, Any]:
+    """Return an adaptive card, which Teams' workflows and its older connectors both take."""
+    card = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": [
+            {"type": "TextBlock", "weight": "Bolder", "wrap": True, "text": _plain(texts.title(message))},
+            {"type": "TextBlock", "wrap": True, "text": _plain(texts.long(message))},
+        ],
+        "actions": [{"type": "Action.OpenUrl", "title": "Open in Heartbeat", "url": texts.link(message)}],
+    }
+    return {
+        "type": "message",
+        "attachments": [{"contentType": "application/vnd.microsoft.card.adaptive", "content": card}],
+    }
+
+
+def _plain(text: str) -> str:
+    """Return the text so that a card shows it as it is: no links made of square brackets, lines kept."""
+    return text.replace("\\", "\\\\").replace("[", "\\[").replace("\n", "\n\n")

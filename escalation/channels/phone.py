@@ -1,0 +1,81 @@
+"""SMS and voice: the providers of a kind in order, each tried when the one before it did not take the message."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from django.conf import settings
+
+from escalation.channels import gateway, texts, twilio
+from escalation.channels.base import DeliveryError, Message
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A provider's name and how it sends a message as `sms` or `voice`; it returns its own id for it."""
+
+    name: str
+    send: Callable[..., str]
+
+
+PROVIDERS: Final = {
+    "twilio": Provider("Twilio", twilio.send),
+    "gateway": Provider("The gateway", gateway.send),
+}
+
+
+class PhoneChannel:
+    """One kind of message to a phone number, over whichever of its providers takes it.
+
+    Neither kind knows an idempotency key, so a message that may have been taken is not sent again, by nobody: it fails
+    for good, and the person's next contact method is used.
+    """
+
+    def __init__(self, kind: str, providers: list[str]) -> None:
+        self._kind = kind
+        self._providers = [PROVIDERS[name] for name in providers]
+
+    def send(self, message: Message) -> str:
+        """Send the message and return the id that the provider gave it."""
+        text = texts.short(message) if self._kind == "sms" else texts.spoken(message)
+        failures: list[DeliveryError] = []
+        said: list[str] = []
+        for provider in self._providers:
+            try:
+                return provider.send(self._kind, message=message, text=text)
+            except DeliveryError as error:
+                said.append(f"{provider.name}: {error}")
+                if error.uncertain:
+                    raise DeliveryError(" ".join(said), permanent=True, uncertain=True) from error
+                log.warning("%s did not take message %s: %s", provider.name, message.id, error)
+                failures.append(error)
+        if not failures:
+            raise DeliveryError(f"This installation has no provider for {self._kind}.", permanent=True)
+        raise DeliveryError(
+            " ".join(said),
+            permanent=all(error.permanent for error in failures),
+            retry_after=_soonest(failures),
+        )
+
+    def close(self) -> None:
+        """Have nothing to let go of."""
+
+
+def sms() -> PhoneChannel:
+    """Return the channel for SMS."""
+    return PhoneChannel("sms", settings.SMS_PROVIDERS)
+
+
+def voice() -> PhoneChannel:
+    """Return the channel for calls."""
+    return PhoneChannel("voice", settings.VOICE_PROVIDERS)
+
+
+def _soonest(failures: list[DeliveryError]) -> timedelta | None:
+    """Return when the first of them wants to be asked again; None when one of them named no time."""
+    waits = [error.retry_after for error in failures if not error.permanent]
+    return min((wait for wait in waits if wait is not None), default=None) if None not in waits else None

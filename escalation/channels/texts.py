@@ -1,0 +1,76 @@
+"""What each channel says: a title, a short text for SMS and voice, a long one for chat, push and webhooks."""
+
+import re
+from typing import Final
+
+from django.conf import settings
+
+from escalation.channels.base import Message
+from escalation.models import Notification
+from escalation.wording import moment, one_line, zone
+
+SHORT: Final = 300
+LONG: Final = 3_000
+_Kind = Notification.Kind
+
+
+def title(message: Message) -> str:
+    """Return what it is about, in one line."""
+    alert = message.alert
+    if alert is None:
+        return one_line(message.subject)
+    if message.kind == _Kind.RECOVERY:
+        return f"[Recovered] {one_line(alert.source_name)}"
+    tag = "Nobody was reached" if message.kind == _Kind.LAST_RESORT else alert.get_status_display()
+    return f"[{tag}] {one_line(alert.subject)}"
+
+
+def link(message: Message) -> str:
+    """Return where to read on: the alert's page, or the console."""
+    return f"{settings.BASE_URL}/alerts/{message.alert.pk}/" if message.alert else f"{settings.BASE_URL}/"
+
+
+def short(message: Message) -> str:
+    """Return the message as an SMS says it; a link to the alert is never cut."""
+    if message.alert is None:
+        return clip(_gist(message), SHORT)
+    end = f" {link(message)}"
+    return clip(_gist(message), SHORT - len(end)) + end
+
+
+def spoken(message: Message) -> str:
+    """Return the message as a voice says it: no links, and long numbers digit by digit."""
+    text = re.sub(r"https?://\S+", "", _gist(message))
+    return clip(re.sub(r"\d{5,}", lambda digits: ", ".join(digits[0]), text), SHORT * 2)
+
+
+def long(message: Message) -> str:
+    """Return all that there is to say, in several lines, without the title."""
+    alert = message.alert
+    if alert is None:
+        return clip(message.text.strip(), LONG)
+    parts = [message.text.strip(), alert.long_text.strip()]
+    if message.kind == _Kind.RECOVERY:
+        closed = f" at {moment(alert.closed_at, zone=zone(message.time_zone))}" if alert.closed_at else ""
+        parts = [f"The signal is back; the alert was closed{closed}."]
+    elif alert.bridge is not None:
+        bridge = (alert.bridge.name, alert.bridge.phone_number, alert.bridge.access_code, alert.bridge.meeting_url)
+        parts.append(f"Bridge: {', '.join(one_line(part) for part in bridge if part)}")
+    return clip("\n\n".join(part for part in parts if part), LONG)
+
+
+def clip(text: str, length: int) -> str:
+    """Return the text in at most so many characters, and show that something is missing."""
+    return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
+
+
+def _gist(message: Message) -> str:
+    """Return the message in a sentence or two."""
+    alert = message.alert
+    if alert is None:
+        return one_line(message.text) or one_line(message.subject)
+    if message.kind == _Kind.RECOVERY:
+        return f"Recovered: {one_line(alert.source_name)}. The signal is back, the alert is closed."
+    if message.kind == _Kind.LAST_RESORT:
+        return f"Nobody was reached: {one_line(alert.short_text)}"
+    return one_line(alert.short_text)

@@ -1,0 +1,151 @@
+"""SMS and calls over the wire: Twilio, the gateway behind it, and never the same message twice."""
+
+import pytest
+
+from escalation.channels import Switchboard
+from escalation.channels.base import DeliveryError
+from tests.providers.server import GARBAGE, HALF, HANG_UP, SILENCE, answer
+
+ANA = "+4915112345678"
+
+
+def send(kind, message):
+    with Switchboard() as switchboard:
+        return switchboard.send(kind, message)
+
+
+def failure(kind, message):
+    with pytest.raises(DeliveryError) as caught:
+        send(kind, message)
+    return caught.value
+
+
+def judged(error):
+    return error.permanent, error.uncertain
+
+
+def test_an_sms_is_short_and_ends_with_the_link(twilio, message):
+    assert send("sms", message(ANA)) == "SM" + "1".zfill(32)
+    form = twilio.requests[0].form
+    assert (form["To"], form["From"]) == (ANA, "+15550001111")
+    assert form["Body"] == (
+        "backup is silent. Expected every 5 minutes, last ping 11:55 UTC on 02 Mar. "
+        "https://heartbeat.example.org/alerts/7/"
+    )
+    assert form["StatusCallback"] == (
+        "https://heartbeat.example.org/api/v1/provider-callbacks/twilio/00000000-0000-0000-0000-000000000005/"
+    )
+
+
+def test_a_long_text_is_cut_and_its_link_is_not(twilio, message):
+    told = message(ANA)
+    told.alert.short_text = "x" * 2_000
+    send("sms", told)
+    body = twilio.requests[0].form["Body"]
+    assert len(body) == 300
+    assert body.endswith("x… https://heartbeat.example.org/alerts/7/")
+
+
+def test_a_messaging_service_sends_in_the_place_of_a_number(twilio, message, settings):
+    settings.TWILIO_FROM = "MG" + "1" * 32
+    send("sms", message(ANA))
+    assert twilio.requests[0].form["MessagingServiceSid"] == settings.TWILIO_FROM
+    assert "From" not in twilio.requests[0].form
+
+
+@pytest.mark.parametrize(
+    "base",
+    ["http://127.0.0.1:8000", "http://localhost:8000", "http://10.0.0.1", "https://hb.local", "http://[::1]:8000"],
+)
+def test_nothing_is_to_be_reported_to_where_twilio_cannot_come(twilio, message, settings, base):
+    settings.BASE_URL = base
+    send("sms", message(ANA))
+    assert "StatusCallback" not in twilio.requests[0].form
+
+
+def test_a_call_says_it_twice_without_the_link_and_cannot_be_made_to_do_more(twilio, message):
+    told = message(ANA)
+    told.alert.short_text = "a</Say><Dial>+1900</Dial> & code 123456 https://evil.example/x"
+    assert send("voice", told).startswith("CA")
+    form = twilio.requests[0].form
+    said = "<Say>a&lt;/Say&gt;&lt;Dial&gt;+1900&lt;/Dial&gt; &amp; code 1, 2, 3, 4, 5, 6 </Say>"
+    assert form["Twiml"] == f'<Response><Pause length="1"/>{said}<Pause length="1"/>{said}</Response>'
+
+
+def test_what_twilio_says_about_a_refusal_is_kept_with_its_code(twilio, message):
+    error = failure("sms", message("nowhere"))
+    assert judged(error) == (True, False)
+    assert str(error) == "Twilio: 400: Invalid 'To' Phone Number (code 21211)"
+
+
+def test_a_wrong_token_is_permanent(twilio, message, settings):
+    settings.TWILIO_AUTH_TOKEN = "wrong"
+    assert judged(failure("sms", message(ANA))) == (True, False)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_provider_that_is_busy_may_be_tried_again(twilio, message, status):
+    twilio.answers(answer(status, Retry_After="7"))
+    error = failure("sms", message(ANA))
+    assert judged(error) == (False, False)
+    assert error.retry_after.total_seconds() == 7
+
+
+@pytest.mark.parametrize("said", [GARBAGE, HALF, HANG_UP, SILENCE, answer(201, b"ok"), answer(201, {"sid": None})])
+@pytest.mark.parametrize("kind", ["sms", "voice"])
+def test_what_may_have_been_sent_is_not_sent_again_by_anybody(twilio, gateway, message, kind, said):
+    twilio.answers(said)
+    assert judged(failure(kind, message(ANA))) == (True, True)
+    assert gateway.requests == []
+
+
+@pytest.mark.parametrize("said", [answer(500), answer(429), answer(400), answer(401)])
+@pytest.mark.parametrize("kind", ["sms", "voice"])
+def test_what_twilio_surely_did_not_take_goes_to_the_gateway(twilio, gateway, message, kind, said):
+    twilio.answers(said)
+    gateway.answers(answer(200, {"message_id": 42}, Content_Type="application/json"))
+    assert send(kind, message(ANA)) == "42"
+    form = gateway.requests[0].form
+    assert (form["to"], form["kind"]) == (ANA, kind)
+    assert gateway.requests[0].headers["idempotency-key"] == form["id"]
+
+
+def test_twilio_that_is_away_is_no_reason_to_be_silent(twilio, gateway, message):
+    twilio.close()
+    assert send("sms", message(ANA)) == "00000000-0000-0000-0000-000000000005"
+
+
+def test_when_all_refuse_it_is_permanent_only_if_all_say_so(twilio, gateway, message):
+    twilio.answers(answer(400), answer(400))
+    gateway.answers(answer(503), answer(403))
+    assert judged(failure("sms", message(ANA))) == (False, False)
+    error = failure("sms", message(ANA))
+    assert judged(error) == (True, False)
+    assert "Twilio: 400" in str(error)
+    assert "The gateway: 403" in str(error)
+
+
+def test_a_template_fills_address_and_json_without_breaking_either(settings, gateway, message):
+    settings.SMS_PROVIDERS = ["gateway"]
+    settings.GATEWAY_URL += "?to={to}&x={other}"
+    settings.GATEWAY_BODY = {"messages": [{"text": "HB: {text}", "id": "{id}", "n": 1}], "to": ["{to}"]}
+    settings.GATEWAY_HEADERS = {"Authorization": "Bearer key"}
+    told = message(ANA)
+    told.alert.short_text = 'say "no" \\ {to}'
+    send("sms", told)
+    (request,) = gateway.requests
+    assert request.path == "/send?to=%2B4915112345678&x={other}"
+    assert request.json["messages"][0]["text"].startswith('HB: say "no" \\ {to} http')
+    assert request.json["to"] == [ANA]
+    assert request.headers["authorization"] == "Bearer key"
+
+
+def test_a_gateway_that_promises_json_and_sends_none_may_have_sent_the_sms(settings, gateway, message):
+    settings.SMS_PROVIDERS = ["gateway"]
+    gateway.answers(answer(200, b"<html>", Content_Type="application/json"))
+    assert judged(failure("sms", message(ANA))) == (True, True)
+
+
+def test_without_a_provider_it_says_so(settings, message):
+    settings.SMS_PROVIDERS = []
+    assert failure("sms", message(ANA)).permanent
