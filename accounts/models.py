@@ -1,5 +1,6 @@
 """Organizations and the people in them."""
 
+import re
 import zoneinfo
 from functools import cache
 from typing import Any, ClassVar
@@ -8,7 +9,7 @@ from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.functions import Lower
 
 from accounts.entitlements import BuiltinRole, Entitlement
@@ -203,14 +204,23 @@ class ContactMethod(models.Model):
     """One way to reach one person."""
 
     class Kind(models.TextChoices):
-        """Channels that can be used now; the others are added with their channels."""
+        """Over what the person is told; each has its channel."""
 
         EMAIL = "email", "E-mail"
+        SMS = "sms", "SMS"
+        VOICE = "voice", "Call"
+        PUSH = "push", "Push"
+        CHAT = "chat", "Chat"
+        WEBHOOK = "webhook", "Webhook"
+        APPRISE = "apprise", "Apprise"
 
     user = models.ForeignKey(User, models.CASCADE, related_name="contact_methods")
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.EMAIL)
-    label = models.CharField(max_length=40, help_text="For example Email-Official or Email-Personal.")
-    address = models.CharField(max_length=320)
+    label = models.CharField(max_length=40, help_text="For example Email-Official or SMS-Personal.")
+    address = models.CharField(
+        max_length=2_000,
+        help_text="E-mail address, phone number (E.164), URL, or what a browser calls its push subscription (JSON).",
+    )
     position = models.PositiveSmallIntegerField(default=0, help_text="Order of use; lowest first.")
     enabled = models.BooleanField(default=True)
     delay_minutes = models.DecimalField(
@@ -219,10 +229,26 @@ class ContactMethod(models.Model):
         default=0,
         help_text="Minutes after a step reaches the person until this method is used.",
     )
+    repeat_count = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="How many more times it is used in one step."
+    )
+    repeat_gap_minutes = models.DecimalField(
+        max_digits=6, decimal_places=1, default=5, db_default=5, help_text="Minutes between those times."
+    )
+    windows = models.JSONField(
+        default=list,
+        db_default=Value([], models.JSONField()),
+        blank=True,
+        help_text="When it is used, in the person's time zone, as accounts.windows reads it; empty: at any time.",
+    )
     verified_at = models.DateTimeField(null=True, blank=True, help_text="Unverified methods are not used.")
     code_digest = models.CharField(max_length=64, blank=True, help_text="SHA-256 of the code last sent.")
     code_expires_at = models.DateTimeField(null=True, blank=True)
     code_tries = models.PositiveSmallIntegerField(default=0)
+    tested_at = models.DateTimeField(null=True, blank=True, help_text="When a test message was last asked for.")
+    send_error = models.TextField(
+        blank=True, default="", db_default="", help_text="Why the last code or test message could not be sent."
+    )
 
     class Meta:
         ordering = ["position", "id"]
@@ -232,10 +258,44 @@ class ContactMethod(models.Model):
                 condition=~Q(label=EMAIL_OFFICIAL) | Q(kind="email", enabled=True, verified_at__isnull=False),
                 name="email_official_always_usable",
             ),
+            models.CheckConstraint(
+                condition=~Q(label=EMAIL_OFFICIAL) | Q(windows=Value([], models.JSONField())),
+                name="email_official_at_any_time",
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.label}: {self.address}"
+        return f"{self.label}: {self.shown}"
+
+    @property
+    def shown(self) -> str:
+        """Return the address as others may see it: what holds a secret is cut down to where it leads."""
+        if self.kind in {self.Kind.EMAIL, self.Kind.SMS, self.Kind.VOICE}:
+            return self.address
+        if self.kind == self.Kind.PUSH:
+            found = re.search(r"://([^/:\"]+)", self.address)
+            return f"A browser, over {found[1] if found else 'its push service'}"
+        scheme, _, rest = self.address.partition("://")
+        if self.kind == self.Kind.APPRISE:
+            return f"{scheme}://…"
+        return f"{scheme}://{rest.split('/')[0].split('?')[0]}/…{self.address[-4:]}"
+
+
+class OptOut(models.Model):
+    """A person who is not told about one integration."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="opt_outs")
+    integration_id = models.BigIntegerField(help_text="Of the app above; it may be deleted, which does no harm here.")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            # Also the index of the question who of these people opted out.
+            models.UniqueConstraint(fields=["integration_id", "user"], name="opt_out_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.integration_id}"
 
 
 class ApiKey(models.Model):

@@ -1,9 +1,11 @@
 """Questions about people: which groups a user sees, and whom."""
 
+from collections.abc import Iterable
+
 from django.db.models import ManyToManyRel, QuerySet
 
 from accounts.entitlements import Entitlement
-from accounts.models import ContactMethod, Group, GroupMember, GroupRole, User
+from accounts.models import ContactMethod, Group, GroupMember, GroupRole, OptOut, User
 from accounts.permissions import may
 
 
@@ -50,3 +52,9 @@ def uses_of(group: Group, *, limit: int = 5) -> list[str]:
             **{relation.field.name: group}
         )[:limit]
     ]
+
+
+def opted_out(integration_ids: Iterable[int]) -> set[tuple[int, int]]:
+    """Return (integration, user) of everybody who does not want to be told about these integrations, in one query."""
+    rows = OptOut.objects.filter(integration_id__in=set(integration_ids))
+    return set(rows.values_list("integration_id", "user_id"))

@@ -175,7 +175,7 @@ class Notification(models.Model):
     contact_method = models.ForeignKey(ContactMethod, models.SET_NULL, null=True, related_name="+")
     channel = models.CharField(max_length=10, help_text="As ContactMethod.kind.")
     label = models.CharField(max_length=40)
-    address = models.CharField(max_length=320, help_text="As it was when the message was written.")
+    address = models.CharField(max_length=2_000, help_text="As it was when the message was written.")
     step = models.PositiveIntegerField(default=0, help_text="EscalationRun.step that made it.")
     round = models.PositiveSmallIntegerField(default=0, help_text="0: first; 1 and above: retries of the step.")
     subject = models.CharField(max_length=300, blank=True, help_text="Of a notice that has no alert.")

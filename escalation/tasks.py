@@ -1,8 +1,8 @@
-"""The ticks of escalation: thin, safe to run twice or late, and thrown away when stale."""
+"""The ticks of escalation and what it is rung for: thin, safe to run twice or late, and thrown away when stale."""
 
 from celery import shared_task
 
-from escalation.services import calendars, delivery, engine, reminders
+from escalation.services import calendars, contact_messages, delivery, engine, reminders
 from heartbeat_project.kernel import clock
 
 
@@ -28,3 +28,15 @@ def read_calendars(**_: object) -> None:
 def remind_of_duty(**_: object) -> None:
     """Tell people that their duty begins soon."""
     reminders.remind_of_duty(now=clock.now())
+
+
+@shared_task(name="escalation.send_verification_code", queue="delivery", expires=600)
+def send_verification_code(*, contact_method_id: int, **_: object) -> None:
+    """Send a code to a contact method; twice within a minute sends one."""
+    contact_messages.send_code(contact_method_id, now=clock.now())
+
+
+@shared_task(name="escalation.send_test_message", queue="delivery", expires=600)
+def send_test_message(*, contact_method_id: int, **_: object) -> None:
+    """Send a test message over a contact method."""
+    contact_messages.send_test(contact_method_id, now=clock.now())

@@ -21,7 +21,11 @@ STATIC = {
 }
 MIGRATIONS = {
     "migrations complete": ("python", "manage.py", "makemigrations", "--check", "--dry-run"),
-    "migrations safe": ("python", "manage.py", "lintmigrations", "--no-cache", "--include-apps", *APPS),
+    "migrations safe": (
+        *("python", "manage.py", "lintmigrations", "--no-cache"),
+        # More room in a varchar: the linter cannot tell it from a change of type.
+        *("--ignore-name-contains", "longer_addresses", "--include-apps", *APPS),
+    ),
 }
 PYTEST = ("python", "-m", "pytest")
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -5,10 +5,12 @@ from accounts.services.contact_methods import (
     create_contact_method,
     delete_contact_method,
     request_code,
+    request_test,
     update_contact_method,
     verify_contact_method,
 )
 from accounts.services.groups import Member, create_group, delete_group, update_group
+from accounts.services.opt_outs import opt_in, opt_out
 from accounts.services.organizations import create_organization, update_organization
 from accounts.services.roles import create_role, delete_role, update_role
 from accounts.services.users import (
@@ -32,8 +34,11 @@ __all__ = [
     "delete_contact_method",
     "delete_group",
     "delete_role",
+    "opt_in",
+    "opt_out",
     "reactivate_user",
     "request_code",
+    "request_test",
     "revoke_api_key",
     "transfer_ownership",
     "update_contact_method",

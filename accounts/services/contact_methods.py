@@ -1,18 +1,17 @@
 """Contact methods: added, verified by a code, ordered, switched, removed; Email-Official always stays usable."""
 
 import secrets
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
-from django.conf import settings
-from django.core.exceptions import ValidationError
-from django.core.mail import EmailMessage
-from django.core.validators import validate_email
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils.crypto import salted_hmac
 
+from accounts import windows as weekly
+from accounts.addresses import clean_address, why_unavailable
 from accounts.entitlements import Entitlement
 from accounts.models import EMAIL_OFFICIAL, ContactMethod, User
 from accounts.permissions import may
@@ -26,10 +25,12 @@ CODE_PAUSE: Final = timedelta(minutes=1)
 CODE_TRIES: Final = 5
 MAX_METHODS: Final = 20
 MAX_DELAY_MINUTES: Final = 44_640  # 31 days
+MAX_REPEATS: Final = 20
+TEST_PAUSE: Final = timedelta(minutes=1)
 
 
 class OfficialStays(DomainError):
-    """Email-Official cannot be removed, disabled, renamed or given another address."""
+    """Email-Official cannot be removed, disabled, renamed, given another address or kept to some hours."""
 
     code = "email_official"
     title = "Email-Official always stays"
@@ -49,6 +50,21 @@ class AlreadyVerified(DomainError):
     title = "Already verified"
 
 
+class NotVerified(DomainError):
+    """The contact method is not used before its owner has verified it."""
+
+    code = "not_verified"
+    title = "Verify it first"
+
+
+class JustTested(DomainError):
+    """One test message a minute is enough."""
+
+    code = "tested_just_now"
+    title = "Wait a minute"
+    status = 429
+
+
 def create_contact_method(
     user: User,
     *,
@@ -59,6 +75,9 @@ def create_contact_method(
     position: int | None = None,
     enabled: bool = True,
     delay_minutes: Decimal | float = 0,
+    repeat_count: int = 0,
+    repeat_gap_minutes: Decimal | float = 5,
+    windows: Sequence[Mapping[str, Any]] = (),
 ) -> ContactMethod:
     """Add a way to reach `user`, last in order unless told otherwise, and send it a code.
 
@@ -75,10 +94,13 @@ def create_contact_method(
             user=user,
             kind=_kind(kind),
             label=_label(label),
-            address=_address(address),
+            address=clean_address(kind, address),
             position=max(others, default=0) + 1 if position is None else position,
             enabled=enabled,
-            delay_minutes=_delay(delay_minutes),
+            delay_minutes=_minutes("delay_minutes", delay_minutes),
+            repeat_count=_repeats(repeat_count),
+            repeat_gap_minutes=_minutes("repeat_gap_minutes", repeat_gap_minutes),
+            windows=_windows(windows),
         )
         _save(method)
         _ring_for_code(method)
@@ -94,8 +116,13 @@ def update_contact_method(
     position: int | None = None,
     enabled: bool | None = None,
     delay_minutes: Decimal | float | None = None,
+    repeat_count: int | None = None,
+    repeat_gap_minutes: Decimal | float | None = None,
+    windows: Sequence[Mapping[str, Any]] | None = None,
 ) -> ContactMethod:
-    """Change a contact method; a new address has to be verified again. Email-Official keeps all but order and delay.
+    """Change a contact method; a new address has to be verified again.
+
+    Email-Official keeps its name, address and use at any time. An address as it is shown to others is no change.
 
     Raises Forbidden, OfficialStays, and FieldError at the field that is wrong; then nothing is saved.
     """
@@ -105,20 +132,33 @@ def update_contact_method(
         method = (
             ContactMethod.objects.select_for_update(of=("self",), no_key=True).select_related("user").get(pk=method.pk)
         )
-        moved = address is not None and _address(address) != method.address
+        wanted = method.address if address in {None, method.shown} else clean_address(method.kind, address or "")
+        moved = wanted != method.address
         if method.label == EMAIL_OFFICIAL:
-            _refuse_official(moved=moved, renamed=label not in {None, EMAIL_OFFICIAL}, disabled=enabled is False)
+            _refuse_official(
+                moved=moved,
+                renamed=label not in {None, EMAIL_OFFICIAL},
+                disabled=enabled is False,
+                narrowed=bool(windows),
+            )
         if label is not None:
             method.label = _label(label)
         if moved:
-            method.address = _address(address or "")
+            method.address = wanted
             method.verified_at = method.code_expires_at = None
+            method.send_error = ""
         if position is not None:
             method.position = position
         if enabled is not None:
             method.enabled = enabled
         if delay_minutes is not None:
-            method.delay_minutes = _delay(delay_minutes)
+            method.delay_minutes = _minutes("delay_minutes", delay_minutes)
+        if repeat_count is not None:
+            method.repeat_count = _repeats(repeat_count)
+        if repeat_gap_minutes is not None:
+            method.repeat_gap_minutes = _minutes("repeat_gap_minutes", repeat_gap_minutes)
+        if windows is not None:
+            method.windows = _windows(windows)
         _save(method)
         if moved:
             _ring_for_code(method)
@@ -144,28 +184,46 @@ def request_code(method: ContactMethod, *, actor: User) -> None:
     _ring_for_code(method)
 
 
-def send_code(contact_method_id: int, *, now: datetime) -> bool:
-    """Make a code of six digits, keep its digest, and send it; return whether one was sent.
+def issue_code(contact_method_id: int, *, now: datetime) -> str | None:
+    """Make a code of six digits, keep its digest, and return it to be sent; None when none is wanted.
 
-    The code is made here so that it never passes through the broker. A second call within a minute sends nothing.
+    That is within a minute of the one before, for a verified method, and for somebody who is not active any more.
     """
     code = f"{secrets.randbelow(10**6):06}"
     due = Q(code_expires_at=None) | Q(code_expires_at__lte=now + CODE_LIVES - CODE_PAUSE)
-    claimed = ContactMethod.objects.filter(due, pk=contact_method_id, verified_at=None, user__is_active=True).update(
+    issued = ContactMethod.objects.filter(due, pk=contact_method_id, verified_at=None, user__is_active=True).update(
         code_digest=_digest(contact_method_id, code),
         code_expires_at=now + CODE_LIVES,
         code_tries=0,
+        send_error="",
     )
-    if not claimed:
-        return False
-    method = ContactMethod.objects.select_related("user").get(pk=contact_method_id)
-    try:
-        _code_message(method, code).send()
-    except Exception:
-        # Nobody got this code: a new one may be asked for at once.
-        ContactMethod.objects.filter(pk=method.pk, verified_at=None).update(code_digest="", code_expires_at=None)
-        raise
-    return True
+    return code if issued else None
+
+
+def withdraw_code(contact_method_id: int) -> None:
+    """Forget a code that reached nobody, so that a new one may be asked for at once."""
+    ContactMethod.objects.filter(pk=contact_method_id, verified_at=None).update(code_digest="", code_expires_at=None)
+
+
+def note_send_error(contact_method_id: int, error: str) -> None:
+    """Keep why a code or test message could not be sent, for its owner to read; nothing when it was sent."""
+    ContactMethod.objects.filter(pk=contact_method_id).update(send_error=error.replace("\x00", "")[:1_000])
+
+
+def request_test(method: ContactMethod, *, actor: User, now: datetime) -> None:
+    """Have a test message sent over the contact method, one a minute.
+
+    Raises Forbidden, NotVerified, JustTested.
+    """
+    _check_actor(method.user, actor=actor)
+    if method.verified_at is None:
+        raise NotVerified("Enter the code that was sent to it first. Then it can be tested.")
+    due = Q(tested_at=None) | Q(tested_at__lte=now - TEST_PAUSE)
+    with transaction.atomic():
+        claimed = ContactMethod.objects.filter(due, pk=method.pk).update(tested_at=now, send_error="")
+        if not claimed:
+            raise JustTested("A test message was sent within the last minute. Look for it, or wait a little.")
+        ring("escalation.send_test_message", queue="delivery", contact_method_id=method.pk)
 
 
 def verify_contact_method(method: ContactMethod, *, code: str, actor: User, now: datetime) -> ContactMethod:
@@ -192,7 +250,7 @@ def verify_contact_method(method: ContactMethod, *, code: str, actor: User, now:
         pk=method.pk,
         verified_at=None,
         code_digest=_digest(method.pk, code.strip()),
-    ).update(verified_at=now, code_digest="", code_expires_at=None, code_tries=0)
+    ).update(verified_at=now, code_digest="", code_expires_at=None, code_tries=0, send_error="")
     if not right:
         raise FieldError("code", "This is not the code that was sent.", code="wrong_code")
     method.refresh_from_db()
@@ -200,17 +258,8 @@ def verify_contact_method(method: ContactMethod, *, code: str, actor: User, now:
 
 
 def _ring_for_code(method: ContactMethod) -> None:
-    ring("accounts.send_verification_code", queue="delivery", contact_method_id=method.pk)
-
-
-def _code_message(method: ContactMethod, code: str) -> EmailMessage:
-    text = (
-        f"The code is {code}. It is valid for {CODE_LIVES.seconds // 60} minutes.\n\n"
-        f"{method.user.name} wants to be told about alerts at this address ({method.label}).\n"
-        f"Enter the code at {settings.BASE_URL}/profile/ to confirm it. If this was not you, nothing has to be done:\n"
-        "without the code the address is not used.\n"
-    )
-    return EmailMessage(subject="Confirm this address for Heartbeat", body=text, to=[method.address])
+    # The app above has the channels and takes the message; this one knows the task's name alone.
+    ring("escalation.send_verification_code", queue="delivery", contact_method_id=method.pk)
 
 
 def _digest(contact_method_id: int, code: str) -> str:
@@ -226,13 +275,15 @@ def _check_actor(user: User, *, actor: User) -> None:
         raise Forbidden("Your roles do not permit you to change your contact methods.")
 
 
-def _refuse_official(*, moved: bool, renamed: bool, disabled: bool) -> None:
+def _refuse_official(*, moved: bool, renamed: bool, disabled: bool, narrowed: bool) -> None:
     if moved:
         raise OfficialStays("Email-Official follows the e-mail address of the user. Change that instead.")
     if renamed:
         raise OfficialStays("Email-Official cannot be renamed.")
     if disabled:
         raise OfficialStays("Email-Official cannot be disabled: it is how everybody can be reached.")
+    if narrowed:
+        raise OfficialStays("Email-Official is used at any time: it is how everybody can be reached.")
 
 
 def _save(method: ContactMethod) -> None:
@@ -248,20 +299,28 @@ def _label(label: str) -> str:
 def _kind(kind: str) -> str:
     if kind not in ContactMethod.Kind.values:
         raise FieldError("kind", f"The kind is {' or '.join(ContactMethod.Kind.values)}.")
+    if why := why_unavailable(kind):
+        raise FieldError("kind", why, code="unavailable")
     return kind
 
 
-def _address(address: str) -> str:
-    address = address.strip()
+def _minutes(field: str, value: Decimal | float) -> Decimal:
+    minutes = Decimal(str(value))
+    if not 0 <= minutes <= MAX_DELAY_MINUTES:
+        raise FieldError(field, "Enter minutes from 0 to 44,640 (31 days).")
+    return minutes
+
+
+def _repeats(count: int) -> int:
+    if not 0 <= count <= MAX_REPEATS:
+        raise FieldError("repeat_count", f"Repeat it from 0 to {MAX_REPEATS} times.")
+    return count
+
+
+def _windows(windows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    if len(windows) > weekly.MAX_WINDOWS:
+        raise FieldError("windows", f"Use at most {weekly.MAX_WINDOWS} windows.", code="max_length")
     try:
-        validate_email(address)
-    except ValidationError as error:
-        raise FieldError("address", "Enter an e-mail address such as ana@example.com.") from error
-    return address
-
-
-def _delay(delay_minutes: Decimal | float) -> Decimal:
-    delay = Decimal(str(delay_minutes))
-    if not 0 <= delay <= MAX_DELAY_MINUTES:
-        raise FieldError("delay_minutes", "The delay is from 0 to 44,640 minutes (31 days).")
-    return delay
+        return [weekly.Window.load(window).dump() for window in windows]
+    except ValueError as error:
+        raise FieldError("windows", str(error)) from error

@@ -86,7 +86,7 @@ def write_steps(steps: Sequence[Step], directory: Directory, *, now: datetime) -
         (alert_id, str(redirect)) for step in steps for _, alert_id in step.runs for redirect in step.redirects
     ]
     passed_over = [(alert_id, str(gap)) for step in steps for _, alert_id in step.runs for gap in step.advance.gaps]
-    for kind, lines in ((_Kind.TOLD, covers), (_Kind.SKIPPED, passed_over)):
+    for kind, lines in ((_Kind.TOLD, redirected), (_Kind.SKIPPED, passed_over)):
         if lines:
             write_timeline(kind, lines, now=now)
     ended = [step for step in steps if step.next_at is None]

@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 
 from accounts.models import ApiKey, ContactMethod, Group, Role, User
 from accounts.services import create_api_key, create_contact_method
-from accounts.services.contact_methods import send_code
+from escalation.services.contact_messages import send_code
 from heartbeat_project.kernel import clock
 from tests.factories import GroupFactory, HeartbeatFactory, OrganizationFactory, UserFactory
 

@@ -9,7 +9,7 @@ from django.test import Client, RequestFactory
 
 from accounts.models import ApiKey
 from accounts.services import create_contact_method
-from accounts.services.contact_methods import send_code
+from escalation.services.contact_messages import send_code
 from heartbeat_project.console.views.faults import server_error
 from tests import factories
 

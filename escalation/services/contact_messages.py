@@ -1,0 +1,73 @@
+"""Messages about a contact method itself: the code that verifies it, and a test."""
+
+import logging
+import uuid
+from datetime import datetime
+
+from django.conf import settings
+
+from accounts.models import ContactMethod
+from accounts.services.contact_methods import CODE_LIVES, issue_code, note_send_error, withdraw_code
+from escalation.channels import Switchboard
+from escalation.channels.base import DeliveryError, Message
+from escalation.models import Notification
+
+log = logging.getLogger(__name__)
+
+
+def send_code(contact_method_id: int, *, now: datetime) -> bool:
+    """Make a code and send it over the contact method; return whether it was taken.
+
+    The code is made here, so that it never passes through the broker. Within a minute of another nothing is sent. Why
+    it could not be sent is kept for its owner, who may then ask for a new one at once.
+    """
+    code = issue_code(contact_method_id, now=now)
+    if code is None:
+        return False
+    method = ContactMethod.objects.select_related("user").get(pk=contact_method_id)
+    text = (
+        f"The code is {code}. It is valid for {CODE_LIVES.seconds // 60} minutes.\n\n"
+        f"{method.user.name} wants to be told about alerts here ({method.label}).\n"
+        f"Enter the code at {settings.BASE_URL}/profile/contact-methods/ to confirm it. If this was not you, nothing "
+        "has to be done: without the code this address is not used.\n"
+    )
+    error = _send(method, subject="Confirm this address for Heartbeat", text=text, now=now)
+    if error is not None and not error.uncertain:
+        withdraw_code(contact_method_id)
+    return error is None
+
+
+def send_test(contact_method_id: int, *, now: datetime) -> bool:
+    """Send a test message over a verified contact method; return whether it was taken."""
+    found = ContactMethod.objects.select_related("user").filter(pk=contact_method_id, user__is_active=True)
+    method = found.filter(verified_at__isnull=False).first()
+    if method is None:
+        return False
+    text = (
+        f"This is a test. {method.user.name} asked for it to see that {method.label} works.\n"
+        "Nothing has to be done: no alert is open because of it.\n"
+    )
+    return _send(method, subject="A test from Heartbeat", text=text, now=now) is None
+
+
+def _send(method: ContactMethod, *, subject: str, text: str, now: datetime) -> DeliveryError | None:
+    """Send a notice at once, and keep why it failed; return that."""
+    message = Message(
+        id=uuid.uuid4(),
+        kind=Notification.Kind.NOTICE,
+        address=method.address,
+        reader=method.user.name,
+        time_zone=method.user.time_zone,
+        at=now,
+        subject=subject,
+        text=text,
+    )
+    failure = None
+    try:
+        with Switchboard() as switchboard:
+            switchboard.send(method.kind, message)
+    except DeliveryError as error:
+        log.warning("contact method %s was not reached: %s", method.pk, error)
+        failure = error
+    note_send_error(method.pk, str(failure or ""))
+    return failure
