@@ -264,3 +264,25 @@ class KeptMessage(models.Model):
 
     def __str__(self) -> str:
         return self.subject
+
+
+class Circuit(models.Model):
+    """How a provider has done lately; while it is open, nobody waits for that provider."""
+
+    provider = models.CharField(max_length=40, primary_key=True)
+    failures = models.PositiveIntegerField(default=0, help_text="In a row, each soon after the one before.")
+    failed_at = models.DateTimeField(null=True, help_text="The last of them.")
+    open_until = models.DateTimeField(null=True, help_text="Then one message may try whether it is back.")
+
+    def __str__(self) -> str:
+        return self.provider
+
+
+class Allowance(models.Model):
+    """How much of a rate is used up, as one moment: it moves on with each use, and time catches up with it."""
+
+    key = models.CharField(max_length=100, primary_key=True)
+    used_until = models.DateTimeField(help_text="The theoretical arrival time of the generic cell rate algorithm.")
+
+    def __str__(self) -> str:
+        return self.key

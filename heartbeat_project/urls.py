@@ -7,6 +7,7 @@ from rest_framework.routers import DefaultRouter
 
 from accounts.api.urls import register as register_accounts
 from alerting.api.urls import register as register_alerting
+from escalation.api.callbacks import TwilioCallback
 from escalation.api.feeds import calendar
 from escalation.api.urls import register as register_escalation
 from heartbeat_project import health
@@ -27,6 +28,7 @@ urlpatterns = [
     path("heartbeat/<str:token>/", HeartbeatPing.as_view(schema=None)),
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/v1/provider-callbacks/twilio/<uuid:message_id>/", TwilioCallback.as_view(), name="twilio_callback"),
     path("api/v1/", include(router.urls)),
     path("calendar/<str:token>.ics", calendar, name="calendar"),
     path("admin/", admin.site.urls),

@@ -1,15 +1,17 @@
 """Apprise: services that have no channel of their own here, each named by an Apprise URL.
 
 Apprise brings its own HTTP client, which knows nothing of our door. So the thread that sends is watched: Python tells
-an audit hook each address that a socket is about to connect to, and the hook stops what is not permitted.
+an audit hook each address that a socket is about to connect to, and the hook stops what is not permitted; what it lets
+through is cut off at the deadline.
 """
 
 import logging
 import re
+import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -32,13 +34,15 @@ class AppriseChannel:
         """Send the message and return our own id: Apprise gives none."""
         plugin = service(message.address)
         plugin.socket_connect_timeout = plugin.socket_read_timeout = min(5.0, settings.OUTGOING_TIMEOUT_SECONDS)
-        with _watched(), _listening() as said:
+        with _watched() as watch, _listening() as said:
             try:
                 taken = plugin.notify(body=f"{texts.long(message)}\n{texts.link(message)}", title=texts.title(message))
             except Exception as error:
                 raise DeliveryError(f"{plugin.service_name}: {error}", uncertain=True) from error
-        if not taken and _thread.refused:
-            raise DeliveryError(_thread.refused, permanent=True)
+        if not taken and watch.refused:
+            raise DeliveryError(watch.refused, permanent=True)
+        if watch.over:  # also for what Apprise took for a success: the answer was cut off
+            raise DeliveryError(f"{plugin.service_name}: No answer in time", uncertain=True)
         if not taken:
             raise _understood(str(plugin.service_name), said)
         return str(message.id)
@@ -70,15 +74,55 @@ def service(url: str) -> Any:
     return found
 
 
+class _Watch:
+    """What one thread may connect to, and until when; at the end its connections are cut."""
+
+    def __init__(self) -> None:
+        self.refused = ""
+        self.over = False
+        self._sockets: list[socket.socket] = []
+
+    def look(self, connecting: socket.socket, address: Any) -> None:
+        """Stop a connection that is not permitted, as if the network had: the socket is closed, the next one tried."""
+        if self.over:
+            raise TimeoutError("the time for this message is over")
+        if isinstance(address, tuple) and is_public(str(address[0]), allowed=settings.OUTGOING_ALLOW):
+            # A second handle: TLS takes the first one over.
+            self._sockets.append(connecting.dup())
+            return
+        where = address[0] if isinstance(address, tuple) else "a socket of this machine"
+        self.refused = f"The URL leads to {where}, which is not a public address."
+        raise PermissionError(self.refused)
+
+    def cut(self) -> None:
+        """End whatever still waits for an answer."""
+        self.over = True
+        for one in self._sockets:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let go of the handles."""
+        for one in self._sockets:
+            one.close()
+
+
 @contextmanager
-def _watched() -> Iterator[None]:
-    """Stop connections of this thread to addresses that are not permitted."""
+def _watched() -> Iterator[_Watch]:
+    """Watch the connections of this thread, and cut them at the deadline."""
     _watch_connections()
-    _thread.watched, _thread.refused = True, ""
+    watch = _Watch()
+    timer = threading.Timer(settings.OUTGOING_TIMEOUT_SECONDS, watch.cut)
+    timer.daemon = True
+    timer.start()
+    _thread.watch = watch
     try:
-        yield
+        yield watch
     finally:
-        _thread.watched = False
+        _thread.watch = None
+        timer.cancel()
+        timer.join()
+        watch.close()
 
 
 def _watch_connections() -> None:
@@ -93,14 +137,9 @@ _watching = False
 
 
 def _look(event: str, arguments: tuple[Any, ...]) -> None:
-    if event != "socket.connect" or not getattr(_thread, "watched", False):
-        return
-    address = arguments[1]
-    if not (isinstance(address, tuple) and is_public(str(address[0]), allowed=settings.OUTGOING_ALLOW)):
-        where = address[0] if isinstance(address, tuple) else "a socket of this machine"
-        _thread.refused = f"The URL leads to {where}, which is not a public address."
-        # As if the network had refused: whoever connects then closes the socket and tries the next address.
-        raise PermissionError(_thread.refused)
+    watch: _Watch | None = getattr(_thread, "watch", None)
+    if event == "socket.connect" and watch is not None:
+        watch.look(*arguments)
 
 
 @contextmanager

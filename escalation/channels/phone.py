@@ -7,8 +7,9 @@ from datetime import timedelta
 from typing import Final
 
 from django.conf import settings
+from django.db import connection
 
-from escalation.channels import gateway, texts, twilio
+from escalation.channels import circuits, gateway, texts, twilio
 from escalation.channels.base import DeliveryError, Message
 
 log = logging.getLogger(__name__)
@@ -41,17 +42,29 @@ class PhoneChannel:
 
     def send(self, message: Message) -> str:
         """Send the message and return the id that the provider gave it."""
+        try:
+            return self._send(message)
+        except DeliveryError as error:
+            # Whoever sees the alert reads the reason, and must not read the number in it.
+            error.args = (str(error).replace(message.address, "the number"),)
+            raise
+        finally:
+            # Many threads send; none of them may keep a connection to the database from the others.
+            if not connection.in_atomic_block:
+                connection.close()
+
+    def _send(self, message: Message) -> str:
         text = texts.short(message) if self._kind == "sms" else texts.spoken(message)
         failures: list[DeliveryError] = []
         said: list[str] = []
         for provider in self._providers:
             try:
-                return provider.send(self._kind, message=message, text=text)
+                return _try(provider, self._kind, message=message, text=text)
             except DeliveryError as error:
                 said.append(f"{provider.name}: {error}")
                 if error.uncertain:
                     raise DeliveryError(" ".join(said), permanent=True, uncertain=True) from error
-                log.warning("%s did not take message %s: %s", provider.name, message.id, error)
+                log.warning("%s did not take message %s", provider.name, message.id)
                 failures.append(error)
         if not failures:
             raise DeliveryError(f"This installation has no provider for {self._kind}.", permanent=True)
@@ -73,6 +86,20 @@ def sms() -> PhoneChannel:
 def voice() -> PhoneChannel:
     """Return the channel for calls."""
     return PhoneChannel("voice", settings.VOICE_PROVIDERS)
+
+
+def _try(provider: Provider, kind: str, *, message: Message, text: str) -> str:
+    """Send over one provider, unless it is left alone for a while, and keep how it did."""
+    if not circuits.is_closed(provider.name, now=message.at):
+        raise DeliveryError("left alone for a while, because it failed again and again.")
+    try:
+        taken = provider.send(kind, message=message, text=text)
+    except DeliveryError as error:
+        if error.uncertain or not error.permanent:
+            circuits.record_failure(provider.name, now=message.at)
+        raise
+    circuits.record_success(provider.name)
+    return taken
 
 
 def _soonest(failures: list[DeliveryError]) -> timedelta | None:

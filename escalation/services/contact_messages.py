@@ -11,6 +11,8 @@ from accounts.services.contact_methods import CODE_LIVES, issue_code, note_send_
 from escalation.channels import Switchboard
 from escalation.channels.base import DeliveryError, Message
 from escalation.models import Notification
+from escalation.services.limits import CODES_PER_PERSON, take
+from heartbeat_project.kernel.durations import in_words
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +27,11 @@ def send_code(contact_method_id: int, *, now: datetime) -> bool:
     if code is None:
         return False
     method = ContactMethod.objects.select_related("user").get(pk=contact_method_id)
+    wait = take(f"codes of user {method.user_id}", CODES_PER_PERSON, now=now)
+    if wait is not None:
+        withdraw_code(contact_method_id)
+        note_send_error(contact_method_id, f"Too many codes were asked for. Ask again in {in_words(wait)}.")
+        return False
     text = (
         f"The code is {code}. It is valid for {CODE_LIVES.seconds // 60} minutes.\n\n"
         f"{method.user.name} wants to be told about alerts here ({method.label}).\n"

@@ -1,5 +1,6 @@
 """What people send from the console."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -8,8 +9,10 @@ from django.contrib.auth.forms import AuthenticationForm
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 
+from accounts import windows
 from accounts.admin.base import time_field
-from accounts.models import Group, User, time_zones
+from accounts.models import ContactMethod, Group, User, time_zones
+from accounts.services.contact_methods import MAX_REPEATS
 from alerting.services import REASON_LENGTH
 from escalation.services.reminders import MOST_HOURS
 from heartbeat_project.kernel.ids import digest
@@ -104,11 +107,101 @@ class ProfileForm(forms.Form):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class KindWords:
+    """What the pages say about a kind of contact method."""
+
+    add: str
+    address: str
+    help: str
+    label: str
+
+
+KINDS = {
+    ContactMethod.Kind.EMAIL.value: KindWords("an e-mail address", "E-mail address", "", "Email-Personal"),
+    ContactMethod.Kind.SMS.value: KindWords(
+        "a number for SMS", "Phone number", "With its country code, such as +49 1512 3456789.", "SMS-Personal"
+    ),
+    ContactMethod.Kind.VOICE.value: KindWords(
+        "a number to call", "Phone number", "With its country code, such as +49 1512 3456789.", "Voice-Personal"
+    ),
+    ContactMethod.Kind.PUSH.value: KindWords("this browser", "Subscription", "", "Push-Official"),
+    ContactMethod.Kind.CHAT.value: KindWords(
+        "a chat channel",
+        "Address of an incoming webhook",
+        "Of Slack, Mattermost, Rocket.Chat or Microsoft Teams. Everybody in the channel reads along, the code too.",
+        "Chat-Official",
+    ),
+    ContactMethod.Kind.WEBHOOK.value: KindWords(
+        "a webhook",
+        "Address",
+        "It gets a signed POST with JSON. Its signing secret is shown here once it is confirmed.",
+        "Webhook-Official",
+    ),
+    ContactMethod.Kind.APPRISE.value: KindWords(
+        "another service",
+        "Apprise URL",
+        "Such as tgram://token/chat-id for Telegram, or ntfys://topic.",
+        "Other",
+    ),
+}
+
+
 class ContactMethodForm(forms.Form):
     """One more way to reach me."""
 
-    label = forms.CharField(max_length=40, label="Label", help_text="For example Email-Personal.")
-    address = forms.EmailField(max_length=320, label="E-mail address")
+    label = forms.CharField(max_length=40, label="Label", help_text="Policies name it by this.")
+    address = forms.CharField(max_length=2_000)
+
+    def __init__(self, *args: Any, kind: str, **options: Any) -> None:
+        words = KINDS[kind]
+        options = {"initial": {"label": words.label}, "auto_id": f"id_{kind}_%s", **options}
+        super().__init__(*args, **options)
+        self.kind = kind
+        field = self.fields["address"]
+        field.label, field.help_text = words.address, words.help
+        if kind in {ContactMethod.Kind.SMS, ContactMethod.Kind.VOICE}:
+            field.widget = forms.TextInput(attrs={"type": "tel", "autocomplete": "tel", "inputmode": "tel"})
+
+
+class EditContactMethodForm(ContactMethodForm):
+    """All that can be chosen about a contact method."""
+
+    delay_minutes = forms.DecimalField(
+        min_value=0,
+        max_digits=6,
+        decimal_places=1,
+        label="Wait (minutes)",
+        help_text="After an alert reaches you, until this is used. 0: at once.",
+    )
+    repeat_count = forms.IntegerField(
+        min_value=0, max_value=MAX_REPEATS, label="Repeat (times)", help_text="0: tell me once."
+    )
+    repeat_gap_minutes = forms.DecimalField(
+        min_value=0, max_digits=6, decimal_places=1, label="Between repeats (minutes)"
+    )
+    windows = forms.CharField(
+        required=False,
+        max_length=1_000,
+        label="When it is used",
+        help_text="Empty: at any time. Otherwise for example <code>Mon-Fri 08:00-18:00; Sat, Sun 22:00-06:00</code>, "
+        "in your time zone.",
+    )
+
+    def __init__(self, *args: Any, is_official: bool, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if is_official:
+            for name in ("label", "address", "windows"):
+                del self.fields[name]
+        elif self.kind == ContactMethod.Kind.PUSH:
+            del self.fields["address"]
+
+    def clean_windows(self) -> list[dict[str, Any]]:
+        """Return the windows as they are stored."""
+        try:
+            return windows.read(self.cleaned_data["windows"])
+        except ValueError as error:
+            raise ValidationError(str(error), code="windows") from error
 
 
 class OutOfOfficeForm(forms.Form):

@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from heartbeat_project.console.views import actions, alerts, bundles, duty, profile, sign_in
+from heartbeat_project.console.views import actions, alerts, bundles, contact_methods, duty, profile, sign_in
 
 app_name = "console"
 urlpatterns = [
@@ -22,10 +22,11 @@ urlpatterns = [
     path("on-call/calendar/replace/", duty.replace_feed, name="replace_feed"),
     path("profile/", profile.profile, name="profile"),
     path("profile/password/", profile.password, name="password"),
-    path("profile/contact-methods/add/", profile.add_contact_method, name="add_contact_method"),
-    path(
-        "profile/contact-methods/<int:method_id>/<slug:action>/", profile.change_contact_method, name="contact_method"
-    ),
+    path("profile/contact-methods/", contact_methods.contact_methods, name="contact_methods"),
+    path("profile/contact-methods/add/", contact_methods.add, name="add_contact_method"),
+    path("profile/contact-methods/<int:method_id>/", contact_methods.edit, name="edit_contact_method"),
+    path("profile/contact-methods/<int:method_id>/<slug:action>/", contact_methods.change, name="contact_method"),
+    path("service-worker.js", contact_methods.service_worker, name="service_worker"),
     path("profile/api-keys/add/", profile.add_api_key, name="add_api_key"),
     path("profile/api-keys/<int:key_id>/revoke/", profile.revoke_api_key, name="revoke_api_key"),
     path("login/", sign_in.SignIn.as_view(), name="login"),

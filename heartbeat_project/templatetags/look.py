@@ -11,6 +11,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from accounts import windows as weekly
 from heartbeat_project.kernel import durations
 
 register = template.Library()
@@ -132,6 +133,12 @@ def exact(local: datetime, now: datetime) -> str:
 def in_words(minutes: Decimal | float) -> str:
     """Return a number of minutes as people say it."""
     return durations.in_words(durations.minutes(minutes))
+
+
+@register.filter
+def windows(stored: list[dict[str, Any]]) -> str:
+    """Return the weekly windows of a contact method as people write them."""
+    return weekly.in_words(stored)
 
 
 @register.filter

@@ -88,3 +88,37 @@ function keepFresh(part) {
 }
 
 for (const part of document.querySelectorAll("[data-refresh]")) keepFresh(part);
+
+// Push: this browser subscribes with its own push service, and what it answers is sent as the new contact method.
+function bytes(base64url) {
+  const base64 = base64url.replaceAll("-", "+").replaceAll("_", "/");
+  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+}
+
+async function subscribe(form) {
+  if ((await Notification.requestPermission()) !== "granted") {
+    throw new Error("This browser was told not to show messages of this site. Permit them in its settings, then try again.");
+  }
+  const worker = await navigator.serviceWorker.register("/service-worker.js");
+  await navigator.serviceWorker.ready;
+  const key = bytes(form.dataset.pushKey);
+  const old = await worker.pushManager.getSubscription();
+  if (old) await old.unsubscribe();
+  return worker.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key });
+}
+
+for (const form of document.querySelectorAll("form[data-push-key]")) {
+  if (!("serviceWorker" in navigator && "PushManager" in window && "Notification" in window)) continue;
+  form.hidden = false;
+  form.addEventListener("submit", async (event) => {
+    if (form.elements.address.value) return;
+    event.preventDefault();
+    const said = form.querySelector("[role=status]");
+    try {
+      form.elements.address.value = JSON.stringify(await subscribe(form));
+      form.requestSubmit();
+    } catch (error) {
+      said.textContent = error.message;
+    }
+  });
+}

@@ -10,6 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
+from accounts.models import ContactMethod
 from alerting.models import AlertRecipient
 from heartbeat_project.kernel import clock
 from integrations.ingest.record import record_pulse
@@ -208,6 +209,18 @@ def _furnished(organization, ines, team):
         record_pulse(now=now - timedelta(seconds=1200 - second))
     tick(now=now)
     [alert] = organization.alerts.all()
+    hook = ContactMethod.objects.create(
+        user=ines, kind="webhook", label="Hook", address="https://hooks.example.com/x", verified_at=now, position=1
+    )
+    ContactMethod.objects.create(
+        user=ines,
+        kind="sms",
+        label="SMS-Personal",
+        address="+4915123456789",
+        position=2,
+        send_error="Twilio: 401: Authenticate (code 20003)",
+        windows=[{"days": ["mon", "tue", "wed", "thu", "fri"], "from": "22:00", "to": "06:00"}],
+    )
     AlertRecipient.objects.get_or_create(alert=alert, user=ines)
     weekdays = ["monday", "tuesday", "wednesday", "thursday", "friday"]
     first = str((now - timedelta(days=3)).date())
@@ -222,6 +235,8 @@ def _furnished(organization, ines, team):
         "alerts": "/",
         "alert": f"/alerts/{alert.pk}/",
         "profile": "/profile/",
+        "contact methods": "/profile/contact-methods/",
+        "contact method": f"/profile/contact-methods/{hook.pk}/",
         "configuration": "/admin/",
         "list": f"{INBOUND}?type=heartbeat",
         "form": f"{INBOUND}add/",

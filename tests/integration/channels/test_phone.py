@@ -6,6 +6,7 @@ from escalation.channels import Switchboard
 from escalation.channels.base import DeliveryError
 from tests.providers.server import GARBAGE, HALF, HANG_UP, SILENCE, answer
 
+pytestmark = pytest.mark.django_db
 ANA = "+4915112345678"
 
 
@@ -76,6 +77,13 @@ def test_what_twilio_says_about_a_refusal_is_kept_with_its_code(twilio, message)
     error = failure("sms", message("nowhere"))
     assert judged(error) == (True, False)
     assert str(error) == "Twilio: 400: Invalid 'To' Phone Number (code 21211)"
+
+
+def test_the_number_is_not_told_to_whoever_sees_the_alert(twilio, message):
+    twilio.answers(answer(400, {"code": 21211, "message": f"Invalid 'To' Phone Number: {ANA}"}))
+    error = failure("sms", message(ANA))
+    assert str(error) == "Twilio: 400: Invalid 'To' Phone Number: the number (code 21211)"
+    assert judged(error) == (True, False)
 
 
 def test_a_wrong_token_is_permanent(twilio, message, settings):

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import socket
+import time
 
 import pytest
 
@@ -12,7 +13,7 @@ from accounts.signing import signing_secret
 from escalation.channels import Switchboard, push
 from escalation.channels.base import DeliveryError
 from tests.providers.push import PushService, unpacked
-from tests.providers.server import GARBAGE, HALF, HANG_UP, SILENCE, answer
+from tests.providers.server import GARBAGE, HALF, HANG_UP, SILENCE, Drip, answer
 
 
 def send(kind, message):
@@ -70,6 +71,14 @@ KINDS = ["webhook", "chat", "push", "apprise"]
 def test_an_answer_means_the_same_in_every_channel(provider, pushing, message, kind, said, meant):
     provider.answers(said)
     assert judged(failure(kind, message(addresses(provider, pushing)[kind]))) == meant
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_answers_a_byte_at_a_time_is_not_waited_for(provider, pushing, message, kind):
+    provider.answers(Drip())
+    began = time.monotonic()
+    assert judged(failure(kind, message(addresses(provider, pushing)[kind]))) == (False, True)
+    assert time.monotonic() - began < 3
 
 
 @pytest.mark.parametrize("kind", ["webhook", "chat", "push"])

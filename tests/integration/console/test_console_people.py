@@ -101,7 +101,7 @@ def test_an_address_is_added_confirmed_ordered_switched_and_removed(client, ana,
     method = ana.contact_methods.get(label="Home")
     base = f"/profile/contact-methods/{method.pk}"
     assert method.verified_at is None
-    assert "Not confirmed" in client.get("/profile/").content.decode()
+    assert "Not confirmed" in client.get("/profile/contact-methods/").content.decode()
     from heartbeat_project.kernel import clock
 
     send_code(method.pk, now=clock.now())
@@ -199,7 +199,7 @@ def test_a_fault_is_a_500_and_a_database_that_is_away_a_503(path):
 
 
 def test_every_page_names_its_stylesheets_and_runs_no_inline_script(client):
-    for path in ("/", "/profile/", "/profile/password/"):
+    for path in ("/", "/profile/", "/profile/password/", "/profile/contact-methods/"):
         page = client.get(path).content.decode()
         assert "<script>" not in page
         assert " style=" not in page

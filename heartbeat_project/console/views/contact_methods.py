@@ -1,0 +1,196 @@
+"""How a person is told: their contact methods, each confirmed, tested, ordered, changed and removed by themselves."""
+
+from datetime import datetime
+from typing import Any, Final
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts import services, windows
+from accounts.addresses import why_unavailable
+from accounts.models import EMAIL_OFFICIAL, ContactMethod, User
+from accounts.signing import signing_secret
+from escalation.channels import push
+from heartbeat_project.console.forms import KINDS, CodeForm, ContactMethodForm, EditContactMethodForm
+from heartbeat_project.console.views.alerts import signed_in
+from heartbeat_project.kernel import clock
+from heartbeat_project.kernel.errors import DomainError
+
+_Kind = ContactMethod.Kind
+BY_HAND: Final = (_Kind.EMAIL, _Kind.SMS, _Kind.VOICE, _Kind.CHAT, _Kind.WEBHOOK, _Kind.APPRISE)
+
+
+def _page(request: HttpRequest, *, now: datetime, status: int = 200, **filled: Any) -> HttpResponse:
+    """Render the list; `filled` are the forms that had errors."""
+    user = signed_in(request)
+    failed: ContactMethodForm | None = filled.pop("failed_form", None)
+    adding = [
+        {
+            "kind": kind,
+            "words": KINDS[kind],
+            "unavailable": why_unavailable(kind),
+            "form": failed if failed and failed.kind == kind else ContactMethodForm(kind=kind),
+        }
+        for kind in BY_HAND
+    ]
+    context = {
+        "here": "profile",
+        "now": now,
+        "methods": user.contact_methods.all(),
+        "official": EMAIL_OFFICIAL,
+        "adding": adding,
+        "push_key": push.public_key(),
+        "push_error": failed if failed and failed.kind == _Kind.PUSH else None,
+        "failed_code": {},
+    }
+    return render(request, "console/contact_methods.html", context | filled, status=status)
+
+
+def refused(form: forms.Form, error: DomainError) -> None:
+    """Show what a service refused, at its field where the form has it."""
+    field = getattr(error, "field", None)
+    form.add_error(field if field in form.fields else None, str(error))
+
+
+@login_required
+@never_cache
+@require_safe
+def contact_methods(request: HttpRequest) -> HttpResponse:
+    """Show the person's own contact methods, and how to add more."""
+    return _page(request, now=clock.now())
+
+
+@login_required
+@never_cache
+@require_POST
+def add(request: HttpRequest) -> HttpResponse:
+    """Add a contact method; it is used once its code was entered."""
+    user = signed_in(request)
+    kind = request.POST.get("kind", _Kind.EMAIL)
+    if kind not in KINDS:
+        raise Http404
+    form = ContactMethodForm(request.POST, kind=kind)
+    if form.is_valid():
+        try:
+            method = services.create_contact_method(user, actor=user, kind=kind, **form.cleaned_data)
+        except DomainError as error:
+            refused(form, error)
+        else:
+            messages.success(request, f"A code is on its way over {method.label}. Enter it below to use it.")
+            return redirect("console:contact_methods")
+    return _page(request, now=clock.now(), status=400, failed_form=form)
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def edit(request: HttpRequest, method_id: int) -> HttpResponse:
+    """Show one contact method in full, or save what was changed about it."""
+    user = signed_in(request)
+    method = get_object_or_404(user.contact_methods, pk=method_id)
+    shown = {
+        "label": method.label,
+        "address": method.address,
+        "delay_minutes": method.delay_minutes.normalize(),
+        "repeat_count": method.repeat_count,
+        "repeat_gap_minutes": method.repeat_gap_minutes.normalize(),
+        "windows": windows.in_words(method.windows),
+    }
+    form = EditContactMethodForm(
+        request.POST if request.method == "POST" else None,
+        initial={name: f"{value:f}" if name.endswith("minutes") else value for name, value in shown.items()},
+        kind=method.kind,
+        is_official=method.label == EMAIL_OFFICIAL,
+    )
+    if form.is_valid():
+        try:
+            changed = services.update_contact_method(method, actor=user, **form.cleaned_data)
+        except DomainError as error:
+            refused(form, error)
+        else:
+            if method.verified_at and not changed.verified_at:
+                messages.success(request, f"Saved. A code is on its way over {changed.label}: enter it to go on.")
+            else:
+                messages.success(request, "Saved.")
+            return redirect("console:contact_methods")
+    verified_webhook = method.kind == _Kind.WEBHOOK and method.verified_at is not None
+    context = {
+        "here": "profile",
+        "method": method,
+        "form": form,
+        "official": EMAIL_OFFICIAL,
+        "secret": signing_secret(method.address) if verified_webhook else "",
+    }
+    return render(request, "console/contact_method.html", context, status=400 if form.is_bound else 200)
+
+
+@login_required
+@never_cache
+@require_POST
+def change(request: HttpRequest, method_id: int, action: str) -> HttpResponse:
+    """Do one thing to one of the person's own contact methods."""
+    now = clock.now()
+    user = signed_in(request)
+    method = get_object_or_404(user.contact_methods, pk=method_id)
+    if action == "verify":
+        return _verify(request, method, user=user, now=now)
+    try:
+        if action == "code":
+            services.request_code(method, actor=user)
+            messages.success(request, f"A new code is on its way over {method.label}: one a minute at most.")
+        elif action == "test":
+            services.request_test(method, actor=user, now=now)
+            messages.success(
+                request, f"A test is on its way over {method.label}. If it fails, this page says why: load it again."
+            )
+        elif action in {"up", "down"}:
+            _move(method, user=user, by=-1 if action == "up" else 1)
+        elif action in {"enable", "disable"}:
+            services.update_contact_method(method, actor=user, enabled=action == "enable")
+        elif action == "delete":
+            services.delete_contact_method(method, actor=user)
+            messages.success(request, f"{method.label} is removed.")
+        else:
+            raise Http404
+    except DomainError as error:
+        messages.error(request, str(error))
+    return redirect("console:contact_methods")
+
+
+def _verify(request: HttpRequest, method: ContactMethod, *, user: User, now: datetime) -> HttpResponse:
+    form = CodeForm(request.POST)
+    if form.is_valid():
+        try:
+            services.verify_contact_method(method, code=form.cleaned_data["code"], actor=user, now=now)
+        except DomainError as error:
+            refused(form, error)
+        else:
+            messages.success(request, f"{method.label} is confirmed: it is used from now on.")
+            return redirect("console:contact_methods")
+    return _page(request, now=now, status=400, failed_code={method.pk: form})
+
+
+def _move(method: ContactMethod, *, user: User, by: int) -> None:
+    """Swap the method with its neighbour; positions become 0, 1, 2, …"""
+    with transaction.atomic():
+        order = list(user.contact_methods.select_for_update())
+        place = order.index(method)
+        other = min(max(place + by, 0), len(order) - 1)
+        order[place], order[other] = order[other], order[place]
+        for position, row in enumerate(order):
+            if row.position != position:
+                services.update_contact_method(row, actor=user, position=position)
+
+
+@require_safe
+def service_worker(request: HttpRequest) -> HttpResponse:
+    """Return the program that shows push messages; it stands at the top because it may act only below its address."""
+    response = render(request, "console/service-worker.js", content_type="text/javascript")
+    response["Cache-Control"] = "no-cache"
+    return response

@@ -1,0 +1,177 @@
+"""Circuit breakers and rate limits, which all workers share."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+
+from accounts.models import ContactMethod
+from escalation.channels import Switchboard, circuits
+from escalation.channels.base import DeliveryError
+from escalation.models import Circuit
+from escalation.services import limits
+from escalation.services.contact_messages import send_code
+from heartbeat_project.kernel.sql import statement
+from tests import factories
+from tests.providers.server import answer
+
+pytestmark = pytest.mark.django_db
+SECOND = timedelta(seconds=1)
+
+
+def fail(times, *, at):
+    for _ in range(times):
+        circuits.record_failure("Twilio", now=at)
+
+
+def test_a_provider_is_left_alone_from_the_fifth_failure_in_a_row(now):
+    fail(circuits.LIMIT - 1, at=now)
+    assert circuits.is_closed("Twilio", now=now)
+    fail(1, at=now)
+    assert not circuits.is_closed("Twilio", now=now)
+    assert circuits.is_closed("The gateway", now=now)
+
+
+def test_a_success_between_begins_anew(now):
+    fail(circuits.LIMIT - 1, at=now)
+    circuits.record_success("Twilio")
+    fail(circuits.LIMIT - 1, at=now)
+    assert circuits.is_closed("Twilio", now=now)
+
+
+def test_failures_far_apart_are_not_in_a_row(now):
+    for number in range(circuits.LIMIT * 2):
+        fail(1, at=now + number * (circuits.FORGET + SECOND))
+    assert Circuit.objects.get().open_until is None
+
+
+def test_after_the_pause_one_message_tries_and_its_success_lets_all_through(now):
+    fail(circuits.LIMIT, at=now)
+    later = now + circuits.PAUSE
+    assert not circuits.is_closed("Twilio", now=later - SECOND)
+    assert [circuits.is_closed("Twilio", now=later) for _ in range(3)] == [True, False, False]
+    circuits.record_success("Twilio")
+    assert circuits.is_closed("Twilio", now=later)
+
+
+def test_a_try_that_was_lost_is_followed_by_another(now):
+    fail(circuits.LIMIT, at=now)
+    later = now + circuits.PAUSE
+    assert circuits.is_closed("Twilio", now=later)
+    assert circuits.is_closed("Twilio", now=later + circuits.PROBE)
+
+
+def test_each_pause_is_twice_as_long_up_to_ten_minutes(now):
+    fail(circuits.LIMIT, at=now)
+    pauses = []
+    for _ in range(8):
+        fail(1, at=now)
+        pauses.append((Circuit.objects.get().open_until - now).total_seconds())
+    assert pauses == [60, 120, 240, 480, 600, 600, 600, 600]
+
+
+def test_a_healthy_provider_costs_a_read_and_one_guarded_write(now, django_assert_num_queries):
+    with django_assert_num_queries(1):
+        assert circuits.is_closed("Twilio", now=now)
+
+
+def send(message):
+    with Switchboard() as switchboard:
+        return switchboard.send("sms", message)
+
+
+def test_nobody_waits_for_a_provider_that_failed_again_and_again(twilio, gateway, message, now):
+    twilio.answers(*[answer(503)] * circuits.LIMIT)
+    for _ in range(circuits.LIMIT):
+        send(message("+4915112345678"))
+    assert len(twilio.requests) == circuits.LIMIT
+    send(message("+4915112345678"))
+    assert len(twilio.requests) == circuits.LIMIT
+    assert len(gateway.requests) == circuits.LIMIT + 1
+
+
+def test_when_all_are_left_alone_it_may_be_tried_again(settings, twilio, message, now):
+    fail(circuits.LIMIT, at=now)
+    with pytest.raises(DeliveryError, match="left alone") as caught:
+        send(message("+4915112345678"))
+    assert not caught.value.permanent
+    assert twilio.requests == []
+
+
+def test_a_number_that_is_refused_is_no_failure_of_the_provider(twilio, message):
+    for _ in range(circuits.LIMIT):
+        with pytest.raises(DeliveryError):
+            send(message("nowhere"))
+    assert not Circuit.objects.exists()
+
+
+# -- rate limits --------------------------------------------------------------------------------------------------------
+THREE_A_MINUTE = limits.Limit(3, timedelta(minutes=1))
+
+
+def test_a_limit_may_be_used_at_once_and_then_as_it_refills(now):
+    assert [limits.take("a", THREE_A_MINUTE, now=now) for _ in range(3)] == [None] * 3
+    assert limits.take("a", THREE_A_MINUTE, now=now) == timedelta(seconds=20)
+    assert limits.take("b", THREE_A_MINUTE, now=now) is None
+    assert limits.take("a", THREE_A_MINUTE, now=now + timedelta(seconds=19)) == SECOND
+    assert limits.take("a", THREE_A_MINUTE, now=now + timedelta(seconds=20)) is None
+    assert limits.take("a", THREE_A_MINUTE, now=now + timedelta(seconds=20)) is not None
+
+
+def test_asking_in_vain_uses_nothing(now):
+    for _ in range(50):
+        limits.take("a", THREE_A_MINUTE, now=now)
+    assert limits.take("a", THREE_A_MINUTE, now=now + timedelta(seconds=20)) is None
+
+
+def test_after_a_long_rest_there_is_no_more_than_the_whole(now):
+    limits.take("a", THREE_A_MINUTE, now=now)
+    later = now + timedelta(days=1)
+    assert [limits.take("a", THREE_A_MINUTE, now=later) is None for _ in range(5)] == [True] * 3 + [False] * 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_at_the_same_time_do_not_get_more(now, close_connections):
+    barrier, taken = threading.Barrier(8), []
+
+    def work():
+        barrier.wait()
+        taken.append(limits.take("a", THREE_A_MINUTE, now=now) is None)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(taken) == THREE_A_MINUTE.count
+
+
+def test_a_person_cannot_have_codes_sent_to_everybody(now, mailoutbox):
+    ana = factories.UserFactory()
+    for number in range(limits.CODES_PER_PERSON.count + 1):
+        method = ContactMethod.objects.create(user=ana, label=f"L{number}", address=f"stranger{number}@example.com")
+        send_code(method.pk, now=now)
+    assert len(mailoutbox) == limits.CODES_PER_PERSON.count
+    method.refresh_from_db()
+    assert method.send_error == "Too many codes were asked for. Ask again in 6 minutes."
+    assert send_code(method.pk, now=now + timedelta(minutes=6))
+
+
+# -- plans --------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("name", "index", "more"),
+    [
+        ("take_allowance", "escalation_allowance_pkey", {"key": "a", "interval": SECOND, "slack": SECOND}),
+        (
+            "count_failure",
+            "escalation_circuit_pkey",
+            {"provider": "p", "limit": 5, "pause": SECOND, "longest": SECOND},
+        ),
+    ],
+)
+def test_the_row_is_found_by_its_primary_key(now, name, index, more):
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (COSTS OFF) {statement('escalation', name)}", {"now": now, "forget": now, **more})
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert f"Conflict Arbiter Indexes: {index}" in plan, plan
