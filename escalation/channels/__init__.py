@@ -3,7 +3,7 @@
 from collections import defaultdict, deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from escalation.channels import phone
 from escalation.channels.apprise import AppriseChannel
@@ -22,6 +22,10 @@ CHANNELS: dict[str, Callable[[], Channel]] = {
     "webhook": WebhookChannel,
     "apprise": AppriseChannel,
 }
+
+
+# Nobody can tell whether such a message arrived, and a second one would ring a second time: it is never sent again.
+NEVER_AGAIN: Final = frozenset({"sms", "voice"})
 
 
 class Switchboard:

@@ -11,6 +11,7 @@ from django.db import connection
 
 from escalation.channels import circuits, gateway, texts, twilio
 from escalation.channels.base import DeliveryError, Message
+from escalation.services.limits import PER_PROVIDER, take
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,8 @@ def _try(provider: Provider, kind: str, *, message: Message, text: str) -> str:
     """Send over one provider, unless it is left alone for a while, and keep how it did."""
     if not circuits.is_closed(provider.name, now=message.at):
         raise DeliveryError("left alone for a while, because it failed again and again.")
+    if (wait := take(f"provider {provider.name}", PER_PROVIDER, now=message.at)) is not None:
+        raise DeliveryError("has as many messages as it takes in a minute.", retry_after=wait)
     try:
         taken = provider.send(kind, message=message, text=text)
     except DeliveryError as error:

@@ -26,13 +26,15 @@ def title(message: Message) -> str:
 
 
 def link(message: Message) -> str:
-    """Return where to read on: the alert's page, or the console."""
+    """Return where to read on: the alert's page, a bundle's, or the console."""
+    if message.bundle is not None:
+        return message.bundle.link
     return f"{settings.BASE_URL}/alerts/{message.alert.pk}/" if message.alert else f"{settings.BASE_URL}/"
 
 
 def short(message: Message) -> str:
-    """Return the message as an SMS says it; a link to the alert is never cut."""
-    if message.alert is None:
+    """Return the message as an SMS says it; a link to what it is about is never cut."""
+    if message.alert is None and message.bundle is None:
         return clip(_gist(message), SHORT)
     end = f" {link(message)}"
     return clip(_gist(message), SHORT - len(end)) + end
@@ -47,6 +49,10 @@ def spoken(message: Message) -> str:
 def long(message: Message) -> str:
     """Return all that there is to say, in several lines, without the title."""
     alert = message.alert
+    if message.bundle is not None:
+        more = message.bundle.count - len(message.bundle.listed)
+        names = [f"• {one_line(each.source_name)}" for each in message.bundle.listed]
+        return clip("\n".join([*names, f"… and {more} more"] if more else names), LONG)
     if alert is None:
         return clip(message.text.strip(), LONG)
     parts = [message.text.strip(), alert.long_text.strip()]
@@ -67,6 +73,8 @@ def clip(text: str, length: int) -> str:
 def _gist(message: Message) -> str:
     """Return the message in a sentence or two."""
     alert = message.alert
+    if message.bundle is not None:
+        return f"{one_line(message.subject)}."
     if alert is None:
         return one_line(message.text) or one_line(message.subject)
     if message.kind == _Kind.RECOVERY:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from accounts.signing import signing_secret
+from alerting.models import Alert
 from escalation.channels import outgoing, texts
 from escalation.channels.base import Message
 
@@ -41,7 +42,7 @@ def sign(body: bytes, *, message_id: str, stamp: str, address: str) -> str:
 
 def document(message: Message) -> dict[str, Any]:
     """Return what the receiver gets."""
-    alert = message.alert
+    bundle = message.bundle
     return {
         "id": str(message.id),
         "type": message.kind,
@@ -50,16 +51,20 @@ def document(message: Message) -> dict[str, Any]:
         "short_text": texts.short(message),
         "long_text": texts.long(message),
         "link": texts.link(message),
-        "alert": alert
-        and {
-            "id": alert.pk,
-            "status": alert.status,
-            "priority": alert.priority,
-            "subject": alert.subject,
-            "source": alert.source,
-            "source_name": alert.source_name,
-            "source_id": alert.source_id,
-            "opened_at": alert.opened_at.isoformat(),
-            "closed_at": alert.closed_at and alert.closed_at.isoformat(),
-        },
+        "alert": _alert(message.alert) if message.alert else None,
+        "bundle": bundle and {"count": bundle.count, "alerts": [_alert(alert) for alert in bundle.listed]},
+    }
+
+
+def _alert(alert: Alert) -> dict[str, Any]:
+    return {
+        "id": alert.pk,
+        "status": alert.status,
+        "priority": alert.priority,
+        "subject": alert.subject,
+        "source": alert.source,
+        "source_name": alert.source_name,
+        "source_id": alert.source_id,
+        "opened_at": alert.opened_at.isoformat(),
+        "closed_at": alert.closed_at.isoformat() if alert.closed_at else None,
     }

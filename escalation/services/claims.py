@@ -30,7 +30,8 @@ class Claim:
     """One message to be sent, leased to the caller.
 
     `notification` is one of those that travel in it, with its alert, run and user; `alerts` counts the alerts that it
-    tells of, and `listed` are the first of them where there are several.
+    tells of, and `listed` are the first of them where there are several. `lost` says that a worker had leased it before
+    and never said what came of it: it may have arrived.
     """
 
     envelope: UUID
@@ -38,6 +39,7 @@ class Claim:
     alerts: int
     attempts: int
     lease_ends: datetime
+    lost: bool = False
     listed: Sequence[Alert] = ()
 
 
@@ -70,17 +72,17 @@ def claim(channel: str, *, due_by: datetime, now: datetime, limit: int) -> Claim
         "look_again": now + LOOK_AGAIN,
         "look": LOOK_THROUGH,
     }
-    rows: list[tuple[UUID, UUID, int, int]] = []
+    rows: list[tuple[UUID, UUID, int, int, bool]] = []
     looked_at = 0
     with connection.cursor() as cursor:
         cursor.execute(statement("escalation", "make_letterboxes"), parameters)
         for name in ("claim_letterboxes", "claim_envelopes"):
             if len(rows) < limit:
                 cursor.execute(statement("escalation", name), parameters | {"limit": limit - len(rows)})
-                for envelope, notification_id, alerts, attempts, number in cursor.fetchall():
+                for envelope, notification_id, alerts, attempts, lost, number in cursor.fetchall():
                     looked_at += number
                     if envelope is not None:
-                        rows.append((envelope, notification_id, alerts, attempts))
+                        rows.append((envelope, notification_id, alerts, attempts, lost))
     related = ("alert__bridge", "alert__acknowledged_by", "run", "user")
     found = Notification.objects.select_related(*related).in_bulk([row[1] for row in rows]) if rows else {}
     messages = [
@@ -90,9 +92,10 @@ def claim(channel: str, *, due_by: datetime, now: datetime, limit: int) -> Claim
             alerts=alerts,
             attempts=attempts,
             lease_ends=lease_ends,
+            lost=lost,
             listed=list(alerts_to_tell(envelope)[:LISTED]) if alerts > 1 else (),
         )
-        for envelope, notification_id, alerts, attempts in rows
+        for envelope, notification_id, alerts, attempts, lost in rows
         if notification_id in found
     ]
     return Claimed(sorted(messages, key=_oldest_first), looked_at)

@@ -16,11 +16,12 @@ from typing import Final
 from django.db import InterfaceError, OperationalError
 
 from escalation import walk
-from escalation.channels import Switchboard
+from escalation.channels import NEVER_AGAIN, Switchboard
 from escalation.channels.base import DeliveryError, Message
 from escalation.channels.lines import LINES
 from escalation.services.bundles import told_together
 from escalation.services.claims import Claim, Claimed, claim, due_channels
+from escalation.services.limits import PER_CONTACT_METHOD, take
 from escalation.services.outcomes import MAX_ATTEMPTS, Outcome, record
 
 log = logging.getLogger(__name__)
@@ -79,16 +80,27 @@ def send(claimed: Claim, switchboard: Switchboard, *, now: datetime) -> Outcome:
     """Send a claimed message and return what came of it; no message stops another, only a lost database does."""
     if claimed.attempts > MAX_ATTEMPTS:
         return Outcome(error="The worker was lost at each attempt to send it.", permanent=True)
+    if claimed.lost and claimed.notification.channel in NEVER_AGAIN:
+        return Outcome(error="A worker was lost while it sent this; it may have arrived.", permanent=True)
+    if (wait := _too_many(claimed, now=now)) is not None:
+        return Outcome(later=wait)
     try:
         return Outcome(provider_id=switchboard.send(claimed.notification.channel, _message(claimed, now=now)))
     except DeliveryError as error:
         log.warning("message %s was not taken: %s", claimed.envelope, error)
-        return Outcome(error=str(error), permanent=error.permanent)
+        return Outcome(error=str(error), permanent=error.permanent, later=error.retry_after)
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:
         log.exception("message %s could not be written", claimed.envelope)
         return Outcome(error=f"{type(error).__name__}: {error}", permanent=True)
+
+
+def _too_many(claimed: Claim, *, now: datetime) -> timedelta | None:
+    """Return how long to wait where a phone has been rung as often as one person can bear."""
+    if claimed.notification.channel not in NEVER_AGAIN or claimed.notification.contact_method_id is None:
+        return None
+    return take(f"contact method {claimed.notification.contact_method_id}", PER_CONTACT_METHOD, now=now)
 
 
 def _message(claimed: Claim, *, now: datetime) -> Message:

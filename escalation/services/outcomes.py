@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import Max
 
+from accounts.models import ContactMethod
 from alerting.models import Alert, TimelineEntry
 from escalation.models import EscalationRun, Notification
 from escalation.services.claims import Claim
@@ -24,16 +25,21 @@ log = logging.getLogger(__name__)
 BACK_OFF: Final = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 45, 120, 300))
 MAX_ATTEMPTS: Final = len(BACK_OFF) + 1
 _Kind, _Status, _Line = Notification.Kind, Notification.Status, TimelineEntry.Kind
+CHANNEL_NAMES: Final[dict[str, str]] = {str(kind): str(name) for kind, name in ContactMethod.Kind.choices}
 _CALLED: Final = {_Kind.RECOVERY: "recovery notice ", _Kind.LAST_RESORT: "last resort "}
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of sending: the provider's id, or its words and whether trying again is of no use."""
+    """What came of sending: the provider's id, or its words and whether trying again is of no use.
+
+    `later` is how long to wait before the next try, where somebody named a time; without an error there was no try.
+    """
 
     provider_id: str = ""
     error: str = ""
     permanent: bool = False
+    later: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,7 @@ class _Record:
     next_attempt_at: datetime | None = None
     provider_id: str = ""
     error: str = ""
+    tried: bool = True
     line_kind: str = ""
     line: str = ""
 
@@ -56,11 +63,11 @@ def record(results: Sequence[tuple[Claim, Outcome]], *, now: datetime) -> set[UU
     failed = [claimed.envelope for claimed, record in records if record.status == _Status.FAILED]
     with transaction.atomic():
         # Held first: when the last two messages of a walk fail together, one of the two must see the other's end.
-        runs = _lock_runs(failed)
+        runs = lock_runs(failed)
         written = _write(records, now=now)
         lost = [notification_id for envelope in failed for notification_id in written.get(envelope, ())]
         if lost:
-            _go_on_after_failures(lost, runs, now=now)
+            go_on_after_failures(lost, runs, now=now)
     return set(written)
 
 
@@ -74,6 +81,8 @@ def back_off(envelope: UUID, attempts: int) -> timedelta:
 
 
 def _record(claimed: Claim, outcome: Outcome, *, now: datetime) -> _Record:
+    if not outcome.error and outcome.later is not None:
+        return _Record(_Status.PENDING, now + outcome.later, tried=False)
     if not outcome.error:
         said = _line(claimed, "accepted")
         provider_id = outcome.provider_id.replace("\x00", "")[:200]
@@ -83,21 +92,23 @@ def _record(claimed: Claim, outcome: Outcome, *, now: datetime) -> _Record:
         return _Record(
             _Status.FAILED, error=error, line_kind=_Line.TOLD_FAILED, line=_line(claimed, f"failed: {error}")
         )
-    return _Record(_Status.PENDING, now + back_off(claimed.envelope, claimed.attempts), error=error)
+    wait = max(back_off(claimed.envelope, claimed.attempts), outcome.later or timedelta())
+    return _Record(_Status.PENDING, now + wait, error=error)
 
 
 def _line(claimed: Claim, what: str) -> str:
     """Return the line of the timeline: to whom, over what, with what end, and in whose company."""
     notification = claimed.notification
     called = _CALLED.get(_Kind(notification.kind), "")
-    said = f"E-mail {called}to {notification.user} ({notification.label}): {what}"
+    channel = CHANNEL_NAMES.get(notification.channel, notification.channel)
+    said = f"{channel} {called}to {notification.user} ({notification.label}): {what}"
     others = claimed.alerts - 1
     if others < 1:
         return said
     return f"{said}, in one message with {others} other alert{'' if others == 1 else 's'} (message {claimed.envelope})"
 
 
-def _lock_runs(envelopes: Sequence[UUID]) -> dict[int, EscalationRun]:
+def lock_runs(envelopes: Sequence[UUID]) -> dict[int, EscalationRun]:
     """Return the runs behind these messages, locked in id order."""
     if not envelopes:
         return {}
@@ -119,6 +130,7 @@ def _write(records: Sequence[tuple[Claim, _Record]], *, now: datetime) -> dict[U
                 "next": [record.next_attempt_at for _, record in records],
                 "provider_ids": [record.provider_id for _, record in records],
                 "errors": [record.error for _, record in records],
+                "tried": [record.tried for _, record in records],
                 "line_kinds": [str(record.line_kind) for _, record in records],
                 "lines": [record.line for _, record in records],
             },
@@ -126,7 +138,7 @@ def _write(records: Sequence[tuple[Claim, _Record]], *, now: datetime) -> dict[U
         return dict(cursor.fetchall())
 
 
-def _go_on_after_failures(notification_ids: Sequence[UUID], runs: dict[int, EscalationRun], *, now: datetime) -> None:
+def go_on_after_failures(notification_ids: Sequence[UUID], runs: dict[int, EscalationRun], *, now: datetime) -> None:
     """Use each person's next method at once; without one, the next step; without one, the last resort."""
     lost = Notification.objects.filter(pk__in=notification_ids)
     for alert_id, error in lost.filter(kind=_Kind.LAST_RESORT).values_list("alert_id", "last_error"):

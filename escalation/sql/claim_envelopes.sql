@@ -30,7 +30,8 @@ member AS (
     WHERE notification.next_attempt_at <= %(due_by)s
 ),
 due AS (
-    SELECT notification.id, notification.alert_id, notification.run_id, notification.kind, member.envelope
+    SELECT notification.id, notification.alert_id, notification.run_id, notification.kind, member.envelope,
+        notification.status = 'sending' AS lost
     FROM member
     JOIN escalation_notification AS notification ON notification.id = member.id
     WHERE notification.next_attempt_at <= %(due_by)s
@@ -38,7 +39,7 @@ due AS (
     FOR UPDATE OF notification
 ),
 judged AS (
-    SELECT due.id, due.envelope,
+    SELECT due.id, due.envelope, due.lost,
         CASE
             WHEN due.kind NOT IN ('page', 'last_resort') OR alert.id IS NULL THEN 'sending'
             WHEN alert.status = 'on_hold' THEN 'pending'
@@ -65,11 +66,13 @@ written AS (
         attempts = notification.attempts + CASE judged.status WHEN 'sending' THEN 1 ELSE 0 END
     FROM judged
     WHERE notification.id = judged.id
-    RETURNING notification.id, notification.alert_id, notification.status, notification.envelope, notification.attempts
+    RETURNING notification.id, notification.alert_id, notification.status, notification.envelope, notification.attempts,
+        judged.lost
 )
-SELECT envelope, (array_agg(id))[1], count(DISTINCT alert_id), max(attempts), count(*)
+-- Lost: a worker had leased it and never said what came of it.
+SELECT envelope, (array_agg(id))[1], count(DISTINCT alert_id), max(attempts), bool_or(lost), count(*)
 FROM written
 WHERE status = 'sending'
 GROUP BY envelope
 UNION ALL
-SELECT NULL, NULL, 0, 0, count(*) FROM written WHERE status <> 'sending'
+SELECT NULL, NULL, 0, 0, FALSE, count(*) FROM written WHERE status <> 'sending'

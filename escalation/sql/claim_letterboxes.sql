@@ -90,9 +90,9 @@ written AS (
     WHERE notification.id = decided.id
     RETURNING notification.id, notification.alert_id, notification.status, notification.envelope, notification.attempts
 )
-SELECT envelope, (array_agg(id))[1], count(DISTINCT alert_id), max(attempts), count(*)
+SELECT envelope, (array_agg(id))[1], count(DISTINCT alert_id), max(attempts), FALSE, count(*)
 FROM written
 WHERE status = 'sending'
 GROUP BY envelope
 UNION ALL
-SELECT NULL, NULL, 0, 0, count(*) FROM written WHERE status <> 'sending'
+SELECT NULL, NULL, 0, 0, FALSE, count(*) FROM written WHERE status <> 'sending'

@@ -4,8 +4,9 @@ WITH outcome AS (
     SELECT *
     FROM unnest(
         %(envelopes)s::uuid[], %(leases)s::timestamptz[], %(statuses)s::text[], %(next)s::timestamptz[],
-        %(provider_ids)s::text[], %(errors)s::text[], %(line_kinds)s::text[], %(lines)s::text[]
-    ) AS outcome (envelope, lease, status, next_attempt_at, provider_id, error, line_kind, line)
+        %(provider_ids)s::text[], %(errors)s::text[], %(tried)s::boolean[], %(line_kinds)s::text[],
+        %(lines)s::text[]
+    ) AS outcome (envelope, lease, status, next_attempt_at, provider_id, error, tried, line_kind, line)
 ),
 mine AS (
     SELECT notification.id, outcome.*
@@ -20,6 +21,7 @@ written AS (
     SET status = mine.status,
         next_attempt_at = mine.next_attempt_at,
         accepted_at = CASE mine.status WHEN 'accepted' THEN %(now)s::timestamptz END,
+        attempts = notification.attempts - CASE WHEN mine.tried THEN 0 ELSE 1 END,
         provider_id = mine.provider_id,
         last_error = mine.error
     FROM mine

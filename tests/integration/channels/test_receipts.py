@@ -113,7 +113,7 @@ def test_a_receipt_that_overtakes_the_answer_is_not_lost(ana, alert, now):
     assert report(waiting, "delivered") == 204
     found = sms(alert)
     assert (found.status, found.next_attempt_at, found.provider_id) == ("delivered", None, waiting.provider_id)
-    assert claim(due_by=now + timedelta(minutes=2), now=now) is None
+    assert claim("sms", due_by=now + timedelta(minutes=2), now=now, limit=5).messages == []
 
 
 def test_a_call_that_nobody_takes_has_failed(alert, ana, now):

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('escalation', '0002_longer_addresses'),
+        ('escalation', '0008_longer_addresses'),
     ]
 
     operations = [
