@@ -178,6 +178,9 @@ class Notification(models.Model):
     address = models.CharField(max_length=2_000, help_text="As it was when the message was written.")
     step = models.PositiveIntegerField(default=0, help_text="EscalationRun.step that made it.")
     round = models.PositiveSmallIntegerField(default=0, help_text="0: first; 1 and above: retries of the step.")
+    repeat = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="0: first; 1 and above: repeats that the contact method's owner wants."
+    )
     subject = models.CharField(max_length=300, blank=True, help_text="Of a notice that has no alert.")
     text = models.TextField(blank=True, help_text="Of a notice that has no alert; the reason of a last resort.")
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)
@@ -198,7 +201,7 @@ class Notification(models.Model):
         ordering = ["created_at", "id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["alert", "kind", "step", "contact_method", "round"],
+                fields=["alert", "kind", "step", "contact_method", "round", "repeat"],
                 name="notification_once",
             ),
             models.CheckConstraint(

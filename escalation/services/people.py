@@ -11,6 +11,7 @@ from django.db.models import Q
 
 from accounts.entitlements import BuiltinRole
 from accounts.models import ContactMethod, User
+from accounts.windows import times_of_use
 from escalation.on_call import Away, absences, rosters
 from escalation.rota.covers import stand_in
 from escalation.walk import Plan, Stage, Target, Tell
@@ -40,8 +41,10 @@ class Directory:
         members: Mapping[Target, Sequence[int]],
         methods: Mapping[int, list[ContactMethod]],
         away: Sequence[Away],
+        now: datetime,
     ) -> None:
         self._methods = methods
+        self._now = now
         out = {entry.absence.user for entry in away}
         self._ways = {
             target: [_way(person, target, away, methods) if person in out else ([person], None) for person in named]
@@ -65,9 +68,9 @@ class Directory:
         people.update(entry.absence.cover for entry in away)
         methods: dict[int, list[ContactMethod]] = defaultdict(list)
         usable = ContactMethod.objects.filter(user_id__in=people, user__is_active=True, verified_at__isnull=False)
-        for method in usable.order_by("user_id", "position", "id"):
+        for method in usable.select_related("user").order_by("user_id", "position", "id"):
             methods[method.user_id].append(method)
-        return cls(members=members, methods=methods, away=away)
+        return cls(members=members, methods=methods, away=away, now=now)
 
     def people(self, target: Target) -> Sequence[int]:
         """Return who is told for the target, in order: covers instead of who is out; stakeholders receive, too."""
@@ -85,13 +88,27 @@ class Directory:
         """Return the contact methods over which the person is told, in order."""
         return self._usable(tell.person, labels=tell.labels, centralized=tell.centralized)
 
+    def times(self, tell: Tell, method: ContactMethod) -> list[datetime]:
+        """Return when the method is used: after its own delay and again as its owner wants; centralized once, now."""
+        return [self._now] if tell.centralized else self._own_times(method)
+
     def _usable(self, person: int, *, labels: Sequence[str], centralized: bool) -> list[ContactMethod]:
         """Centralized, the policy's labels decide; otherwise the person's own choice of enabled methods."""
         methods = self._methods.get(person, [])
         if not centralized:
-            return [method for method in methods if method.enabled]
+            return [method for method in methods if method.enabled and self._own_times(method)]
         wanted = {label.lower() for label in labels}
         return [method for method in methods if not wanted or method.label.lower() in wanted]
+
+    def _own_times(self, method: ContactMethod) -> list[datetime]:
+        return times_of_use(
+            at=self._now,
+            time_zone=method.user.time_zone,
+            delay_minutes=float(method.delay_minutes),
+            repeat_count=method.repeat_count,
+            repeat_gap_minutes=float(method.repeat_gap_minutes),
+            windows=method.windows,
+        )
 
 
 def _way(

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
 
-from accounts.models import ContactMethod
 from alerting.models import TimelineEntry
 from alerting.services import add_viewers, write_timeline
 from escalation import walk
@@ -103,7 +102,7 @@ def without_hope(run_ids: Sequence[int]) -> set[int]:
 
 
 def _write_pages(steps: Sequence[Step], directory: Directory, *, now: datetime) -> None:
-    """Write a row for each contact method of each person; their own delays hold unless the policy is centralized.
+    """Write a row for each use of each contact method of each person.
 
     Two engines cannot step the same run; a row that is there already means that this very step was written before.
     """
@@ -118,11 +117,13 @@ def _write_pages(steps: Sequence[Step], directory: Directory, *, now: datetime) 
             "address": method.address,
             "step": step.number,
             "round": tell.round,
-            "due_at": now + _delay(method, tell),
+            "repeat": repeat,
+            "due_at": due_at,
         }
         for place, step in enumerate(steps)
         for tell in step.advance.tells
         for method in directory.methods(tell)
+        for repeat, due_at in enumerate(directory.times(tell, method))
     ]
     parameters: dict[str, Any] = {
         "runs": array(run_id for run_id, _, _, _ in runs),
@@ -134,10 +135,6 @@ def _write_pages(steps: Sequence[Step], directory: Directory, *, now: datetime) 
     }
     with connection.cursor() as cursor:
         cursor.execute(statement("escalation", "write_pages"), parameters)
-
-
-def _delay(method: ContactMethod, tell: walk.Tell) -> timedelta:
-    return timedelta() if tell.centralized else timedelta(seconds=round(float(method.delay_minutes) * 60))
 
 
 def _write_ends(ended: Sequence[Step], *, now: datetime) -> None:

@@ -12,6 +12,7 @@ later AS (
       ON notification.run_id = failed.run_id AND notification.user_id = failed.user_id
       AND notification.step = failed.step
     WHERE notification.kind = 'page' AND notification.status = 'pending' AND notification.attempts = 0
+      AND notification.repeat = 0
       AND notification.next_attempt_at > %(now)s
     ORDER BY notification.id
     FOR UPDATE OF notification
