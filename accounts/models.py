@@ -278,7 +278,9 @@ class ContactMethod(models.Model):
         scheme, _, rest = self.address.partition("://")
         if self.kind == self.Kind.APPRISE:
             return f"{scheme}://…"
-        return f"{scheme}://{rest.split('/')[0].split('?')[0]}/…{self.address[-4:]}"
+        host, _, path = rest.partition("/")
+        # Four letters tell two channels of one service apart; of a short path they would be too much of it.
+        return f"{scheme}://{host.split('?')[0]}/…{path[-4:] if len(path) >= 8 else ''}"
 
 
 class OptOut(models.Model):

@@ -1,5 +1,6 @@
 """A real browser walks the way of the customer's own words, and looks at every page: readable, accessible, narrow."""
 
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from integrations.selectors import api_url
 from integrations.services.tick import tick
 from tests import factories
 from tests.factories.shifts import make_absence, make_rotation
+from tests.integration.accounts.test_contact_kinds import SUBSCRIPTION
 
 pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.django_db(transaction=True)]
 
@@ -307,4 +309,27 @@ def test_each_action_works_without_javascript(chromium, site, organization, ines
     page.get_by_label("Type").select_option("Heartbeat")
     page.get_by_role("button", name="Search").click()
     expect(page.get_by_role("link", name="+ ADD HEARTBEAT")).to_be_visible()
+    context.close()
+
+
+def test_a_browser_subscribes_to_push_with_our_key_and_our_service_worker(chromium, site, ines):
+    """Only the push service behind the browser is played: this machine may have no way to it."""
+    context = chromium.new_context(base_url=site, permissions=["notifications"])
+    context.set_default_timeout(20_000)
+    page = context.new_page()
+    sign_in(page, "/profile/contact-methods/")
+    page.evaluate(
+        """(subscription) => { PushManager.prototype.subscribe = async (options) => {
+            const worker = await navigator.serviceWorker.getRegistration();
+            return { ...subscription, endpoint: `https://push.example.net/${options.applicationServerKey.length}`
+              + `?${new URL(worker.active.scriptURL).pathname}` };
+        } }""",
+        SUBSCRIPTION,
+    )
+    page.get_by_label("Label of this browser").fill("Push-Laptop")
+    page.get_by_role("button", name="Add this browser").click()
+    expect(page.locator(".messages")).to_contain_text("A code is on its way over Push-Laptop")
+    added = ines.contact_methods.get(kind="push")
+    assert json.loads(added.address)["endpoint"] == "https://push.example.net/65?/service-worker.js"
+    assert added.verified_at is None
     context.close()

@@ -155,6 +155,8 @@ def test_others_see_where_it_leads_and_no_secret(ana, webhook, provider):
     assert webhook.shown == f"http://127.0.0.1:{provider.port}/…abcd"
     assert "secret" not in str(webhook)
     assert add(ana, "push", json.dumps(SUBSCRIPTION)).shown == "A browser, over push.example.net"
+    assert ContactMethod(kind="webhook", address="https://x.example/abc").shown == "https://x.example/…"
+    assert ContactMethod(kind="chat", address="https://x.example?token=abc").shown == "https://x.example/…"
     assert ContactMethod(kind="apprise", address="tgram://1:secret/2").shown == "tgram://…"
 
 
