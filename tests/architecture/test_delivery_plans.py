@@ -89,6 +89,7 @@ def test_outcomes_are_written_by_envelope(outbox):
         "next": [None],
         "provider_ids": ["x"],
         "errors": [""],
+        "tried": [True],
         "line_kinds": ["told"],
         "lines": ["x"],
     }
