@@ -166,6 +166,15 @@ class Group(models.Model):
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="groups")
     name = models.CharField(max_length=200)
     description = models.TextField(blank=True)
+    groups = models.ManyToManyField(
+        "self",
+        through="GroupNesting",
+        through_fields=("group", "child"),
+        symmetrical=False,
+        related_name="within",
+        blank=True,
+        help_text="Groups whose people are members of this one, too, in their roles there.",
+    )
     created_at = models.DateTimeField()
 
     class Meta:
@@ -174,6 +183,24 @@ class Group(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class GroupNesting(models.Model):
+    """One group within another: who is on call in it is on call in the other, too."""
+
+    group = models.ForeignKey(Group, models.CASCADE, related_name="nestings")
+    child = models.ForeignKey(Group, models.RESTRICT, related_name="+")
+    position = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        ordering = ["position", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["group", "child"], name="nesting_once"),
+            models.CheckConstraint(condition=~models.Q(group=models.F("child")), name="nesting_not_in_itself"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.child} within {self.group}"
 
 
 class GroupRole(models.TextChoices):

@@ -1,12 +1,15 @@
 """Questions about people: which groups a user sees, and whom."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 
+from django.db import connection
 from django.db.models import ManyToManyRel, QuerySet
 
 from accounts.entitlements import Entitlement
 from accounts.models import ContactMethod, Group, GroupMember, GroupRole, OptOut, User
 from accounts.permissions import may
+from heartbeat_project.kernel.sql import statement
 
 
 def visible_groups(user: User) -> QuerySet[Group]:
@@ -27,6 +30,27 @@ def may_update_group(user: User, group: Group) -> bool:
     if may(user, Entitlement.GROUPS_UPDATE_ALL):
         return True
     return may(user, Entitlement.GROUPS_UPDATE_OWN) and group.members.filter(user=user, role=GroupRole.MANAGER).exists()
+
+
+def nested_groups(group_ids: Iterable[int]) -> dict[int, list[int]]:
+    """Return for each group itself and, in order and once each, the groups within it, however deep; in one query."""
+    roots = set(group_ids)
+    children: dict[int, list[int]] = defaultdict(list)
+    with connection.cursor() as cursor:
+        cursor.execute(statement("accounts", "nested_groups"), {"ids": sorted(roots)})
+        for group_id, child_id in cursor.fetchall():
+            children[group_id].append(child_id)
+    found = {}
+    for root in roots:
+        reached: dict[int, None] = {}
+        pending = [root]
+        while pending:
+            group_id = pending.pop()
+            if group_id not in reached:
+                reached[group_id] = None
+                pending += reversed(children[group_id])
+        found[root] = list(reached)
+    return found
 
 
 def visible_contact_methods(user: User) -> QuerySet[ContactMethod]:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from django.db.models import Prefetch, Q
 
 from accounts.models import Group, GroupMember, GroupRole, User
+from accounts.selectors import nested_groups
 from escalation.rota import answers
 from escalation.rota import shifts as rota
 from escalation.rota.answers import Span
@@ -199,16 +200,20 @@ def pure_absence(row: OutOfOffice) -> Absence:
 
 @dataclass(frozen=True, slots=True)
 class OnCallPerson:
-    """Somebody on call in a role, and who is told instead while they are out of office."""
+    """Somebody on call in a role, through which group, and who is told instead while they are out of office."""
 
     user: User
     role: str
+    group: Group
     cover: User | None
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a group stands at an instant: who is on call until when, and when nobody will be in the days after."""
+    """How a group stands at an instant: who is on call until when, and when nobody will be in the days after.
+
+    `span` is that of the group's own shifts; people, `until` and gaps count the groups within it, too.
+    """
 
     at: datetime
     span: Span
@@ -225,21 +230,30 @@ class Standing:
 def standing_of(group: Group, *, at: datetime) -> Standing:
     """Return how a group stands at an instant and in the 14 days after it."""
     horizon = at + AHEAD
-    roster = rosters([group.pk], starts_at=at, ends_at=horizon)[group.pk]
-    found = roster.spans(at, horizon)
-    span = found[0]
-    duties = [*span.duties, *(rota.Duty(user, GroupRole.MANAGER.value) for user in roster.managers)]
-    away = [entry.absence for entry in absences([duty.user for duty in duties], at=at)]
-    involved = {duty.user for duty in duties} | {absence.cover for absence in away}
-    users = User.objects.in_bulk(involved)
+    group_ids = nested_groups([group.pk])[group.pk]
+    groups = Group.objects.in_bulk(group_ids)
+    found = rosters(group_ids, starts_at=at, ends_at=horizon)
+    spans = {group_id: found[group_id].spans(at, horizon) for group_id in group_ids}
+    duties = [
+        (duty, group_id)
+        for group_id in group_ids
+        for duty in (
+            *spans[group_id][0].duties,
+            *(rota.Duty(user, GroupRole.MANAGER.value) for user in found[group_id].managers),
+        )
+    ]
+    away = [entry.absence for entry in absences([duty.user for duty, _ in duties], at=at)]
+    users = User.objects.in_bulk({duty.user for duty, _ in duties} | {absence.cover for absence in away})
     people = []
-    for duty in duties:
-        way = stand_in(duty.user, group.pk, absences=away, available=lambda user: users[user].is_active)
-        people.append(OnCallPerson(users[duty.user], duty.role, users[way[-1]] if len(way) > 1 else None))
+    for duty, group_id in duties:
+        way = stand_in(duty.user, group_id, absences=away, available=lambda user: users[user].is_active)
+        cover = users[way[-1]] if len(way) > 1 else None
+        people.append(OnCallPerson(users[duty.user], duty.role, groups[group_id], cover))
+    until = min(spans[group_id][0].ends_at for group_id in group_ids)
     return Standing(
         at=at,
-        span=span,
+        span=spans[group.pk][0],
         people=tuple(people),
-        until=span.ends_at if span.ends_at < horizon else None,
-        gaps=tuple(answers.gaps(found)),
+        until=until if until < horizon else None,
+        gaps=tuple(answers.common_gaps(spans.values())),
     )

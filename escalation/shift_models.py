@@ -14,6 +14,8 @@ from django.db.models.functions import Lower
 
 from accounts.models import Group, GroupRole, User, check_time_zone
 
+SHIFT_ROLES = [choice for choice in GroupRole.choices if choice[0] != GroupRole.MANAGER]
+
 
 class Weekday(models.TextChoices):
     """The days of the week, Monday first."""
@@ -133,7 +135,7 @@ class ShiftPerson(models.Model):
     user = models.ForeignKey(User, models.CASCADE, related_name="+")
     role = models.CharField(
         max_length=10,
-        choices=[choice for choice in GroupRole.choices if choice[0] != GroupRole.MANAGER],
+        choices=SHIFT_ROLES,
         default=GroupRole.PRIMARY,
     )
     position = models.PositiveSmallIntegerField(default=0, help_text="Order of the turns; lowest first.")

@@ -232,6 +232,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "UserKindEnum": "accounts.models.User.Kind",
         "ContactMethodKindEnum": "accounts.models.ContactMethod.Kind",
+        "ShiftRoleEnum": "escalation.shift_models.SHIFT_ROLES",
     },
 }
 

@@ -3,12 +3,22 @@
 from datetime import datetime
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
 from accounts import services
-from accounts.admin.base import OrganizationAdmin, OrganizationInline, organization_of, person, rows_of
+from accounts.admin.base import (
+    CheckBoxes,
+    OrganizationAdmin,
+    OrganizationInline,
+    ServiceForm,
+    of_organization,
+    organization_of,
+    person,
+    rows_of,
+)
 from accounts.entitlements import Entitlement
 from accounts.models import Group, GroupMember
 
@@ -23,6 +33,30 @@ class MemberInline(OrganizationInline):
     extra = 1
 
 
+class GroupForm(ServiceForm):
+    """Its name, and the groups within it."""
+
+    inner = forms.ModelMultipleChoiceField(
+        Group.objects.none(),
+        required=False,
+        label="Groups within it",
+        widget=CheckBoxes(),
+        help_text="Whoever is on call in them is on call in this group, too, in their role there.",
+    )
+
+    class Meta:
+        model = Group
+        fields = ["name", "description"]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if "inner" in self.fields:
+            others = of_organization(Group, self.request).exclude(pk=self.instance.pk)
+            self.fields["inner"].queryset = others  # type: ignore[attr-defined]
+            if self.instance.pk:
+                self.initial["inner"] = list(self.instance.groups.all())
+
+
 @admin.register(Group)
 class GroupAdmin(OrganizationAdmin):
     """Groups."""
@@ -31,7 +65,8 @@ class GroupAdmin(OrganizationAdmin):
     view_needs = (Entitlement.GROUPS_VIEW_ALL,)
     change_needs = (Entitlement.GROUPS_UPDATE_ALL,)
     add_needs = (Entitlement.GROUPS_ADD,)
-    fields = ("name", "description")
+    form = GroupForm
+    fields = ("name", "description", "inner")
     inlines = (MemberInline,)
     list_display = ("name", "member_count", "description")
     search_fields = ("name", "description")
@@ -54,12 +89,11 @@ class GroupAdmin(OrganizationAdmin):
             for formset in formsets
             for row in rows_of(formset)
         ]
+        values = {"members": members, **form.cleaned_data}
+        values["groups"] = values.pop("inner")
         if stored is None:
-            organization = organization_of(request)
-            return services.create_group(
-                organization, actor=person(request), now=now, members=members, **form.cleaned_data
-            )
-        return services.update_group(stored, actor=person(request), members=members, **form.cleaned_data)
+            return services.create_group(organization_of(request), actor=person(request), now=now, **values)
+        return services.update_group(stored, actor=person(request), **values)
 
     def delete_says(self, obj: Group) -> str:
         return "Its members stay; only the team goes. A group that something still names is not deleted."

@@ -8,9 +8,9 @@ from django.db import transaction
 from django.db.models import ProtectedError, RestrictedError
 
 from accounts.entitlements import Entitlement
-from accounts.models import Group, GroupMember, GroupRole, Organization, User
+from accounts.models import Group, GroupMember, GroupNesting, GroupRole, Organization, User
 from accounts.permissions import may
-from accounts.selectors import may_update_group, uses_of
+from accounts.selectors import may_update_group, nested_groups, uses_of
 from accounts.services.saving import clean_name, unique
 from heartbeat_project.kernel.errors import DomainError, FieldError, Forbidden
 
@@ -41,6 +41,7 @@ def create_group(
     name: str,
     description: str = "",
     members: Iterable[Member] = (),
+    groups: Iterable[Group] = (),
 ) -> Group:
     """Create a group with its members. Raises Forbidden, and FieldError at the field that is wrong.
 
@@ -52,6 +53,8 @@ def create_group(
     with transaction.atomic():
         _save(group)
         _set_members(group, list(members))
+        if inner := list(groups):
+            _set_groups(group, inner)
     return group
 
 
@@ -62,8 +65,12 @@ def update_group(
     name: str | None = None,
     description: str | None = None,
     members: Iterable[Member] | None = None,
+    groups: Iterable[Group] | None = None,
 ) -> Group:
-    """Change a group; `members` replaces all members. Raises Forbidden, and FieldError at the field that is wrong."""
+    """Change a group; `members` and `groups` replace all that were in it.
+
+    Raises Forbidden, and FieldError at the field that is wrong.
+    """
     if not may_update_group(actor, group):
         raise Forbidden("Only a Manager of this group, or who may update all groups, can change it.")
     with transaction.atomic():
@@ -76,6 +83,8 @@ def update_group(
         _save(group)
         if members is not None:
             _set_members(group, list(members))
+        if groups is not None:
+            _set_groups(group, list(groups))
     return group
 
 
@@ -110,6 +119,24 @@ def _set_members(group: Group, members: list[Member]) -> None:
             position=index if member.position is None else member.position,
         )
         for index, member in enumerate(members)
+    )
+
+
+def _set_groups(group: Group, inner: list[Group]) -> None:
+    if not inner and not group.nestings.exists():
+        return
+    # A circle is seen by looking at all nestings: whoever else changes one in this organization waits for this lock.
+    Organization.objects.select_for_update(no_key=True).get(pk=group.organization_id)
+    for index, child in enumerate(inner):
+        if child.organization_id != group.organization_id:
+            raise FieldError(f"groups/{index}", "There is no such group.", code="does_not_exist")
+        if group.pk in nested_groups([child.pk])[child.pk]:
+            raise FieldError(
+                f"groups/{index}", f"“{child}” is this group, or has it within: that would be a circle.", code="circle"
+            )
+    group.nestings.all().delete()
+    GroupNesting.objects.bulk_create(
+        GroupNesting(group=group, child=child, position=index) for index, child in enumerate(dict.fromkeys(inner))
     )
 
 

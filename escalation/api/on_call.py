@@ -39,6 +39,7 @@ class OnCallPersonSerializer(serializers.Serializer[Any]):
     user = serializers.IntegerField()
     name = serializers.CharField()
     role = serializers.ChoiceField(choices=GroupRole.choices)
+    group = NamedSerializer(help_text="This group, or the one within it to which the person belongs.")
     told_instead = NamedSerializer(allow_null=True, help_text="The cover of a person who is out of office.")
 
 
@@ -200,6 +201,7 @@ def _shown(standing: Standing) -> dict[str, Any]:
                 "user": person.user.pk,
                 "name": str(person.user),
                 "role": person.role,
+                "group": _named(person.group),
                 "told_instead": _person(person.cover) if person.cover else None,
             }
             for person in standing.people

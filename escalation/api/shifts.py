@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field, extend_schema_view
 from rest_framework import serializers
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
@@ -24,7 +24,7 @@ from escalation.services.shifts import (
     delete_shift,
     update_shift,
 )
-from escalation.shift_models import Shift, Weekday
+from escalation.shift_models import SHIFT_ROLES, Shift, Weekday
 from heartbeat_project.kernel.api import CleanCharField, OwnedRelatedField, Rows, Strict
 from heartbeat_project.kernel.errors import FieldError
 
@@ -34,7 +34,11 @@ GROUP_VIEWERS = (
     Entitlement.GROUPS_UPDATE_ALL,
     Entitlement.GROUPS_UPDATE_OWN,
 )
-_ROLES = [(role.value, role.label) for role in (GroupRole.PRIMARY, GroupRole.SECONDARY)]
+
+
+@extend_schema_field({"type": "string", "pattern": "^[0-9]{2}:[0-9]{2}(:[0-9]{2})?$", "example": "09:00"})
+class ClockField(serializers.TimeField):
+    """A time as clocks on the wall show it; JSON Schema's own format for times wants a zone with it."""
 
 
 def managed_groups(user: User) -> QuerySet[Group]:
@@ -75,8 +79,8 @@ class WindowSerializer(Strict):
         max_length=7,
         help_text="On which the window begins.",
     )
-    starts = serializers.TimeField()
-    ends = serializers.TimeField(help_text="Not included; not after the start means on the next day.")
+    starts = ClockField()
+    ends = ClockField(help_text="Not included; not after the start means on the next day.")
     days_later = serializers.IntegerField(
         min_value=0, max_value=7, required=False, help_text="On which day it ends; 3: from a Friday to the Monday."
     )
@@ -86,7 +90,7 @@ class PersonSerializer(Strict):
     """One person in a group role; the order of the list is the order of the turns."""
 
     user = serializers.IntegerField(source="user_id", min_value=1, max_value=2**63 - 1)
-    role = serializers.ChoiceField(choices=_ROLES, default=GroupRole.PRIMARY)
+    role = serializers.ChoiceField(choices=SHIFT_ROLES, default=GroupRole.PRIMARY)
 
 
 class ShiftSerializer(Strict):
@@ -110,22 +114,27 @@ class ShiftSerializer(Strict):
     first_handoff_on = serializers.DateField(
         required=False, allow_null=True, help_text="Rotating: the first turn begins on this day."
     )
-    handoff_time = serializers.TimeField(required=False, help_text="In the shift's time zone.")
+    handoff_time = ClockField(required=False, help_text="In the shift's time zone.")
     handoff_weekday = serializers.SerializerMethodField(help_text="Of weekly hand-offs: that of `first_handoff_on`.")
     people_at_once = serializers.IntegerField(min_value=1, max_value=MOST_PEOPLE, required=False)
     calendar_url = CleanCharField(
         max_length=1000,
         required=False,
         allow_blank=True,
+        allow_null=True,
         help_text="Calendar: where it is read from. Null for who cannot change the shift.",
     )
-    calendar_read_at = serializers.DateTimeField(read_only=True)
+    calendar_read_at = serializers.DateTimeField(read_only=True, allow_null=True)
     calendar_error = serializers.CharField(read_only=True)
 
     def get_handoff_weekday(self, shift: Shift) -> str | None:
         """Return the weekday of the first hand-off."""
         first = shift.first_handoff_on
         return str(Weekday.values[first.weekday()]) if first else None
+
+    def validate_calendar_url(self, url: str | None) -> str:
+        """Return the address; null means none."""
+        return url or ""
 
     def validate_windows(self, windows: list[dict[str, Any]]) -> list[WindowRule]:
         """Return the windows as the service takes them."""

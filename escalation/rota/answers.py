@@ -54,6 +54,24 @@ def gaps(found: Iterable[Span]) -> list[Period]:
     return empty
 
 
+def common_gaps(rotas: Iterable[Iterable[Span]]) -> list[Period]:
+    """Return the times in which nobody is on call in any of several rotas over the same time."""
+    found: list[Period] | None = None
+    for one in rotas:
+        mine = gaps(one)
+        found = (
+            mine
+            if found is None
+            else [
+                gap.within(other.starts_at, other.ends_at)
+                for gap in found
+                for other in mine
+                if gap.touches(other.starts_at, other.ends_at)
+            ]
+        )
+    return found or []
+
+
 def _pieces(shifts: list[Shift], starts_at: datetime, ends_at: datetime) -> Iterator[Span]:
     """Yield spans between the instants at which anything may change."""
     coming = [(period, shift) for shift in shifts for period in shift.periods(starts_at, ends_at)]

@@ -4,13 +4,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Self
 
 from django.db.models import Q
 
 from accounts.entitlements import BuiltinRole
 from accounts.models import ContactMethod, User
+from accounts.selectors import nested_groups
 from accounts.windows import times_of_use
 from escalation.on_call import Away, absences, rosters
 from escalation.rota.covers import stand_in
@@ -38,7 +39,7 @@ class Directory:
     def __init__(
         self,
         *,
-        members: Mapping[Target, Sequence[int]],
+        members: Mapping[Target, Mapping[int, int | None]],
         methods: Mapping[int, list[ContactMethod]],
         away: Sequence[Away],
         now: datetime,
@@ -47,7 +48,10 @@ class Directory:
         self._now = now
         out = {entry.absence.user for entry in away}
         self._ways = {
-            target: [_way(person, target, away, methods) if person in out else ([person], None) for person in named]
+            target: [
+                _way(person, group, away, methods) if person in out else ([person], None)
+                for person, group in named.items()
+            ]
             for target, named in members.items()
         }
 
@@ -58,11 +62,14 @@ class Directory:
             target for plan in plans for track in plan.tracks for stage in track.stages for target in stage.targets
         }
         group_ids = {target.id for target in targets if target.kind == "group"}
-        found = rosters(group_ids, starts_at=now, with_inactive=True)
-        members = {
-            target: found[target.id].people(now, target.role) if target.kind == "group" else [target.id]
-            for target in targets
-        }
+        within = nested_groups(group_ids)
+        found = rosters(chain.from_iterable(within.values()), starts_at=now, with_inactive=True)
+        members: dict[Target, dict[int, int | None]] = {}
+        for target in targets:
+            named = members.setdefault(target, {} if target.kind == "group" else {target.id: None})
+            for group_id in within[target.id] if target.kind == "group" else ():
+                for person in found[group_id].people(now, target.role):
+                    named.setdefault(person, group_id)
         people = {person for named in members.values() for person in named}
         away = absences(people, at=now)
         people.update(entry.absence.cover for entry in away)
@@ -112,10 +119,9 @@ class Directory:
 
 
 def _way(
-    person: int, target: Target, away: Sequence[Away], methods: Mapping[int, object]
+    person: int, group: int | None, away: Sequence[Away], methods: Mapping[int, object]
 ) -> tuple[list[int], Redirect | None]:
-    """Return the way from a person to who is told instead; None: the person is in office."""
-    group = target.id if target.kind == "group" else None
+    """Return the way from a person, reached through a group, to who is told instead; None: they are in office."""
     here = [entry for entry in away if entry.absence.group in {None, group}]
     way = stand_in(
         person, group, absences=[entry.absence for entry in here], available=lambda user: bool(methods.get(user))

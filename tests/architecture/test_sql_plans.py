@@ -33,6 +33,10 @@ INSERT INTO alerting_alert (organization_id, status, priority, subject, short_te
     SELECT 900, CASE WHEN n <= 20 THEN 'open' ELSE 'closed' END, 'high', 's', 's', 'l', '[]', 'Heartbeat', 'job', n::text,
            n, %(now)s, %(now)s, CASE WHEN n <= 20 THEN NULL ELSE %(now)s::timestamptz END, ''
     FROM generate_series(1, 20000) AS n;
+INSERT INTO accounts_group (id, organization_id, name, description, created_at)
+    SELECT n, 900, 'group ' || n, '', %(now)s FROM generate_series(1, 5000) AS n;
+INSERT INTO accounts_groupnesting (group_id, child_id, position)
+    SELECT n, n + k, 0 FROM generate_series(1, 4000) AS n, generate_series(1, 10) AS k;
 ANALYZE;
 """
 
@@ -45,9 +49,9 @@ def filled(now):
     return now
 
 
-def plan(name: str, parameters: dict) -> str:
+def plan(name: str, parameters: dict, *, app: str = "integrations") -> str:
     with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (COSTS OFF) {statement('integrations', name)}", parameters)
+        cursor.execute(f"EXPLAIN (COSTS OFF) {statement(app, name)}", parameters)
         return "\n".join(line for (line,) in cursor.fetchall())
 
 
@@ -108,3 +112,9 @@ def test_an_outage_is_applied_in_batches_by_primary_key(filled):
     )
     assert "integrations_heartbeat_pkey" in found, found
     assert "Seq Scan on integrations_heartbeat" not in found
+
+
+def test_nested_groups_are_read_from_the_outer_group_on(filled):
+    found = plan("nested_groups", {"ids": [7, 8]}, app="accounts")
+    assert "nesting_once" in found, found
+    assert "Seq Scan on accounts_groupnesting" not in found

@@ -109,6 +109,22 @@ def test_a_group_in_a_tier_means_all_its_members_on_call_now(world):
     world.expect_nothing_else()
 
 
+def test_a_group_within_a_group_is_paged_with_it_by_its_own_shifts_and_roles(world):
+    outer = world.team("Outer", primary=["ana"], secondary=["sam"])
+    middle, inner = world.team("Middle"), world.team("Inner", primary=["bob", "cy"], secondary=["ana"])
+    outer.nestings.create(child=middle)
+    middle.nestings.create(child=inner)
+    make_rotation(inner, primary=people(world, "bob", "cy"), secondary=people(world, "bob"), first="2026-03-02")
+    job = silent(world, recipient_groups=[outer])
+    world.expect_page("ana", about=job)
+    world.expect_page("bob", about=job)
+    world.expect_nothing_else()
+    world.advance(minutes(5))
+    world.expect_page("sam", about=job)
+    world.expect_page("bob", about=job)
+    world.expect_nothing_else()
+
+
 # -- out of office ----------------------------------------------------------------------------------------------------
 def away(world, name, cover, **fields):
     span = {"starts_at": world.now - minutes(60), "ends_at": world.now + minutes(60)} | fields

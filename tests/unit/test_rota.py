@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from escalation.rota.answers import gaps, on_call, spans
+from escalation.rota.answers import common_gaps, gaps, on_call, spans
 from escalation.rota.clocks import instant, local_time
 from escalation.rota.shifts import Duty, Period, Rotation, Shift, Window
 
@@ -165,6 +165,15 @@ def test_two_shifts_that_share_the_day_never_overlap_and_never_leave_a_gap(data,
     both = [*day.periods(at, at + 5 * DAY), *night.periods(at, at + 5 * DAY)]
     both.sort(key=lambda period: (period.starts_at, period.ends_at))
     assert all(one.ends_at == other.starts_at for one, other in itertools.pairwise(both))
+
+
+@given(rotas(), rotas(), st.integers(0, 5 * 1440 - 1))
+def test_a_common_gap_is_where_nobody_is_on_call_anywhere(one, other, minute):
+    start = one[1]
+    found = common_gaps([spans(made, start, start + 5 * DAY) for made in (one[0], other[0])])
+    at = start + MINUTE * minute
+    nobody = not on_call(one[0], at).duties and not on_call(other[0], at).duties
+    assert any(gap.starts_at <= at < gap.ends_at for gap in found) == nobody
 
 
 @given(st.data(), zones, rotations())

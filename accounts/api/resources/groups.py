@@ -12,7 +12,7 @@ from accounts.models import Group, GroupRole
 from accounts.selectors import visible_groups
 from accounts.services import Member, create_group, delete_group, update_group
 from accounts.services.groups import MAX_MEMBERS
-from heartbeat_project.kernel.api import CleanCharField, Rows, Strict
+from heartbeat_project.kernel.api import CleanCharField, OwnedRelatedField, Rows, Strict
 
 _VIEW = (
     Entitlement.GROUPS_VIEW_ALL,
@@ -43,6 +43,12 @@ class GroupSerializer(Strict):
     name = CleanCharField(max_length=200)
     description = CleanCharField(max_length=10_000, required=False, allow_blank=True)
     members = Rows(child=MemberSerializer(), required=False, max_length=MAX_MEMBERS)
+    groups = OwnedRelatedField(
+        queryset=Group.objects.all(),
+        many=True,
+        required=False,
+        help_text="Groups whose people belong to this one, too, in their roles there; circles are refused.",
+    )
     created_at = serializers.DateTimeField(read_only=True)
 
     def validate_members(self, members: list[dict[str, Any]]) -> list[Member]:
@@ -67,7 +73,11 @@ class GroupViewSet(OrganizationViewSet):
 
     def get_queryset(self) -> QuerySet[Group]:
         """Return the groups that the user may see, with their members."""
-        return super().get_queryset() if self.nobody_asks else visible_groups(self.user).prefetch_related("members")
+        return (
+            super().get_queryset()
+            if self.nobody_asks
+            else visible_groups(self.user).prefetch_related("members", "groups")
+        )
 
     def perform_create(self, serializer: Any) -> None:
         """Create the group."""

@@ -3,7 +3,7 @@
 import pytest
 
 from accounts.models import Group
-from accounts.selectors import visible_groups
+from accounts.selectors import nested_groups, visible_groups
 from accounts.services import Member, create_group, delete_group, update_group
 from accounts.services.groups import MAX_MEMBERS, GroupInUse
 from heartbeat_project.kernel.errors import FieldError, Forbidden
@@ -164,3 +164,45 @@ class TestDelete:
     def test_nobody_of_another_organization_does(self, group):
         with pytest.raises(Forbidden):
             delete_group(group, actor=UserFactory(roles=["Owner"]))
+
+
+class TestNesting:
+    def test_groups_within_groups_are_found_in_order_however_deep_and_once(
+        self, organization, admin, now, django_assert_num_queries
+    ):
+        leaf = create_group(organization, actor=admin, now=now, name="Leaf")
+        left = create_group(organization, actor=admin, now=now, name="Left", groups=[leaf])
+        right = create_group(organization, actor=admin, now=now, name="Right", groups=[leaf])
+        root = create_group(organization, actor=admin, now=now, name="Root", groups=[right, left])
+        with django_assert_num_queries(1):
+            found = nested_groups([root.pk, left.pk])
+        assert found == {root.pk: [root.pk, right.pk, leaf.pk, left.pk], left.pk: [left.pk, leaf.pk]}
+
+    def test_circles_and_strangers_are_refused(self, organization, admin, group, now):
+        outer = create_group(organization, actor=admin, now=now, name="Outer", groups=[group])
+        for inner in (outer, group):
+            with at("groups/0"):
+                update_group(group, actor=admin, groups=[inner])
+        with at("groups/0"):
+            update_group(group, actor=admin, groups=[GroupFactory()])
+        assert nested_groups([group.pk]) == {group.pk: [group.pk]}
+
+    def test_a_circle_that_is_there_all_the_same_ends(self, organization, group):
+        other = GroupFactory(organization=organization)
+        group.nestings.create(child=other)
+        other.nestings.create(child=group)
+        assert nested_groups([group.pk]) == {group.pk: [group.pk, other.pk]}
+
+    def test_a_group_within_another_is_not_deleted(self, organization, admin, group, now):
+        create_group(organization, actor=admin, now=now, name="Outer", groups=[group])
+        with pytest.raises(GroupInUse, match="group “Outer”"):
+            delete_group(group, actor=admin)
+
+    def test_over_the_management_api(self, organization, admin, group, client_for):
+        outer = GroupFactory(organization=organization, name="Outer")
+        api = client_for(admin)
+        answer = api.patch(f"/api/v1/groups/{outer.pk}/", {"groups": [group.pk]}, format="json")
+        assert answer.json()["groups"] == [group.pk]
+        refused = api.patch(f"/api/v1/groups/{group.pk}/", {"groups": [outer.pk]}, format="json")
+        assert refused.json()["errors"][0]["code"] == "circle"
+        assert api.patch(f"/api/v1/groups/{outer.pk}/", {"groups": []}, format="json").json()["groups"] == []

@@ -180,9 +180,10 @@ def test_a_group_says_who_is_on_call_by_which_shift_until_when_and_the_gaps_ahea
             "user": ana.pk,
             "name": "Ana",
             "role": "primary",
+            "group": {"id": team.pk, "name": "Database"},
             "told_instead": {"id": team.person["Zoe"].pk, "name": "Zoe"},
         },
-        {"user": mia.pk, "name": "Mia", "role": "manager", "told_instead": None},
+        {"user": mia.pk, "name": "Mia", "role": "manager", "group": found["people"][0]["group"], "told_instead": None},
     ]
     assert found["until"] == "2026-03-02T17:00:00Z"
     assert found["gaps"][0] == {"starts_at": "2026-03-02T17:00:00Z", "ends_at": "2026-03-03T09:00:00Z"}
