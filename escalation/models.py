@@ -250,6 +250,41 @@ class Letterbox(models.Model):
         return f"{self.get_kind_display()} over {self.contact_method}"
 
 
+class Response(models.Model):
+    """What a person did to an alert from a message: each action once for each message, whichever door it came through.
+
+    The unique constraint decides between two that come at once. What could not be done leaves no row.
+    """
+
+    class Via(models.TextChoices):
+        """The door it came through."""
+
+        PAGE = "page", "Link"
+        SMS = "sms", "SMS"
+        VOICE = "voice", "Call"
+        CHAT = "chat", "Chat"
+        EMAIL = "email", "E-mail"
+
+    alert = models.ForeignKey(Alert, models.CASCADE, related_name="responses", db_index=False)
+    user = models.ForeignKey(User, models.CASCADE, related_name="+")
+    action = models.CharField(max_length=12, help_text="As alerting.states.Action.")
+    via = models.CharField(max_length=10, choices=Via.choices)
+    reference = models.CharField(
+        max_length=100,
+        help_text="What may be used once: the message that carried a link or button, or what the provider calls a "
+        "reply or call; for a note also what it says.",
+    )
+    said = models.TextField(help_text="What the person was answered.")
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["at", "id"]
+        constraints = [models.UniqueConstraint(fields=["alert", "action", "reference"], name="response_once")]
+
+    def __str__(self) -> str:
+        return self.said
+
+
 class KeptMessage(models.Model):
     """A message that was kept instead of sent, because no EMAIL_URL is set; the admin's outbox shows it."""
 

@@ -10,8 +10,8 @@ from typing import Any
 import structlog
 from django.http import HttpRequest, HttpResponse
 
-# The token of a ping or a calendar in a path, and an API key wherever it stands.
-_SECRETS = re.compile(r"(?i)(/heartbeat/|/calendar/(?=[^/\s]+\.ics))[^/\s?#\"']{8,}|\bhb_[A-Za-z0-9_-]{8,}")
+# The token of a ping, a link or a calendar in a path, and an API key wherever it stands.
+_SECRETS = re.compile(r"(?i)(/heartbeat/|/r/|/voice/|/calendar/(?=[^/\s]+\.ics))[^/\s?#\"']{8,}|\bhb_[A-Za-z0-9_-]{8,}")
 
 
 def redact(text: str) -> str:

@@ -174,6 +174,17 @@ APPRISE_SERVICES = env.list(
     ],
 )
 
+# -- what comes back from people -------------------------------------------------------------------------------------
+RESPOND_DAYS = env.int("HEARTBEAT_RESPOND_DAYS", default=7)
+if RESPOND_DAYS < 1:
+    raise ImproperlyConfigured("HEARTBEAT_RESPOND_DAYS must be 1 or more: the days for which a link in a message works")
+# Each of these doors is closed until it is set up.
+SLACK_SIGNING_SECRET = env.str("HEARTBEAT_SLACK_SIGNING_SECRET", default="")
+REPLY_ADDRESS = env.str("HEARTBEAT_REPLY_ADDRESS", default="")
+INBOUND_MAIL_SECRET = env.str("HEARTBEAT_INBOUND_MAIL_SECRET", default="")
+if REPLY_ADDRESS and (REPLY_ADDRESS.count("@") != 1 or len(REPLY_ADDRESS.partition("@")[0]) > 18):
+    raise ImproperlyConfigured("HEARTBEAT_REPLY_ADDRESS must be an address with at most 18 characters before the @")
+
 # -- the doorbell ----------------------------------------------------------------------------------------------------
 # Celery wakes workers up and nothing else: due times are rows. So results are off, and a message is acknowledged late
 # and thrown away when it is stale.

@@ -10,6 +10,7 @@ from alerting.api.urls import register as register_alerting
 from escalation.api.callbacks import TwilioCallback
 from escalation.api.feeds import calendar
 from escalation.api.urls import register as register_escalation
+from escalation.api.urls import responses
 from heartbeat_project import health
 from integrations.api.ping import HeartbeatPing
 from integrations.api.urls import register as register_integrations
@@ -29,6 +30,7 @@ urlpatterns = [
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("api/v1/provider-callbacks/twilio/<uuid:message_id>/", TwilioCallback.as_view(), name="twilio_callback"),
+    path("api/v1/responses/", include(responses)),
     path("api/v1/", include(router.urls)),
     path("calendar/<str:token>.ics", calendar, name="calendar"),
     path("admin/", admin.site.urls),

@@ -168,7 +168,7 @@ class World:
     def expect_bundle(self, who: str, *, about: Sequence[InboundIntegration]):
         """Assert that the next message tells `who` about exactly these heartbeats, in one message."""
         message = self.expect_mail(who, saying=f"{len(about)} ")
-        told = re.findall(r"/alerts/(\d+)/", message.body)
+        told = re.findall(r"(?:/alerts|/r/[\w-]+)/(\d+)/?$", message.body, re.MULTILINE)
         assert sorted(map(int, told)) == sorted(self.alert(integration).pk for integration in about), message.body
         for integration in about:
             assert integration.name in message.body

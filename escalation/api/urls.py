@@ -1,11 +1,20 @@
-"""Where the management API's alerts, policies and plays answer."""
+"""Where the management API's alerts, policies and plays answer, and where providers bring what people reply."""
 
+from django.urls import path
 from rest_framework.routers import BaseRouter
 
+from escalation.api import doors
 from escalation.api.absences import OutOfOfficeViewSet
 from escalation.api.on_call import OnCallGroupViewSet, OnCallUserViewSet
 from escalation.api.shifts import ShiftViewSet
 from escalation.api.views import EscalatingAlertViewSet, PlayViewSet, PolicyViewSet
+
+responses = [
+    path("twilio/sms/", doors.sms, name="responses_sms"),
+    path("twilio/voice/<str:token>/", doors.voice, name="responses_voice"),
+    path("slack/", doors.slack, name="responses_slack"),
+    path("mail/", doors.mail, name="responses_mail"),
+]
 
 
 def register(router: BaseRouter) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import re
 import smtplib
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -13,9 +13,13 @@ from django.core.mail import EmailMultiAlternatives, get_connection
 from django.template.loader import render_to_string
 
 from alerting.models import Alert, Bridge
+from alerting.states import Action
+from escalation import links
 from escalation.channels.base import Bundle, DeliveryError, Message
 from escalation.models import Notification
-from escalation.wording import moment, one_line, zone
+from escalation.selectors import ASKING
+from escalation.services.offers import caption, offered_in
+from escalation.wording import moment, one_line, what_next, zone
 from heartbeat_project.kernel.durations import in_words
 
 _Kind = Notification.Kind
@@ -76,10 +80,12 @@ def compose(message: Message) -> EmailMultiAlternatives:
         # Mail programs show the mails of one alert as one conversation.
         headers["References"] = f"<alert-{message.alert.pk}@{_host()}>"
     template = "bundle" if message.bundle else message.kind
+    reply_to = links.reply_address(message.id) if words.get("respond") and not message.bundle else ""
     mail = EmailMultiAlternatives(
         subject=one_line(words["subject"]),
         body=re.sub(r"\n{3,}", "\n\n", render_to_string(f"mail/{template}.txt", words)).strip() + "\n",
         to=[message.address],
+        reply_to=[reply_to] if reply_to else None,
         headers=headers,
     )
     mail.attach_alternative(render_to_string(f"mail/{template}.html", words), "text/html")
@@ -95,6 +101,8 @@ def _words(message: Message) -> dict[str, Any]:
         "headline": message.subject,
         "zone_name": message.time_zone,
         "base_url": settings.BASE_URL,
+        "days": settings.RESPOND_DAYS,
+        "by_mail": bool(settings.REPLY_ADDRESS),
     }
     local = zone(message.time_zone)
     if message.bundle:
@@ -102,6 +110,7 @@ def _words(message: Message) -> dict[str, Any]:
     alert = message.alert
     if alert is None:
         return words
+    choices = _choices(message)
     headline = one_line(alert.subject)
     tags = {_Kind.RECOVERY: "Recovered", _Kind.LAST_RESORT: "Nobody was reached"}
     tag = tags.get(_Kind(message.kind), alert.get_status_display())
@@ -112,11 +121,13 @@ def _words(message: Message) -> dict[str, Any]:
         "subject": f"[{tag}] {one_line(alert.source_name) if message.kind == _Kind.RECOVERY else headline}",
         "alert": alert,
         "link": f"{settings.BASE_URL}/alerts/{alert.pk}/",
+        "respond": links.page_url(message.id) if choices else "",
+        "choices": choices,
         "overdue": _overdue(alert, at=message.at),
         "closed": moment(alert.closed_at, zone=local) if alert.closed_at else "",
         "rows": _rows(alert, at=message.at, local=local),
         "bridge": _bridge(alert.bridge),
-        "next": _next(message, local=local),
+        "next": what_next(message.coming, at=message.at, zone=local),
     }
 
 
@@ -125,6 +136,7 @@ def _bundle_words(message: Message, bundle: Bundle, *, local: Any) -> dict[str, 
     recovered = message.kind == _Kind.RECOVERY
     count = bundle.count
     overdue = [alert.expected_at for alert in bundle.listed if alert.expected_at and not recovered]
+    respond = not recovered and bool(offered_in(message.id))
     return {
         "headline": f"{count} heartbeats have recovered" if recovered else f"{count} alerts are open",
         "tag": "Recovered" if recovered else "Open",
@@ -135,7 +147,9 @@ def _bundle_words(message: Message, bundle: Bundle, *, local: Any) -> dict[str, 
             {
                 "name": one_line(alert.source_name),
                 "subject": one_line(alert.subject),
-                "link": f"{settings.BASE_URL}/alerts/{alert.pk}/",
+                "link": links.page_url(message.id, alert_id=alert.pk)
+                if respond
+                else f"{settings.BASE_URL}/alerts/{alert.pk}/",
                 "overdue": _overdue(alert, at=message.at),
                 "opened": moment(alert.opened_at, zone=local),
                 "priority": alert.get_priority_display(),
@@ -145,8 +159,18 @@ def _bundle_words(message: Message, bundle: Bundle, *, local: Any) -> dict[str, 
         "count": count,
         "more": count - len(bundle.listed),
         "link": bundle.link,
+        "respond": links.page_url(message.id) if respond else "",
         "alert": True,  # times are shown
     }
+
+
+def _choices(message: Message) -> list[dict[str, str]]:
+    """Return what the reader can do from this mail: each leads to the page where it is the first button."""
+    if message.kind not in ASKING:
+        return []
+    page = links.page_url(message.id)
+    buttons = [action for action in offered_in(message.id) if action is not Action.REPLY]
+    return [{"caption": caption(action), "link": f"{page}?do={action}"} for action in buttons]
 
 
 def _rows(alert: Alert, *, at: datetime, local: Any) -> list[tuple[str, str]]:
@@ -180,17 +204,6 @@ def _bridge(bridge: Bridge | None) -> dict[str, str]:
         return {}
     fields = ("name", "phone_number", "access_code", "meeting_url")
     return {field: one_line(getattr(bridge, field)) for field in fields}
-
-
-def _next(message: Message, *, local: Any) -> str:
-    """Say in plain words what happens if nobody does anything."""
-    if message.coming is None:
-        return "No further step follows. The alert stays open until somebody takes it or the signal comes back."
-    label = one_line(message.coming.label)
-    if message.coming.at <= message.at:
-        return f"If nobody takes it, {label} will be told now."
-    wait = in_words(message.coming.at - message.at + timedelta(milliseconds=500))
-    return f"If nobody takes it, {label} will be told in {wait}, at {moment(message.coming.at, zone=local)}."
 
 
 def _host() -> str:

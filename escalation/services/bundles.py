@@ -21,22 +21,22 @@ _NAMED: Final = 2
 
 def alerts_in(envelope: UUID) -> QuerySet[Alert]:
     """Return the alerts that travelled in one message, the most important first, then what is overdue longest."""
-    return _most_urgent_first(Notification.objects.filter(envelope=envelope))
+    return _told(Notification.objects.filter(envelope=envelope))
 
 
 def alerts_to_tell(envelope: UUID) -> QuerySet[Alert]:
     """Return the alerts that a claimed message tells of: those that left it before this try are not among them."""
-    going = Notification.objects.filter(envelope=envelope, status=Notification.Status.SENDING)
-    return _most_urgent_first(going)
+    return _told(Notification.objects.filter(envelope=envelope, status=Notification.Status.SENDING))
 
 
-def _most_urgent_first(told: QuerySet[Notification]) -> QuerySet[Alert]:
+def most_urgent_first(alerts: QuerySet[Alert]) -> QuerySet[Alert]:
+    """Return the alerts by priority, then by how long they are overdue."""
     ranks = [When(priority=priority, then=Value(rank)) for rank, priority in enumerate(Priority.values)]
-    return Alert.objects.filter(pk__in=told.values("alert")).order_by(
-        Case(*ranks, output_field=IntegerField()),
-        F("expected_at").asc(nulls_last=True),
-        "pk",
-    )
+    return alerts.order_by(Case(*ranks, output_field=IntegerField()), F("expected_at").asc(nulls_last=True), "pk")
+
+
+def _told(told: QuerySet[Notification]) -> QuerySet[Alert]:
+    return most_urgent_first(Alert.objects.filter(pk__in=told.values("alert")))
 
 
 def told_together(message: Message, listed: Sequence[Alert], *, count: int) -> Message:

@@ -36,3 +36,14 @@ def write_owner_notice(organization_id: int, *, subject: str, text: str, now: da
     if rows:
         Notification.objects.bulk_create(rows)
         ring("escalation.deliver_due", queue="delivery")
+
+
+def write_answer(told: Notification, *, said: str, now: datetime) -> None:
+    """Write to the person who was told what came of their reply, over the same contact method."""
+    if told.contact_method is None or not told.user.is_active:
+        return
+    row = email_to(told.contact_method, organization_id=told.organization_id, now=now)
+    about = f"Re: alert #{told.alert_id}"
+    row.kind, row.subject, row.text = Notification.Kind.NOTICE, about, said
+    row.save(force_insert=True)
+    ring("escalation.deliver_due", queue="delivery")

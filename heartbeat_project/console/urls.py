@@ -3,7 +3,16 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from heartbeat_project.console.views import actions, alerts, bundles, contact_methods, duty, profile, sign_in
+from heartbeat_project.console.views import (
+    actions,
+    alerts,
+    bundles,
+    contact_methods,
+    duty,
+    profile,
+    respond,
+    sign_in,
+)
 
 app_name = "console"
 urlpatterns = [
@@ -14,6 +23,8 @@ urlpatterns = [
     path("alerts/<int:alert_id>/<slug:action>/", actions.act, name="act"),
     path("bundles/<uuid:envelope>/", bundles.bundle, name="bundle"),
     path("bundles/<uuid:envelope>/assign/", bundles.assign_bundle, name="assign_bundle"),
+    path("r/<str:token>", respond.message, name="respond"),
+    path("r/<str:token>/<int:alert_id>", respond.message, name="respond_one"),
     path("heartbeats/panel/", alerts.panel, name="panel"),
     path("on-call/", duty.duty, name="duty"),
     path("on-call/out-of-office/add/", duty.add_absence, name="add_absence"),

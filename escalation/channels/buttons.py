@@ -1,0 +1,77 @@
+"""Slack's interactive buttons: the blocks of a message, and what comes back when one is pressed (pure).
+
+Source: Slack, Block Kit (actions block, button element) and "Handling user interaction in your Slack apps".
+"""
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final
+
+from alerting.states import Action
+
+_PREFIX: Final = "heartbeat."
+# Slack gives the addresses for answers; to no other host an answer is sent.
+ANSWERS_AT: Final = "https://hooks.slack.com/"
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """A pressed button: the token of the message's link, what is wanted, and where Slack takes the answer."""
+
+    token: str
+    action: Action
+    answer_at: str
+
+
+def blocks(text: str, *, token: str, page: str, offered: Collection[tuple[Action, str]]) -> list[dict[str, Any]]:
+    """Return a section with the text (Slack's mrkdwn, escaped by the caller) and its buttons.
+
+    `offered` are actions with their captions; each button carries the token of the link to `page`, beside which it is.
+    """
+    elements: list[dict[str, Any]] = [
+        {
+            "type": "button",
+            "action_id": f"{_PREFIX}{action}",
+            "value": token,
+            "text": {"type": "plain_text", "text": caption},
+            **({"style": "primary"} if action is Action.ASSIGN else {}),
+        }
+        for action, caption in offered
+        if action is not Action.REPLY
+    ]
+    link = {
+        "type": "button",
+        "action_id": f"{_PREFIX}page",
+        "url": page,
+        "text": {"type": "plain_text", "text": "More"},
+    }
+    section = {"type": "section", "text": {"type": "mrkdwn", "text": text[:3_000]}}
+    return [section, {"type": "actions", "elements": [*elements, link]}]
+
+
+def read_press(payload: str) -> Press | None:
+    """Return which button was pressed; None for everything else that Slack reports, well-formed or not."""
+    try:
+        sent = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(sent, dict) or sent.get("type") != "block_actions":
+        return None
+    pressed = sent.get("actions")
+    first = pressed[0] if isinstance(pressed, list) and pressed else None
+    if not isinstance(first, dict):
+        return None
+    name, token, answer_at = first.get("action_id"), first.get("value"), sent.get("response_url")
+    if not isinstance(name, str) or not isinstance(token, str) or name.removeprefix(_PREFIX) not in set(Action):
+        return None
+    if not name.startswith(_PREFIX):
+        return None
+    trusted = isinstance(answer_at, str) and answer_at.startswith(ANSWERS_AT)
+    return Press(token=token, action=Action(name.removeprefix(_PREFIX)), answer_at=str(answer_at) if trusted else "")
+
+
+def answer(said: str) -> dict[str, Any]:
+    """Return what only the person who pressed sees, below the message, which stays as it is."""
+    text = said.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return {"response_type": "ephemeral", "replace_original": False, "text": text}

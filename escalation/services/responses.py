@@ -1,0 +1,168 @@
+"""What people answer to a message: one service behind the page, SMS, calls, chat and e-mail.
+
+A message may be answered once with each action. The row that says so is written first and in the same transaction as
+what it does: of two that come at once the database lets one in, and the other is told what that one did.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from django.db import transaction
+
+from alerting import services as alerts
+from alerting.models import Alert
+from alerting.selectors import respondable_alerts
+from alerting.states import Action
+from escalation.models import Notification, Response
+from escalation.selectors import expires_at
+from escalation.services.engine import hurry
+from escalation.services.offers import alert_of, hindrance, offered, refusal, standing
+from escalation.wording import at_night, zone
+from heartbeat_project.kernel.errors import FieldError
+from heartbeat_project.kernel.ids import digest
+
+_TOO_OLD: Final = "This message is too old to be answered. Sign in to respond."
+
+
+class Outcome(StrEnum):
+    """What came of an answer."""
+
+    DONE = "done"
+    ALREADY = "already"
+    NOT_POSSIBLE = "not_possible"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of it, in words that fit every channel."""
+
+    outcome: Outcome
+    said: str
+
+
+def respond(
+    told: Notification,
+    action: Action,
+    *,
+    via: Response.Via,
+    reference: str,
+    now: datetime,
+    note: str = "",
+) -> Answer:
+    """Do what the person who was told asks for, at most once for each reference, and say what came of it.
+
+    `reference` names what is used up: the message for its link and buttons, the provider's id for a reply or a call.
+    Only the state of the alert, the person's rights and the rule decide; nothing is raised for what is too late.
+    """
+    note, alert_id = note.strip(), alert_of(told).pk
+    if expires_at(told) <= now:
+        return Answer(Outcome.NOT_POSSIBLE, _TOO_OLD)
+    if refused := refusal(told):
+        return Answer(Outcome.NOT_POSSIBLE, refused)
+    if action is Action.REPLY:
+        if not note:
+            return Answer(Outcome.NOT_POSSIBLE, "The note is empty: nothing was added.")
+        reference = f"{reference}:{digest(note)[:16]}"
+    try:
+        with transaction.atomic():
+            used, first = Response.objects.get_or_create(
+                alert_id=alert_id,
+                action=action,
+                reference=reference,
+                defaults={"user": told.user, "via": via, "said": "", "at": now},
+            )
+            told.alert = Alert.objects.select_related("owner", "bridge").get(pk=alert_id)
+            if not first:
+                return Answer(Outcome.ALREADY, _used(told, used))
+            if hindered := hindrance(told, action):
+                raise _NotPossible(hindered)  # noqa: TRY301 - the row of the use must go with it
+            used.said = _act(told, action, note=note, now=now)
+            used.save(update_fields=["said"])
+    except (_NotPossible, alerts.StateConflict, FieldError) as error:
+        told.alert = Alert.objects.select_related("owner", "bridge").get(pk=alert_id)
+        said = standing(told) if isinstance(error, alerts.StateConflict) else str(error)
+        outcome = Outcome.ALREADY if _is_so(told, action) else Outcome.NOT_POSSIBLE
+        return Answer(outcome, f"{said} Nothing was changed.")
+    return Answer(Outcome.DONE, used.said)
+
+
+def take_all(
+    told: Notification, alert_ids: Collection[int], *, message_id: UUID, via: Response.Via, now: datetime
+) -> Answer:
+    """Assign to their reader all alerts of one message that nobody owns and that are not over, and say how many.
+
+    `told` is one of the message's notifications: they share the person, the address and the time.
+    """
+    if expires_at(told) <= now:
+        return Answer(Outcome.NOT_POSSIBLE, _TOO_OLD)
+    if refused := refusal(told):
+        return Answer(Outcome.NOT_POSSIBLE, refused)
+    if Action.ASSIGN not in offered(told.run, told.channel):
+        return Answer(Outcome.NOT_POSSIBLE, "This is not offered over this channel. Sign in to do it.")
+    user = told.user
+    mine = respondable_alerts(user).filter(pk__in=alert_ids).values_list("pk", flat=True)
+    with transaction.atomic():
+        taken = alerts.assign_alerts(list(mine), actor=user, to=user, now=now)
+        many = len(taken) != 1
+        said = f"{len(taken)} alert{'s are' if many else ' is'} yours: nobody else is told any more."
+        Response.objects.bulk_create(
+            [
+                Response(
+                    alert_id=pk, user=user, action=Action.ASSIGN, via=via, reference=str(message_id), said=said, at=now
+                )
+                for pk in taken
+            ],
+            ignore_conflicts=True,
+        )
+    if taken:
+        return Answer(Outcome.DONE, said)
+    return Answer(Outcome.ALREADY, "Nothing is left to take: every alert has an owner or is over. Nothing was changed.")
+
+
+class _NotPossible(Exception):
+    """The action is too late or not offered; the message says why."""
+
+
+def _act(told: Notification, action: Action, *, note: str, now: datetime) -> str:
+    """Do it and return what to say; raise StateConflict when somebody was faster."""
+    alert, user = alert_of(told), told.user
+    name = f"#{alert.pk} {alert.source_name}"
+    if action is Action.REPLY:
+        alerts.reply(alert, actor=user, now=now, text=note)
+        return f"Your note on {name} is in the timeline."
+    if action is Action.CLOSE:
+        alerts.close(alert, actor=user, now=now, reason=note)
+        return f"You closed {name}."
+    if action is Action.ASSIGN:
+        alerts.assign(alert, actor=user, to=user, now=now)
+        said = f"{name} is yours: nobody else is told any more."
+    elif action is Action.ESCALATE:
+        alerts.escalate(alert, actor=user, now=now)
+        hurry([alert.pk], now=now)
+        said = f"You escalated {name}: the next people are told now."
+    else:
+        alerts.acknowledge(alert, actor=user, now=now)
+        stops = told.run is not None and told.run.acknowledge_stops
+        what_follows = "nobody else is told" if stops else "others are told until somebody takes it"
+        said = f"You acknowledged {name}: {what_follows}."
+    if note:
+        alerts.reply(alert, actor=user, now=now, text=note)
+    return said
+
+
+def _is_so(told: Notification, action: Action) -> bool:
+    """Answer whether what the person asks for is what they did before, through another door."""
+    alert = alert_of(told)
+    if action is Action.ACKNOWLEDGE:
+        return alert.acknowledged_by_id == told.user_id
+    return action is Action.ASSIGN and alert.owner_id == told.user_id
+
+
+def _used(told: Notification, used: Response) -> str:
+    """Say what the first use did, and where the alert stands if that has changed since."""
+    when = at_night(used.at, zone=zone(told.user.time_zone))
+    return f"{used.user} did this already ({when}): {used.said} Now: {standing(told)}"
