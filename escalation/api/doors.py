@@ -19,6 +19,7 @@ from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from alerting.states import Action
 from escalation import links
 from escalation.channels import buttons, menus
 from escalation.channels.signatures import is_from_slack, is_from_twilio
@@ -27,7 +28,7 @@ from escalation.replies import DIGITS, Reply, read_mail, read_reply
 from escalation.selectors import expires_at, told_in, told_over
 from escalation.services.notices import write_answer
 from escalation.services.offers import alert_of, possible, refusal, standing
-from escalation.services.responses import Answer, Outcome, respond
+from escalation.services.responses import Answer, Outcome, answer, respond
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.ids import digest
 from heartbeat_project.kernel.problems import CONTENT_TYPE, problem
@@ -67,7 +68,7 @@ def sms(request: HttpRequest) -> HttpResponse:
     if reply.number is None and (count := _count_in_message(newest)) > 1:
         page = links.page_url(_message_of(newest))
         return _twiml(menus.text_message(f"That message was about {count} alerts. Reply with a number, or see {page}"))
-    answer = respond(
+    done = respond(
         meant,
         reply.action,
         via=Response.Via.SMS,
@@ -75,7 +76,7 @@ def sms(request: HttpRequest) -> HttpResponse:
         now=now,
         note=reply.note,
     )
-    return _twiml(menus.text_message(answer.said))
+    return _twiml(menus.text_message(done.said))
 
 
 @csrf_exempt
@@ -87,7 +88,7 @@ def voice(request: HttpRequest, token: str) -> HttpResponse:
         return refused
     message_id = links.read_token(token)
     told = told_in(message_id).first() if message_id else None
-    if told is None or expires_at(told) <= now:
+    if message_id is None or told is None or expires_at(told) <= now:
         return _twiml(menus.farewell("This call is about nothing that is still known. Goodbye."))
     key = request.POST.get("Digits", "")
     said = ""
@@ -95,16 +96,19 @@ def voice(request: HttpRequest, token: str) -> HttpResponse:
         return _twiml(menus.connect(line))
     if action := DIGITS.get(key):
         call = request.POST.get("CallSid", "")[:40] or str(message_id)
-        said = respond(told, action, via=Response.Via.VOICE, reference=call, now=now).said
+        said = answer(message_id, action, via=Response.Via.VOICE, reference=call, now=now).said
     elif key and key != menus.REPLAY:
         said = "This key does nothing."
+    told = told_in(message_id).get(pk=told.pk)
     offered = possible(told)
+    text = f"{alert_of(told).short_text} {refusal(told) or standing(told)}"
+    if (count := _count_in_message(told)) > 1:
+        offered = [] if refusal(told) else [Action.ASSIGN]
+        text = f"{count} alerts came together. One of them: {alert_of(told).short_text}"
     if said and not offered:
         return _twiml(menus.farewell(said))
-    text = f"{alert_of(told).short_text} {refusal(told) or standing(told)}"
-    return _twiml(
-        menus.menu(text, answer_to=settings.BASE_URL + request.path, offered=offered, line=_line(told), said=said)
-    )
+    here = settings.BASE_URL + request.path
+    return _twiml(menus.menu(text, answer_to=here, offered=offered, line=_line(told), said=said))
 
 
 @csrf_exempt
@@ -126,12 +130,10 @@ def slack(request: HttpRequest) -> HttpResponse:
     press = buttons.read_press(request.POST.get("payload", ""))
     if press is None:
         return HttpResponse(status=200)
-    message_id = links.read_token(press.token)
-    told = list(told_in(message_id)[:2]) if message_id else []
-    if len(told) == 1:
-        said = respond(told[0], press.action, via=Response.Via.CHAT, reference=str(message_id), now=now).said
+    if message_id := links.read_token(press.token):
+        said = answer(message_id, press.action, via=Response.Via.CHAT, reference=str(message_id), now=now).said
     else:
-        said = "This message can no longer be answered here. Follow its link, or sign in. Nothing was changed."
+        said = "This button is not ours. Nothing was changed."
     if press.answer_at:
         _answer_slack(press.answer_at, said)
     return JsonResponse(buttons.answer(said))
@@ -156,11 +158,11 @@ def mail(request: HttpRequest) -> HttpResponse:
     reply = read_mail(_text(arrived))
     reference = digest(_header(arrived, "Message-ID") or str(message_id))
     with transaction.atomic():
-        answer = _answer_mail(told[0], reply, reference=reference[:40], now=now)
+        done = _answer_mail(told[0], reply, reference=reference[:40], now=now)
         # A mail server that brings the same mail again gets the same answer, and the person no second one.
-        if answer.outcome is not Outcome.ALREADY:
-            write_answer(told[0], said=answer.said, now=now)
-    return JsonResponse({"said": answer.said})
+        if done.outcome is not Outcome.ALREADY:
+            write_answer(told[0], said=done.said, now=now)
+    return JsonResponse({"said": done.said})
 
 
 def _answer_mail(told: Notification, reply: Reply | None, *, reference: str, now: Any) -> Answer:

@@ -18,7 +18,7 @@ from alerting.models import Alert
 from alerting.selectors import respondable_alerts
 from alerting.states import Action
 from escalation.models import Notification, Response
-from escalation.selectors import expires_at
+from escalation.selectors import expires_at, told_in
 from escalation.services.engine import hurry
 from escalation.services.offers import alert_of, hindrance, offered, refusal, standing
 from escalation.wording import at_night, zone
@@ -42,6 +42,22 @@ class Answer:
 
     outcome: Outcome
     said: str
+
+
+def answer(message_id: UUID, action: Action, *, via: Response.Via, reference: str, now: datetime) -> Answer:
+    """Do what is asked for from a message, which may be about many alerts: those can only be taken together."""
+    told = told_in(message_id)
+    first, alert_ids = told.first(), set(told.values_list("alert_id", flat=True))
+    if first is None:
+        return Answer(Outcome.NOT_POSSIBLE, "What this message told of is not known any more. Nothing was changed.")
+    if len(alert_ids) == 1:
+        return respond(first, action, via=via, reference=reference, now=now)
+    if action is Action.ASSIGN:
+        return take_all(first, alert_ids, via=via, reference=reference, now=now)
+    return Answer(
+        Outcome.NOT_POSSIBLE,
+        f"This message is about {len(alert_ids)} alerts: they can only be assigned together. Nothing was changed.",
+    )
 
 
 def respond(
@@ -91,7 +107,7 @@ def respond(
 
 
 def take_all(
-    told: Notification, alert_ids: Collection[int], *, message_id: UUID, via: Response.Via, now: datetime
+    told: Notification, alert_ids: Collection[int], *, via: Response.Via, reference: str, now: datetime
 ) -> Answer:
     """Assign to their reader all alerts of one message that nobody owns and that are not over, and say how many.
 
@@ -111,9 +127,7 @@ def take_all(
         said = f"{len(taken)} alert{'s are' if many else ' is'} yours: nobody else is told any more."
         Response.objects.bulk_create(
             [
-                Response(
-                    alert_id=pk, user=user, action=Action.ASSIGN, via=via, reference=str(message_id), said=said, at=now
-                )
+                Response(alert_id=pk, user=user, action=Action.ASSIGN, via=via, reference=reference, said=said, at=now)
                 for pk in taken
             ],
             ignore_conflicts=True,

@@ -84,7 +84,7 @@ def message(request: HttpRequest, token: str, alert_id: int | None = None) -> Ht
             return _tried_too_often(request)
         wanted = request.POST.get("action", "")
         if len(alert_ids) > 1 and wanted == TAKE_ALL:
-            answer = take_all(first, alert_ids, message_id=message_id, via=Response.Via.PAGE, now=now)
+            answer = take_all(first, alert_ids, via=Response.Via.PAGE, reference=str(message_id), now=now)
         elif len(alert_ids) == 1 and wanted in set(Action):
             note = request.POST.get("note", "").replace("\x00", "")[:NOTE_LENGTH]
             answer = respond(

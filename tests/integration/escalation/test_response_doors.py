@@ -194,6 +194,15 @@ def test_a_call_about_nothing_ends(client, told):
     assert status(note) == "open"
 
 
+def test_a_call_about_many_lets_them_be_taken_together(client, told):
+    one, two = told("voice", name="one"), told("voice", name="two")
+    Notification.objects.filter(pk__in=[one.pk, two.pk]).update(envelope=one.pk)
+    assert "2 alerts came together" in said(call(client, one))
+    assert "they can only be assigned together" in said(call(client, one, "9"))
+    assert "2 alerts are yours" in said(call(client, one, "8"))
+    assert status(one) == status(two) == "assigned"
+
+
 # -- Slack -------------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def answers(monkeypatch):
@@ -237,7 +246,7 @@ def test_what_slack_reports_besides_buttons_is_taken_and_nothing_is_done(client,
     assert press(client, note, "page").status_code == 200
     assert press(client, note, "assign", type="view_closed").status_code == 200
     assert (
-        "can no longer be answered"
+        "This button is not ours"
         in press(client, note, "close", actions=[{"action_id": "heartbeat.close", "value": "forged"}]).json()["text"]
     )
     assert status(note) == "open"
