@@ -23,9 +23,9 @@ def told(now):
     return Notification.objects.get()
 
 
-def answer(told, action, *, now, reference="link"):
+def answer(told, action, *, now, reference=None):
     """Answer as a door does: with rows read over this connection."""
-    return respond(told_in(told.pk).get(), action, via=Response.Via.PAGE, reference=reference, now=now)
+    return respond(told_in(told.pk).get(), action, via=Response.Via.PAGE, reference=reference or str(told.pk), now=now)
 
 
 def entries(kind):

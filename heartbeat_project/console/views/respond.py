@@ -19,13 +19,13 @@ from django.views.decorators.http import require_http_methods
 
 from alerting.models import Alert
 from alerting.services import REASON_LENGTH
-from alerting.states import Action
+from alerting.states import LIVE, Action
 from escalation import links, walk
 from escalation.models import Notification, Response
 from escalation.replies import NOTE_LENGTH
 from escalation.selectors import expires_at, told_in
 from escalation.services.bundles import LISTED, most_urgent_first
-from escalation.services.offers import alert_of, caption, refusal, standing
+from escalation.services.offers import alert_of, caption, hindrance, refusal, standing
 from escalation.services.offers import possible as possible_from
 from escalation.services.responses import Answer, Outcome, respond, take_all
 from escalation.wording import what_next
@@ -117,12 +117,21 @@ def _show_alert(
         "buttons": [(action, caption(action)) for action in buttons],
         "possible": set(possible),
         "asked": caption(Action(asked)) if asked in possible else "",
+        "hindered": _hindered(told, asked) if possible and alert.status in LIVE else "",
         "next": what_next(coming, at=now, zone=timezone.get_current_timezone()) if alert.status == "open" else "",
         "call": call_link(alert.bridge) if alert.bridge else "",
         "note_length": NOTE_LENGTH,
         "reason_length": REASON_LENGTH,
     }
     return render(request, "respond/alert.html", context, status=_status(answer))
+
+
+def _hindered(told: Notification, asked: str) -> str:
+    """Say why the button that was chosen in the message is not there, or that another person has the alert."""
+    if asked in set(Action):
+        return hindrance(told, Action(asked))
+    taken = alert_of(told).owner_id not in {None, told.user_id}
+    return hindrance(told, Action.ASSIGN) if taken else ""
 
 
 def _show_list(

@@ -6,6 +6,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from alerting.services import assign
 from escalation import links
 from escalation.models import Notification
 from heartbeat_project.kernel import clock
@@ -95,6 +96,15 @@ def test_a_button_in_a_mail_stands_first_and_still_waits_for_the_press(client, w
     assert page.index('value="escalate"') < page.index('value="assign"')
     assert "?</strong>" not in client.get(f"{link}?do=<script>").content.decode()
     assert world.alert(world.heartbeats()[0]).status == "open"
+
+
+def test_a_button_that_came_too_late_says_why_it_is_not_there(client, world, link):
+    client.post(link, {"action": "acknowledge"})
+    assert "Acknowledged by Ana (2 Mar 12:05)." in client.get(f"{link}?do=acknowledge").content.decode()
+    ben = world.person("ben")
+    assign(world.alert(world.heartbeats()[0]), actor=ben, to=ben, now=world.now)
+    page = client.get(link).content.decode()
+    assert page.count("Ben took the alert (2 Mar 12:05). Talk to Ben, or sign in") == 1
 
 
 def test_too_many_tries_within_a_minute_are_refused_and_looking_is_not(client, link):
