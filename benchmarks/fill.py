@@ -1,5 +1,8 @@
 """Tables filled with so many heartbeats, in a few statements."""
 
+from collections.abc import Callable
+from typing import Any
+
 from django.db import connection
 
 from heartbeat_project.kernel import clock
@@ -36,7 +39,10 @@ INSERT INTO integrations_heartbeat (integration_id, interval_minutes, grace_minu
     SELECT n, 60, 0, 'when_enabled', false, 'healthy', 1, now(), now(), now() + interval '1 hour', ''
     FROM generate_series(1, %(n)s) AS n;
 """
-EMPTY = "TRUNCATE accounts_organization, integrations_listening, integrations_outage, integrations_ping CASCADE"
+EMPTY = (
+    "TRUNCATE accounts_organization, integrations_listening, integrations_outage, integrations_ping,"
+    " alerting_timelineentry, integrations_heartbeatevent CASCADE"
+)
 
 
 TEAMS = 5
@@ -47,15 +53,20 @@ def fill(heartbeats: int, *, teams_each: int = 1) -> None:
 
     The silence of each heartbeat is told to `teams_each` of the teams.
     """
-    parameters = {"n": heartbeats, "teams": TEAMS, "each": teams_each}
     with connection.cursor() as cursor:
         cursor.execute(EMPTY)
-        for sentence in (BASE + HEARTBEATS).strip().split(";\n"):
-            cursor.execute(sentence.rstrip(";"), parameters if "%(" in sentence else None)
+        fill_with(cursor.execute, heartbeats, teams_each=teams_each)
     keep_history(now=clock.now())  # today has its partition, as when the product runs
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
         cursor.execute("CHECKPOINT")
+
+
+def fill_with(execute: Callable[..., Any], heartbeats: int, *, teams_each: int = 1) -> None:
+    """Fill empty tables as `fill` does, by this way of executing a statement with its parameters."""
+    parameters = {"n": heartbeats, "teams": TEAMS, "each": teams_each}
+    for sentence in (BASE + HEARTBEATS).strip().split(";\n"):
+        execute(sentence.rstrip(";"), parameters if "%(" in sentence else None)
 
 
 def make_due(count: int, *, of: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.fill import BASE, HEARTBEATS
+from benchmarks.fill import fill_with
 from benchmarks.harness import ROOT
 from heartbeat_project.embedded import postgres, valkey
 from heartbeat_project.embedded.folders import open_data_folder
@@ -145,8 +145,7 @@ class Ground:
         migrate = [sys.executable, "manage.py", "migrate", "--noinput", "--skip-checks", "-v0"]
         subprocess.run(migrate, cwd=ROOT, env=self.env, check=True)
         with self.connected() as connection:
-            for sentence in (BASE + HEARTBEATS).strip().split(";\n"):
-                connection.execute(sentence.rstrip(";"), {"n": self.heartbeats} if "%(n)s" in sentence else None)  # type: ignore[arg-type]
+            fill_with(connection.execute, self.heartbeats)
         with self.connected(autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")
             connection.execute("CHECKPOINT")
