@@ -4,8 +4,13 @@ import json
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from escalation.channels import outgoing, texts
+from django.conf import settings
+
+from escalation import links
+from escalation.channels import buttons, outgoing, texts
 from escalation.channels.base import Message
+from escalation.models import Notification
+from escalation.services.offers import caption, offered_in
 
 TEAMS: Final = (".webhook.office.com", ".logic.azure.com", ".powerplatform.com", ".azure-apim.net")
 
@@ -27,7 +32,14 @@ class ChatChannel:
 def _slack(message: Message) -> dict[str, Any]:
     """Return Slack's form; names in the text cannot call a channel or make a link."""
     lines = [f"*{_escaped(texts.title(message))}*", _escaped(texts.long(message)), texts.link(message)]
-    return {"text": "\n".join(line for line in lines if line), "unfurl_links": False}
+    text = "\n".join(line for line in lines if line)
+    words: dict[str, Any] = {"text": text, "unfurl_links": False}
+    offered = offered_in(message.id) if settings.SLACK_SIGNING_SECRET and message.kind == Notification.Kind.PAGE else ()
+    if offered and message.alert is not None:
+        captions = [(action, caption(action)) for action in offered]
+        page = links.page_url(message.id)
+        words["blocks"] = buttons.blocks(text, token=links.token(message.id), page=page, offered=captions)
+    return words
 
 
 def _escaped(text: str) -> str:

@@ -55,7 +55,9 @@ class PhoneChannel:
                 connection.close()
 
     def _send(self, message: Message) -> str:
-        text = texts.short(message) if self._kind == "sms" else texts.spoken(message)
+        # Replies come back over Twilio, whoever sent the message.
+        answered = bool(settings.TWILIO_AUTH_TOKEN) and "twilio" in settings.SMS_PROVIDERS
+        text = texts.short(message, replies=answered) if self._kind == "sms" else texts.spoken(message)
         failures: list[DeliveryError] = []
         said: list[str] = []
         for provider in self._providers:

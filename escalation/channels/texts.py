@@ -5,8 +5,10 @@ from typing import Final
 
 from django.conf import settings
 
+from escalation import links
 from escalation.channels.base import Message
 from escalation.models import Notification
+from escalation.services.offers import offered_in
 from escalation.wording import moment, one_line, zone
 
 SHORT: Final = 300
@@ -26,17 +28,20 @@ def title(message: Message) -> str:
 
 
 def link(message: Message) -> str:
-    """Return where to read on: the alert's page, a bundle's, or the console."""
+    """Return where to respond without signing in, where that is offered, or else where to read on."""
+    if message.kind in {_Kind.PAGE, _Kind.LAST_RESORT} and offered_in(message.id):
+        return links.page_url(message.id)
     if message.bundle is not None:
         return message.bundle.link
     return f"{settings.BASE_URL}/alerts/{message.alert.pk}/" if message.alert else f"{settings.BASE_URL}/"
 
 
-def short(message: Message) -> str:
-    """Return the message as an SMS says it; a link to what it is about is never cut."""
+def short(message: Message, *, replies: bool = False) -> str:
+    """Return the message as an SMS says it; a link to what it is about is never cut, nor how to reply to it."""
     if message.alert is None and message.bundle is None:
         return clip(_gist(message), SHORT)
-    end = f" {link(message)}"
+    hint = " Reply 8 to take it, 7 to acknowledge, 6 to escalate."
+    end = f" {link(message)}{hint if replies and message.kind == _Kind.PAGE and message.alert else ''}"
     return clip(_gist(message), SHORT - len(end)) + end
 
 

@@ -4,8 +4,6 @@ Sources: Twilio's documentation of the Message and Call resources, of TwiML, and
 """
 
 import base64
-import hashlib
-import hmac
 import json
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -13,12 +11,16 @@ from urllib.parse import urlencode, urlsplit
 from xml.sax.saxutils import escape
 
 from django.conf import settings
-from django.utils.crypto import constant_time_compare
 
-from escalation.channels import outgoing
+from escalation import links
+from escalation.channels import menus, outgoing
 from escalation.channels.base import DeliveryError, Message
+from escalation.channels.signatures import is_from_twilio
+from escalation.models import Notification
+from escalation.services.offers import offered_in
 from heartbeat_project.kernel.addresses import is_public
 
+MENU_PATH: Final = "/api/v1/responses/twilio/voice/%s/"
 CALLBACK_PATH: Final = "/api/v1/provider-callbacks/twilio/%s/"
 # What became of a message or call, by Twilio's own word; other words are on the way there.
 DELIVERED: Final = frozenset({"delivered", "read", "completed"})
@@ -37,9 +39,8 @@ def send(kind: str, *, message: Message, text: str) -> str:
         fields |= {"MessagingServiceSid" if sender.startswith("MG") else "From": sender, "Body": text}
         fields |= {"StatusCallback": callback} if callback else {}
     else:
-        say = f"<Say>{escape(text)}</Say>"
-        twiml = f'<Response><Pause length="1"/>{say}<Pause length="1"/>{say}</Response>'
-        fields |= {"From": settings.TWILIO_VOICE_FROM, "Twiml": twiml}
+        menu_at = f"{settings.BASE_URL}{MENU_PATH % links.token(message.id)}" if callback else ""
+        fields |= {"From": settings.TWILIO_VOICE_FROM, "Twiml": _call(text, message=message, menu_at=menu_at)}
         fields |= {"StatusCallback": callback} if callback else {}
     resource = "Messages" if kind == "sms" else "Calls"
     url = f"{settings.TWILIO_URL}/2010-04-01/Accounts/{settings.TWILIO_ACCOUNT_SID}/{resource}.json"
@@ -65,18 +66,17 @@ def callback_url(message_id: str) -> str:
 
 
 def is_signed(signature: str, *, url: str, fields: Mapping[str, Sequence[str]]) -> bool:
-    """Answer whether Twilio signed this callback: HMAC-SHA1 over the address and the sorted fields, with our token."""
-    if not settings.TWILIO_AUTH_TOKEN:
-        return False
-    return constant_time_compare(signature, sign(url, fields))
+    """Answer whether Twilio signed this request with our token."""
+    return is_from_twilio(signature, url=url, fields=fields, token=settings.TWILIO_AUTH_TOKEN)
 
 
-def sign(url: str, fields: Mapping[str, Sequence[str]]) -> str:
-    """Return the signature of a callback with these form fields."""
-    parts = (name + value for name in sorted(fields) for value in sorted(set(fields[name])))
-    signed = (url + "".join(parts)).encode("utf-8", "surrogatepass")
-    key = settings.TWILIO_AUTH_TOKEN.encode()
-    return base64.b64encode(hmac.new(key, signed, hashlib.sha1).digest()).decode()
+def _call(text: str, *, message: Message, menu_at: str) -> str:
+    """Return what a call says, twice; with a menu of keys where Twilio can reach us and the person may respond."""
+    offered = offered_in(message.id) if menu_at and message.kind == Notification.Kind.PAGE else ()
+    if offered:
+        return menus.menu(text, answer_to=menu_at, offered=[] if message.bundle else offered)
+    say = f"<Say>{escape(text)}</Say>"
+    return f'<Response><Pause length="1"/>{say}<Pause length="1"/>{say}</Response>'
 
 
 def _authorization() -> str:
