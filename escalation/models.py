@@ -9,7 +9,7 @@ from django.db.models.functions import Lower
 
 from accounts.models import ContactMethod, Group, GroupRole, Organization, User
 from alerting.models import Alert, Priority
-from escalation import shift_models  # noqa: F401 - Django finds an app's models through this module
+from escalation import offers, shift_models  # noqa: F401 - Django finds an app's models through this module
 
 
 class MinutesColumn(models.DecimalField):  # type: ignore[type-arg] # it takes none at run time
@@ -39,6 +39,13 @@ class EscalationPolicy(models.Model):
     acknowledge_stops = models.BooleanField(default=False, help_text="An acknowledgement stops the escalation.")
     recovery_notice = models.BooleanField(default=True, help_text="Tell those who were told when it recovers.")
     repeats = models.PositiveSmallIntegerField(default=0, help_text="How often the whole walk is repeated.")
+    withheld = ArrayField(
+        models.CharField(max_length=30),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="What messages do not offer, as channel:action; see escalation.offers.",
+    )
     version = models.PositiveIntegerField(default=1, help_text="Counts the edits; a run records which it follows.")
 
     class Meta:
@@ -48,6 +55,11 @@ class EscalationPolicy(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def offers(self) -> dict[str, list[str]]:
+        """What a message over each channel offers."""
+        return offers.matrix(self.withheld)
 
 
 class PolicyRole(models.Model):
@@ -124,6 +136,7 @@ class EscalationRun(models.Model):
     position = models.JSONField(help_text="escalation.walk.Position: what was done and what comes.")
     acknowledge_stops = models.BooleanField(default=False)
     recovery_notice = models.BooleanField(default=True)
+    withheld = ArrayField(models.CharField(max_length=30), default=list, db_default=[], help_text="Of the policy.")
     step = models.PositiveIntegerField(default=0, help_text="Counts the moments at which somebody was to be told.")
     next_step_at = models.DateTimeField(null=True, help_text="Empty: nothing more comes.")
     resting = models.BooleanField(default=False, help_text="Was due while its alert was not open; goes on when it is.")

@@ -136,10 +136,16 @@ class World:
     def heartbeat_of(self, integration: InboundIntegration):
         return type(integration).objects.get(pk=integration.pk).heartbeat
 
-    def expect_mail(self, who: str, *, saying: str, about: InboundIntegration | None = None):
-        """Assert that the next unread message went to `who` and says `saying` (in subject or text)."""
+    def expect_mail(
+        self, who: str, *, saying: str, about: InboundIntegration | None = None, address: str | None = None
+    ):
+        """Assert that the next unread message went to `who` and says `saying` (in subject or text).
+
+        It went to their own address, or to the other `address` that is given.
+        """
+        address = address or self.person(who).email
         assert self._looked_at < len(mail.outbox), f"no message is left; expected one to {who}"
-        theirs = [message for message in mail.outbox[self._looked_at :] if message.to == [self.person(who).email]]
+        theirs = [message for message in mail.outbox[self._looked_at :] if message.to == [address]]
         # What became due in the same moment is sent in any order.
         meant = [
             message for message in theirs if saying in message.body and (about is None or about.name in message.body)
@@ -150,16 +156,16 @@ class World:
             mail.outbox.insert(self._looked_at, mail.outbox.pop(at))
         message = mail.outbox[self._looked_at]
         self._looked_at += 1
-        assert message.to == [self.person(who).email], f"{message.subject!r} went to {message.to}, expected {who}"
+        assert message.to == [address], f"{message.subject!r} went to {message.to}, expected {who}"
         said = f"{message.subject}\n{message.body}"
         assert saying in said, said
         if about is not None:
             assert about.name in said, said
         return message
 
-    def expect_page(self, who: str, *, about: InboundIntegration):
+    def expect_page(self, who: str, *, about: InboundIntegration, address: str | None = None):
         """Assert that the next message pages `who` about this heartbeat."""
-        return self.expect_mail(who, saying="silent", about=about)
+        return self.expect_mail(who, saying="silent", about=about, address=address)
 
     def expect_recovery(self, who: str, *, about: InboundIntegration):
         """Assert that the next message tells `who` that it recovered."""

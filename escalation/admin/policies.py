@@ -7,11 +7,15 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.loader import render_to_string
 from django.urls import URLPattern, path
+from django.utils.safestring import SafeString
 
-from accounts.admin.base import OrganizationAdmin, OrganizationInline, organization_of, rows_of
+from accounts.admin.base import OrganizationAdmin, OrganizationInline, ServiceForm, organization_of, rows_of
 from accounts.entitlements import Entitlement
+from accounts.permissions import may
 from escalation.models import EscalationPolicy, PolicyRole
+from escalation.offers import ACTIONS, CHANNELS
 from escalation.services import policies
 from heartbeat_project.kernel.errors import DomainError
 
@@ -39,6 +43,47 @@ class PolicyRoleForm(forms.ModelForm):  # type: ignore[type-arg] # not subscript
         }
 
 
+class OffersTable(forms.CheckboxSelectMultiple):
+    """A table of check boxes: a row for each channel, a column for each action."""
+
+    use_fieldset = True
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        """Render with the project's templates, which the forms' own renderer does not know."""
+        ticked = set(value or ())
+        rows = [
+            (label, [(action.value.capitalize(), f"{channel}:{action}") for action in ACTIONS])
+            for channel, label in CHANNELS.items()
+        ]
+        context = {"name": name, "id": (attrs or {}).get("id", name), "rows": rows, "ticked": ticked}
+        return render_to_string("parts/offers.html", context)
+
+
+class PolicyForm(ServiceForm):
+    """A policy; what messages offer is ticked in a table."""
+
+    offers = forms.MultipleChoiceField(
+        label="What messages offer",
+        required=False,
+        choices=[(f"{channel}:{action}", f"{channel}:{action}") for channel in CHANNELS for action in ACTIONS],
+        widget=OffersTable,
+        help_text="What people can do from a message itself. On the alert's page everything can always be done.",
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        offers = self.instance.offers.items()
+        self.initial["offers"] = [f"{channel}:{action}" for channel, actions in offers for action in actions]
+
+    def clean_offers(self) -> dict[str, list[str]]:
+        """Return the actions for each channel."""
+        offers: dict[str, list[str]] = {channel: [] for channel in CHANNELS}
+        for pair in self.cleaned_data["offers"]:
+            channel, _, action = pair.partition(":")
+            offers[channel].append(action)
+        return offers
+
+
 class PolicyRoleInline(OrganizationInline):
     """Who is told, in the order Primary, Secondary, Manager."""
 
@@ -58,6 +103,7 @@ class EscalationPolicyAdmin(OrganizationAdmin):
     singular, plural = "Escalation Policy", "Escalation Policies"
     view_needs = (Entitlement.RULES_VIEW,)
     change_needs = (Entitlement.RULES_UPDATE,)
+    form = PolicyForm
     fieldsets = (
         (None, {"fields": ("name", "description", "priority", "enabled")}),
         (
@@ -74,11 +120,19 @@ class EscalationPolicyAdmin(OrganizationAdmin):
                 ),
             },
         ),
+        ("Messages", {"classes": ("collapse",), "fields": ("offers",)}),
     )
     inlines = (PolicyRoleInline,)
     list_display = ("name", "priority", "enabled", "notify_using", "version")
     list_filter = ("enabled", "priority")
     search_fields = ("name", "description")
+
+    @admin.display(description="What messages offer")
+    def offers(self, policy: EscalationPolicy) -> str:
+        """Return it in words, for those who may look and not change."""
+        return "\n".join(
+            f"{CHANNELS[channel]}: {', '.join(actions) or 'nothing'}" for channel, actions in policy.offers.items()
+        )
 
     def save_through(
         self, request: HttpRequest, form: Any, formsets: list[Any], *, stored: Any, now: datetime
@@ -91,8 +145,9 @@ class EscalationPolicyAdmin(OrganizationAdmin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any) -> Any:
         policy = context.get("original")
         if policy is not None:
-            names = list(policy.integrations.values_list("name", flat=True)[: SHOWN_USES + 1])
-            context |= {"used_by": names[:SHOWN_USES], "used_by_more": len(names) > SHOWN_USES}
+            used_by = list(policy.integrations.order_by("name")[: SHOWN_USES + 1])
+            context |= {"used_by": used_by[:SHOWN_USES], "used_by_more": len(used_by) > SHOWN_USES}
+            context["may_open"] = may(request.user, Entitlement.INBOUND_INTEGRATIONS)
         return super().render_change_form(request, context, *args, **options)
 
     def delete_says(self, obj: EscalationPolicy) -> str:

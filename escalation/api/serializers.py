@@ -8,6 +8,7 @@ from rest_framework import serializers
 from accounts.models import Group, GroupRole, User
 from alerting.models import Priority
 from escalation.models import EscalationPolicy, Notification
+from escalation.offers import ACTIONS, CHANNELS, offered
 from escalation.services.plays import TierRule
 from escalation.services.policies import RoleRule
 from heartbeat_project.kernel.api import CleanCharField, MinutesField, OwnedRelatedField, Rows, Strict
@@ -61,6 +62,20 @@ class RuleSerializer(Strict):
         return [{"id": integration.pk, "name": integration.name} for integration in used_by]
 
 
+class OffersSerializer(Strict):
+    """The actions that a message offers, for each channel; a channel that is left out stays as it is."""
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return one list of actions for each channel."""
+        actions = [action.value for action in ACTIONS]
+        return {
+            channel: serializers.ListField(
+                child=serializers.ChoiceField(choices=actions), max_length=len(actions), required=False
+            )
+            for channel in CHANNELS
+        }
+
+
 class PolicySerializer(RuleSerializer):
     """An escalation policy with its roles; given roles replace those that were there."""
 
@@ -69,6 +84,7 @@ class PolicySerializer(RuleSerializer):
     next_group_wait_minutes = MinutesField(required=False)
     acknowledge_stops = serializers.BooleanField(required=False)
     repeats = serializers.IntegerField(min_value=0, max_value=MOST_TIMES, required=False)
+    offers = OffersSerializer(required=False)
     roles = Rows(child=RoleSerializer(), allow_empty=False, max_length=len(GroupRole))
 
     def validate_roles(self, roles: list[dict[str, Any]]) -> list[RoleRule]:
@@ -101,7 +117,9 @@ class PlaySerializer(RuleSerializer):
 
 
 class NotificationSerializer(serializers.ModelSerializer[Notification]):
-    """One message about an alert and what became of it; addresses stay with their owners."""
+    """One message about an alert, what it offers, and what became of it; addresses stay with their owners."""
+
+    offers = serializers.SerializerMethodField()
 
     class Meta:
         model = Notification
@@ -113,6 +131,7 @@ class NotificationSerializer(serializers.ModelSerializer[Notification]):
             "label",
             "step",
             "round",
+            "offers",
             "status",
             "envelope",
             "attempts",
@@ -122,3 +141,10 @@ class NotificationSerializer(serializers.ModelSerializer[Notification]):
             "last_error",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_offers(self, notification: Notification) -> list[str]:
+        """Return the actions that it offers, as the alert's policy allows for its channel; only a page offers any."""
+        if notification.kind != Notification.Kind.PAGE or notification.run is None:
+            return []
+        return list(offered(notification.run.withheld, notification.channel))

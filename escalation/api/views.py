@@ -25,6 +25,7 @@ from escalation.api.serializers import (
     NotificationSerializer,
     PlaySerializer,
     PolicySerializer,
+    UsageSerializer,
 )
 from escalation.models import EscalationPolicy, ResponsePlay
 from escalation.services import plays, policies
@@ -58,7 +59,7 @@ class EscalatingAlertViewSet(AlertViewSet):
     @action(detail=True, methods=["get"], pagination_class=InOrderOfWriting)
     def notifications(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
         """List who was told, over what, and what became of it, oldest first."""
-        page = self.paginate_queryset(self.get_object().notifications.all())
+        page = self.paginate_queryset(self.get_object().notifications.select_related("run"))
         return self.get_paginated_response(NotificationSerializer(page, many=True).data)
 
 
@@ -74,6 +75,13 @@ class RuleViewSet(OrganizationViewSet):
         integrations = rules.model._meta.get_field("integrations").related_model  # noqa: SLF001 - documented Meta API
         used_by = integrations.objects.order_by("name")[:MOST_USES_SHOWN]
         return rules.prefetch_related(Prefetch("integrations", queryset=used_by, to_attr="used_by"))
+
+    @extend_schema(responses=UsageSerializer(many=True), parameters=PAGE_PARAMETERS)
+    @action(detail=True, methods=["get"], pagination_class=NewestFirst)
+    def usage(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
+        """List all integrations that use it, newest first."""
+        page = self.paginate_queryset(self.get_object().integrations.all())
+        return self.get_paginated_response(UsageSerializer(page, many=True).data)
 
 
 class PolicyViewSet(RuleViewSet):

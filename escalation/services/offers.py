@@ -9,7 +9,7 @@ from accounts.models import User
 from alerting.models import Alert, TimelineEntry
 from alerting.selectors import may_respond
 from alerting.states import LIVE, Action, Status, actions_from
-from escalation import walk
+from escalation import offers, walk
 from escalation.models import EscalationRun, Notification
 from escalation.selectors import told_in
 from escalation.wording import at_night, zone
@@ -34,9 +34,10 @@ def caption(action: Action) -> str:
     return _CAPTIONS[action]
 
 
-def offered(run: EscalationRun | None, channel: str) -> Collection[Action]:  # noqa: ARG001 - what it will depend on
-    """Return what this rule offers over this channel, in the order in which it is shown."""
-    return OFFERED
+def offered(run: EscalationRun | None, channel: str) -> Collection[Action]:
+    """Return what this rule offers over this channel, in the order in which it is shown; a note is always possible."""
+    chosen = {*offers.offered(run.withheld if run else (), channel), Action.REPLY}
+    return [action for action in OFFERED if action in chosen]
 
 
 def offered_in(message_id: UUID) -> Collection[Action]:

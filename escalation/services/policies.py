@@ -1,6 +1,6 @@
 """Create, change, clone and delete escalation policies, and the five that every organization starts with."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -14,10 +14,12 @@ from accounts.services import create_organization
 from accounts.services.saving import clean_name, unique
 from alerting.models import Priority
 from escalation.models import EscalationPolicy, PolicyRole, ResponsePlay
+from escalation.offers import withholding
 from heartbeat_project.kernel.errors import DomainError, FieldError
 
 NAMES_SHOWN = 10
 _USER, _CENTRALIZED = EscalationPolicy.NotifyUsing.USER, EscalationPolicy.NotifyUsing.CENTRALIZED
+Offers = Mapping[str, Iterable[str]]
 _PRIMARY, _SECONDARY, _MANAGER = GroupRole.PRIMARY, GroupRole.SECONDARY, GroupRole.MANAGER
 
 
@@ -42,13 +44,14 @@ class RoleRule:
 
 
 def create_policy(
-    organization: Organization, *, name: str, roles: Sequence[RoleRule], **fields: Any
+    organization: Organization, *, name: str, roles: Sequence[RoleRule], offers: Offers | None = None, **fields: Any
 ) -> EscalationPolicy:
-    """Create a policy with its role rules.
+    """Create a policy with its role rules; `offers` names the actions that messages offer, for each channel.
 
     Raises FieldError at the field that is wrong; then nothing is saved.
     """
     policy = EscalationPolicy(organization=organization, name=name, **fields)
+    _offer(policy, offers)
     _check(policy, roles)
     with transaction.atomic():
         _save(policy)
@@ -57,9 +60,11 @@ def create_policy(
 
 
 def update_policy(
-    policy: EscalationPolicy, *, roles: Sequence[RoleRule] | None = None, **fields: Any
+    policy: EscalationPolicy, *, roles: Sequence[RoleRule] | None = None, offers: Offers | None = None, **fields: Any
 ) -> EscalationPolicy:
-    """Change some fields, or the role rules as a whole; runs that have begun follow what they began with.
+    """Change some fields, the role rules as a whole, or what some channels offer.
+
+    Runs that have begun follow what they began with.
 
     Raises FieldError at the field that is wrong; then nothing is saved.
     """
@@ -68,6 +73,7 @@ def update_policy(
         for field, value in fields.items():
             setattr(policy, field, value)
         policy.version += 1
+        _offer(policy, offers)
         _check(policy, rules_of(policy) if roles is None else roles)
         _save(policy)
         if roles is not None:
@@ -82,11 +88,13 @@ def clone_policy(policy: EscalationPolicy, *, name: str | None = None) -> Escala
         "description",
         "priority",
         "enabled",
+        "quick_launch",
         "notify_using",
         "next_group_wait_minutes",
         "acknowledge_stops",
         "recovery_notice",
         "repeats",
+        "withheld",
     )
     fields = {field: getattr(policy, field) for field in copied}
     return create_policy(
@@ -217,6 +225,17 @@ def free_name(row: EscalationPolicy | ResponsePlay) -> str:
         f"Copy of {row.name}"[:190] + (f" ({number})" if number > 1 else "") for number in count(1)
     )
     return next(name for name in candidates if name.lower() not in taken)
+
+
+def _offer(policy: EscalationPolicy, offers: Offers | None) -> None:
+    if offers is None:
+        return
+    try:
+        policy.withheld = withholding(offers, before=policy.withheld)
+    except KeyError as error:
+        raise FieldError("offers", f"There is no channel {error}.") from error
+    except ValueError as error:
+        raise FieldError("offers", f"No message offers “{error}”.") from error
 
 
 def _check(policy: EscalationPolicy, roles: Sequence[RoleRule]) -> None:

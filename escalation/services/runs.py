@@ -123,6 +123,7 @@ def _insert(
                         "version": way.rule.version if way.rule else 0,
                         "acknowledge_stops": bool(way.policy and way.policy.acknowledge_stops),
                         "recovery_notice": way.rule.recovery_notice if way.rule else True,
+                        "withheld": way.policy.withheld if way.policy else [],
                         "plan": plan.dump(),
                         "position": step.advance.position.dump(),
                         "step": step.number,

@@ -47,7 +47,13 @@ API = {
     "api-keys": ("OAIB$SV", "", ""),
 }
 ALERT_ACTIONS = ("acknowledge", "assign", "escalate", "hold", "resume", "close", "cancel", "reply")
-READ_ACTIONS = {"integrations": ["pings"], "alerts": ["timeline", "notifications"], "groups": ["on-call"]}
+READ_ACTIONS = {
+    "integrations": ["pings"],
+    "alerts": ["timeline", "notifications"],
+    "groups": ["on-call"],
+    "escalation-policies": ["usage"],
+    "response-plays": ["usage"],
+}
 
 # Admin page (model): who sees the list and the page, who may change.
 ADMIN = {

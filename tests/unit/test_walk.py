@@ -200,21 +200,95 @@ plans = st.builds(
 lateness = st.sampled_from([timedelta(), timedelta(seconds=1), timedelta(minutes=7)])
 
 
-@given(plan=plans, absent=st.sets(st.integers(0, 45)), late=lateness)
-def test_every_walk_ends_and_reaches_whoever_can_be_reached_once_in_each_step(plan, absent, late):
-    told, _, position = play_out(plan, reachable=lambda person, _: person not in absent, late=late)
-    times = [at for at, _ in told]
-    assert times == sorted(times)
-    assert all(len(people) == len(set(people)) for _, people in told)
-    named = {
+everyone = st.integers(0, 45)
+
+
+def named_in(plan):
+    """Return everybody whom the plan's stages name, once for each stage."""
+    return [
         person
         for track in plan.tracks
         for each in track.stages
-        for target in each.targets
-        for person in members_of(target)
-    }
-    assert {person for _, people in told for person in people} == named - absent
+        for person in {person for target in each.targets for person in members_of(target)}
+    ]
+
+
+def troubled(plan, moves, *, most=5_000):
+    """Yield (now, step) of a walk in which each moment has its own trouble: (how late, who is away, hurried after)."""
+    position, now, moment = walk.start(plan, START), START, 0
+    while position.next_at is not None:
+        assert moment < most, "the walk does not end"
+        late, away, hurried_after = moves[moment % len(moves)]
+        if hurried_after is not None:
+            now += hurried_after
+            position = walk.hurry(position, now)
+        now = max(now, position.next_at) + late
+        step = walk.advance(
+            plan, position, now=now, people=members_of, reachable=lambda person, _, away=away: person not in away
+        )
+        yield now, step
+        position, moment = step.position, moment + 1
+
+
+troubles = st.lists(
+    st.tuples(
+        lateness,
+        st.sets(everyone, max_size=10),
+        st.sampled_from([None, None, timedelta(), timedelta(seconds=3), timedelta(minutes=4)]),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(plan=plans, absent=st.sets(everyone), late=lateness)
+def test_every_walk_ends_and_tells_nobody_more_often_than_its_retries_and_repeats_allow(plan, absent, late):
+    told, _, position = play_out(plan, reachable=lambda person, _: person not in absent, late=late)
     assert position.next_at is None
+    most = (plan.repeats + 1) * (1 + max((each.retries for track in plan.tracks for each in track.stages), default=0))
+    times_named = {person: named_in(plan).count(person) for person in named_in(plan)}
+    times_told = [person for _, people in told for person in people]
+    assert all(times_told.count(person) <= most * times_named[person] for person in times_told)
+
+
+@given(plan=plans, moves=troubles)
+def test_every_walk_ends_whoever_comes_and_goes_and_however_often_it_is_hurried(plan, moves):
+    steps = list(troubled(plan, moves))
+    assert not steps or steps[-1][1].position.next_at is None
+
+
+@given(plan=plans, moves=troubles)
+def test_no_steps_time_goes_back_and_none_leaves_anything_due(plan, moves):
+    before = START
+    for now, step in troubled(plan, moves):
+        assert now >= before
+        before = now
+        assert step.position.next_at is None or step.position.next_at > now
+        assert all(place.due_at is None or place.due_at > now for place in step.position.places)
+        assert all(retry.at > now for retry in step.position.retries)
+
+
+@given(plan=plans, moves=troubles)
+def test_nobody_is_told_twice_in_one_step_and_nobody_who_is_away(plan, moves):
+    for moment, (_, step) in enumerate(troubled(plan, moves)):
+        told = [tell.person for tell in step.tells]
+        assert len(told) == len(set(told))
+        assert not set(told) & moves[moment % len(moves)][1]
+
+
+@given(plan=plans, absent=st.sets(everyone), late=lateness)
+def test_whoever_can_be_reached_is_reached_and_each_stage_that_reaches_nobody_is_named(plan, absent, late):
+    told, gaps, _ = play_out(plan, reachable=lambda person, _: person not in absent, late=late)
+    assert {person for _, people in told for person in people} == set(named_in(plan)) - absent
+    empty = [
+        each.label
+        for track in plan.tracks
+        for each in track.stages
+        if {person for target in each.targets for person in members_of(target)} <= absent
+    ]
+    # Each lap names them again; a lap that told nobody is the last one.
+    assert sorted(set(empty)) == sorted({gap.stage for gap in gaps})
+    assert len(gaps) % max(1, len(empty)) == 0
 
 
 @given(plan=plans)

@@ -1,5 +1,6 @@
 """Policies, plays, bridges, windows, people, keys and the outbox, as forms."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -74,6 +75,33 @@ def test_a_policy_in_use_is_not_deleted_and_says_by_what(client, here):
     unused = here.objects["escalation_escalationpolicy"]
     client.post(f"/admin/escalation/escalationpolicy/{unused.pk}/delete/", {"post": "yes"})
     assert not EscalationPolicy.objects.filter(pk=unused.pk).exists()
+
+
+def test_what_messages_offer_is_ticked_in_a_table(client, here, signed_in):
+    url = "/admin/escalation/escalationpolicy/"
+    page = client.get(f"{url}add/").content.decode()
+    boxes = re.findall(r'<input[^>]*name="offers"[^>]*>', page)
+    assert len(boxes) == 24
+    assert all("checked" in box for box in boxes)
+    assert 'aria-label="Close over SMS"' in page
+    data = POLICY | {"offers": ["email:assign", "sms:assign"]}
+    assert client.post(f"{url}add/", data | rows("roles", role("primary"))).status_code == 302
+    policy = EscalationPolicy.objects.get(name="Nights")
+    assert policy.offers == dict.fromkeys(policy.offers, []) | {"email": ["assign"], "sms": ["assign"]}
+    page = client.get(f"{url}{policy.pk}/change/").content.decode()
+    assert page.count('name="offers" value="email:assign" aria-label="Assign over E-mail" checked') == 1
+    onlooker = signed_in(here.people["Integrations Admin"]).get(f"{url}{policy.pk}/change/").content.decode()
+    assert "E-mail: assign" in onlooker
+    assert "Voice: nothing" in onlooker
+
+
+def test_the_page_of_a_policy_lists_the_integrations_that_use_it(client, here):
+    job = here.objects["integrations_inboundintegration"]
+    page = client.get(f"/admin/escalation/escalationpolicy/{job.escalation_policy_id}/change/").content.decode()
+    assert f'<a href="/admin/integrations/inboundintegration/{job.pk}/change/">{job}</a>' in page
+    unused = here.objects["escalation_escalationpolicy"]
+    page = client.get(f"/admin/escalation/escalationpolicy/{unused.pk}/change/").content.decode()
+    assert "No integration follows it." in page
 
 
 def test_a_policy_is_cloned_by_post(client, here, signed_in):

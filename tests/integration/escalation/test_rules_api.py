@@ -73,6 +73,68 @@ def test_a_clone_is_a_policy_of_its_own(api, organization):
     assert api.post(url, {"name": "mine"}, format="json").json()["errors"][0]["pointer"] == "/name"
 
 
+def test_a_clone_takes_over_everything_and_is_edited_alone(api, organization):
+    policy = create_policy(
+        organization,
+        name="Nights",
+        description="After ten.",
+        priority="low",
+        enabled=False,
+        quick_launch=True,
+        notify_using="centralized",
+        next_group_wait_minutes=Decimal("2.5"),
+        acknowledge_stops=True,
+        recovery_notice=False,
+        repeats=3,
+        offers={"sms": ["assign"]},
+        roles=[RoleRule("manager", Decimal(1), Decimal(2), 3, Decimal(4), ("Email-Official",))],
+    )
+    url = f"{POLICIES}{policy.pk}/"
+    original, copy = api.get(url).json(), api.post(f"{url}clone/", {}, format="json").json()
+    different = {key: value for key, value in copy.items() if original[key] != value}
+    assert different == {"id": copy["id"], "name": "Copy of Nights"}
+    api.patch(f"{POLICIES}{copy['id']}/", {"offers": {"sms": []}, "roles": [{"role": "primary"}]}, format="json")
+    assert api.get(url).json() == original
+
+
+def test_a_policy_says_which_actions_messages_offer_in_which_channel(api):
+    everything = ["acknowledge", "assign", "escalate", "close"]
+    made = api.post(POLICIES, one(offers={"voice": ["acknowledge"]}), format="json").json()
+    url = f"{POLICIES}{made['id']}/"
+    assert made["offers"]["voice"] == ["acknowledge"]
+    assert [made["offers"][channel] for channel in ("email", "sms", "push", "chat", "webhook")] == [everything] * 5
+    changed = api.patch(url, {"offers": {"sms": ["close", "assign"], "chat": []}}, format="json").json()
+    assert changed["offers"] == {
+        "email": everything,
+        "sms": ["assign", "close"],
+        "voice": ["acknowledge"],
+        "push": everything,
+        "chat": [],
+        "webhook": everything,
+    }
+    for bad, pointer in (({"telex": []}, "/offers/telex"), ({"sms": ["cancel"]}, "/offers/sms/0"), ([], "/offers")):
+        answer = api.patch(url, {"offers": bad}, format="json")
+        assert answer.status_code == 400
+        assert answer.json()["errors"][0]["pointer"].startswith(pointer)
+    assert api.get(url).json() == changed
+
+
+def test_the_usage_list_is_complete_and_paged(api, organization):
+    policy = factories.PolicyFactory(organization=organization)
+    jobs = [
+        factories.HeartbeatFactory(organization=organization, name=f"Job {number}", escalation_policy=policy)
+        for number in range(3)
+    ]
+    factories.HeartbeatFactory(organization=organization, name="Other")
+    first = api.get(f"{POLICIES}{policy.pk}/usage/?page_size=2").json()
+    assert first["results"] == [{"id": job.pk, "name": job.name} for job in (jobs[2], jobs[1])]
+    assert [row["id"] for row in api.get(first["next"]).json()["results"]] == [jobs[0].pk]
+    play = factories.PlayFactory(organization=organization)
+    weekly = factories.HeartbeatFactory(organization=organization, name="Weekly", response_play=play)
+    assert api.get(f"{PLAYS}{play.pk}/usage/").json()["results"] == [{"id": weekly.pk, "name": "Weekly"}]
+    assert api.get(f"{POLICIES}{factories.PolicyFactory().pk}/usage/").status_code == 404
+
+
 def test_one_that_is_in_use_says_by_whom_and_cannot_be_deleted(api, organization):
     policy = factories.PolicyFactory(organization=organization)
     job = factories.HeartbeatFactory(organization=organization, name="Nightly", escalation_policy=policy)
@@ -190,6 +252,10 @@ def test_the_service_refuses_what_a_form_could_send(organization):
     with pytest.raises(FieldError, match="at least one role"):
         create_policy(organization, name="x", roles=[])
     policy = create_policy(organization, name="x", roles=[RoleRule("primary", wait_minutes=Decimal(1))], repeats=1)
+    with pytest.raises(FieldError, match="no channel 'telex'"):
+        create_policy(organization, name="y", roles=[RoleRule("primary")], offers={"telex": []})
+    with pytest.raises(FieldError, match="No message offers “cancel”"):
+        create_policy(organization, name="y", roles=[RoleRule("primary")], offers={"sms": ["cancel"]})
     with pytest.raises(FieldError, match="takes no time"):
         update_policy(policy, roles=[RoleRule("primary")])
     policy.refresh_from_db()
