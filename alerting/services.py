@@ -30,7 +30,7 @@ class StateConflict(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class AlertDraft:
-    """What an alert is opened with; `facts` are the rows that Alert.facts describes."""
+    """What an alert is opened with: `facts` as Alert.facts describes them, `actor_id` for who opens it by hand."""
 
     organization_id: int
     subject: str
@@ -46,6 +46,7 @@ class AlertDraft:
     bridge_id: int | None = None
     group_ids: Sequence[int] = ()
     user_ids: Sequence[int] = ()
+    actor_id: int | None = None
 
 
 def open_alerts(drafts: Sequence[AlertDraft], *, now: datetime) -> list[int]:
@@ -69,6 +70,7 @@ def open_alerts(drafts: Sequence[AlertDraft], *, now: datetime) -> list[int]:
                 "integration_id": draft.integration_id,
                 "expected_at": draft.expected_at,
                 "bridge_id": draft.bridge_id,
+                "actor_id": draft.actor_id,
             }
             for number, draft in enumerate(drafts)
         ),

@@ -19,11 +19,18 @@ VIEWERS = (
     Entitlement.GROUPS_VIEW_ALL,
     Entitlement.GROUPS_VIEW_OWN,
 )
+# Whom a silence would reach is for those who manage integrations, or who see all alerts anyway.
+FORESEEING = (Entitlement.INBOUND_INTEGRATIONS, Entitlement.ALERTS_VIEW_ALL)
 
 
 def may_see_integrations(user: User) -> bool:
     """Answer whether the user may see names and states."""
     return any(may(user, entitlement) for entitlement in VIEWERS)
+
+
+def may_foresee(user: User) -> bool:
+    """Answer whether the user may see whom a silence would reach."""
+    return any(may(user, entitlement) for entitlement in FORESEEING)
 
 
 def integrations_of(user: User) -> QuerySet[InboundIntegration]:

@@ -4,7 +4,8 @@ WITH draft AS MATERIALIZED (
     SELECT nextval('alerting_alert_id_seq') AS id, given.*
     FROM json_to_recordset(%(drafts)s::json) AS given (
         number bigint, organization_id bigint, priority text, subject text, short_text text, long_text text, facts jsonb,
-        source text, source_name text, source_id text, integration_id bigint, expected_at timestamptz, bridge_id bigint
+        source text, source_name text, source_id text, integration_id bigint, expected_at timestamptz, bridge_id bigint,
+        actor_id bigint
     )
     ORDER BY number
 ),
@@ -24,7 +25,7 @@ addressed AS (
     JOIN draft USING (number)
 ),
 logged AS (
-    INSERT INTO alerting_timelineentry (alert_id, at, kind, text)
-    SELECT id, %(now)s, 'opened', 'Opened: ' || subject || '.' FROM draft
+    INSERT INTO alerting_timelineentry (alert_id, at, kind, actor_id, text)
+    SELECT id, %(now)s, 'opened', actor_id, 'Opened: ' || subject || '.' FROM draft
 )
 SELECT id FROM draft ORDER BY number

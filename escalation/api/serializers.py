@@ -6,9 +6,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.models import Group, GroupRole, User
-from alerting.models import Priority
-from escalation.models import EscalationPolicy, Notification
+from alerting.models import Bridge, Priority
+from escalation.models import EscalationPolicy, Notification, ResponsePlay
 from escalation.offers import ACTIONS, CHANNELS, offered
+from escalation.services.manual import SUBJECT_LENGTH, TEXT_LENGTH
 from escalation.services.plays import TierRule
 from escalation.services.policies import RoleRule
 from heartbeat_project.kernel.api import CleanCharField, MinutesField, OwnedRelatedField, Rows, Strict
@@ -114,6 +115,78 @@ class PlaySerializer(RuleSerializer):
     def validate_tiers(self, tiers: list[dict[str, Any]]) -> list[TierRule]:
         """Return the service's rules."""
         return [TierRule(**tier) for tier in tiers]
+
+
+class ManualAlertSerializer(Strict):
+    """An alert made by hand: a quick-launch policy with recipients, or a play."""
+
+    subject = CleanCharField(max_length=SUBJECT_LENGTH)
+    text = CleanCharField(max_length=TEXT_LENGTH, required=False, allow_blank=True)
+    priority = serializers.ChoiceField(
+        choices=Priority.choices, required=False, help_text="Left out, that of the policy or play."
+    )
+    escalation_policy = OwnedRelatedField(
+        queryset=EscalationPolicy.objects.all(),
+        required=False,
+        allow_null=True,
+        help_text="One that is offered for quick launch.",
+    )
+    response_play = OwnedRelatedField(queryset=ResponsePlay.objects.all(), required=False, allow_null=True)
+    recipient_groups = OwnedRelatedField(queryset=Group.objects.all(), many=True, required=False)
+    recipient_users = OwnedRelatedField(queryset=User.objects.all(), many=True, required=False)
+    bridge = OwnedRelatedField(queryset=Bridge.objects.all(), required=False, allow_null=True)
+    source_id = CleanCharField(
+        max_length=200,
+        required=False,
+        allow_blank=True,
+        help_text="Your own name for it: sent again with the same, it gives the alert that is there already.",
+    )
+
+
+class ToldSerializer(serializers.Serializer[Any]):
+    """One person who would be told over one contact method; `at` is after the method's own delay."""
+
+    user = serializers.IntegerField(source="user_id", read_only=True)
+    name = serializers.CharField(read_only=True)
+    stage = serializers.CharField(read_only=True)
+    round = serializers.IntegerField(read_only=True, help_text="0: first; 1 and above: retries.")
+    label = serializers.CharField(read_only=True)  # type: ignore[assignment] # DRF takes declared fields off the class
+    channel = serializers.CharField(read_only=True)
+    at = serializers.DateTimeField(read_only=True)
+
+
+class MomentSerializer(serializers.Serializer[Any]):
+    """One step; `gaps` says which stages led nowhere."""
+
+    at = serializers.DateTimeField(read_only=True)
+    told = ToldSerializer(many=True, read_only=True)
+    gaps = serializers.ListField(child=serializers.CharField(), read_only=True)
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    """What would fail."""
+
+    code = serializers.CharField(read_only=True)
+    detail = serializers.CharField(source="text", read_only=True)
+    user = serializers.IntegerField(source="user_id", read_only=True, allow_null=True)
+
+
+class InsteadSerializer(serializers.Serializer[Any]):
+    """An Owner or App Admin whom the last resort would tell."""
+
+    user = serializers.IntegerField(source="pk", read_only=True)
+    name = serializers.CharField(source="__str__", read_only=True)
+
+
+class ForecastSerializer(serializers.Serializer[Any]):
+    """Who would be told if nobody did anything; `complete` is false where the walk is longer than what is listed."""
+
+    at = serializers.DateTimeField(read_only=True)
+    name = serializers.CharField(read_only=True, help_text="Of the policy or play.")
+    steps = MomentSerializer(source="moments", many=True, read_only=True)
+    complete = serializers.BooleanField(read_only=True)
+    problems = ProblemSerializer(many=True, read_only=True)
+    instead = InsteadSerializer(many=True, read_only=True, help_text="Told by e-mail, because the walk reaches nobody.")
 
 
 class NotificationSerializer(serializers.ModelSerializer[Notification]):

@@ -22,6 +22,8 @@ from alerting.models import Alert
 from escalation.api.serializers import (
     MOST_USES_SHOWN,
     CloneSerializer,
+    ForecastSerializer,
+    ManualAlertSerializer,
     NotificationSerializer,
     PlaySerializer,
     PolicySerializer,
@@ -30,6 +32,7 @@ from escalation.api.serializers import (
 from escalation.models import EscalationPolicy, ResponsePlay
 from escalation.services import plays, policies
 from escalation.services.engine import hurry
+from escalation.services.manual import ManualAlert, preview_alert, send_alert
 from heartbeat_project.kernel.api import NewestFirst
 
 
@@ -40,7 +43,31 @@ class InOrderOfWriting(NewestFirst):
 
 
 class EscalatingAlertViewSet(AlertViewSet):
-    """Alerts that the user may see, what people do to them, and who was told."""
+    """Alerts that the user may see, what people do to them, who was told, and alerts made by hand."""
+
+    def get_permissions(self) -> Any:
+        """Ask for another entitlement where an alert is made by hand."""
+        if self.action in {"create", "preview"}:
+            return [entitled(read=Entitlement.ALERTS_SEND, write=Entitlement.ALERTS_SEND)()]
+        return super().get_permissions()
+
+    @extend_schema(request=ManualAlertSerializer, responses={201: AlertSerializer})
+    def create(self, request: Request) -> Response:
+        """Open an alert by hand; its escalation starts at once."""
+        alert = send_alert(self._draft(request), sender=self.user, now=self.now)
+        return Response(AlertSerializer(alert).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=ManualAlertSerializer, responses=ForecastSerializer)
+    @action(detail=False, methods=["post"])
+    def preview(self, request: Request) -> Response:
+        """Show who would be told of an alert made by hand, when and over what; nothing is sent."""
+        forecast = preview_alert(self._draft(request), sender=self.user, now=self.now)
+        return Response(ForecastSerializer(forecast).data)
+
+    def _draft(self, request: Request) -> ManualAlert:
+        given = ManualAlertSerializer(data=request.data, context=self.get_serializer_context())
+        given.is_valid(raise_exception=True)
+        return ManualAlert(**given.validated_data)
 
     @extend_schema(request=NothingSerializer, responses=AlertSerializer)
     @action(detail=True, methods=["post"])

@@ -54,7 +54,7 @@ def start_runs(starts: Sequence[tuple[int, Way]], *, now: datetime) -> None:
         return
     ways = list(dict.fromkeys(way for _, way in starts))
     with transaction.atomic():
-        plans = _plans(ways)
+        plans = plans_of(ways)
         directory = Directory.of(plans, now=now)
         steps = [_first_step(way, plan, directory, now=now) for way, plan in zip(ways, plans, strict=True)]
         refused = {}
@@ -68,7 +68,8 @@ def start_runs(starts: Sequence[tuple[int, Way]], *, now: datetime) -> None:
             tell_stewards({run: refused[run.pk] for run in runs}, now=now)
 
 
-def _plans(ways: Sequence[Way]) -> list[walk.Plan]:
+def plans_of(ways: Sequence[Way]) -> list[walk.Plan]:
+    """Return each way's plan, in a number of queries that does not depend on how many there are."""
     compiler = Compiler(
         policies=[way.policy for way in ways if way.policy],
         plays=[way.play for way in ways if way.play],

@@ -10,18 +10,26 @@ from django.core.cache import cache
 from django.core.exceptions import ValidationError
 
 from accounts import windows
-from accounts.admin.base import time_field
+from accounts.admin.base import CheckBoxes, time_field
 from accounts.models import ContactMethod, Group, User, time_zones
 from accounts.services.contact_methods import MAX_REPEATS
+from alerting.models import Bridge, Priority
 from alerting.services import REASON_LENGTH
+from escalation.models import EscalationPolicy, ResponsePlay
+from escalation.services.manual import SUBJECT_LENGTH, TEXT_LENGTH, ManualAlert
 from escalation.services.reminders import MOST_HOURS
+from heartbeat_project.kernel.errors import FieldError
 from heartbeat_project.kernel.ids import digest
 
 if TYPE_CHECKING:
     UserChoice = forms.ModelChoiceField[User]
     GroupChoice = forms.ModelChoiceField[Group]
+    BridgeChoice = forms.ModelChoiceField[Bridge]
+    GroupChoices = forms.ModelMultipleChoiceField[Group]
+    UserChoices = forms.ModelMultipleChoiceField[User]
 else:
-    UserChoice = GroupChoice = forms.ModelChoiceField
+    UserChoice = GroupChoice = BridgeChoice = forms.ModelChoiceField
+    GroupChoices = UserChoices = forms.ModelMultipleChoiceField
 
 TRIES = 10
 TRIES_WITHIN_SECONDS = 5 * 60
@@ -94,6 +102,72 @@ class ReplyForm(forms.Form):
     """A note for the timeline."""
 
     text = forms.CharField(max_length=4_000, label="Note", widget=forms.Textarea(attrs={"rows": 3}))
+
+
+class NewAlertForm(forms.Form):
+    """An alert made by hand; `follows` is a quick-launch policy or a play, `source_id` prevents sending it twice."""
+
+    subject = forms.CharField(
+        max_length=SUBJECT_LENGTH,
+        label="What is wrong?",
+        error_messages={"required": "Say what is wrong."},
+        help_text="One line, as people read it first.",
+    )
+    text = forms.CharField(
+        max_length=TEXT_LENGTH,
+        required=False,
+        label="Details (optional)",
+        widget=forms.Textarea(attrs={"rows": 4}),
+    )
+    follows = forms.ChoiceField(
+        label="Escalation Policy / Response Play",
+        error_messages={"required": "Choose a policy or a play."},
+        help_text="Who is told, and when. Policies that are marked for quick launch, and all plays, are offered here.",
+    )
+    recipient_groups = GroupChoices(Group.objects.none(), required=False, label="Recipient Group(s)", widget=CheckBoxes)
+    recipient_users = UserChoices(User.objects.none(), required=False, label="Recipient User(s)", widget=CheckBoxes)
+    priority = forms.ChoiceField(required=False, choices=[("", "As the policy or play says"), *Priority.choices])
+    bridge = BridgeChoice(Bridge.objects.none(), required=False, empty_label="No bridge")
+    source_id = forms.CharField(max_length=64, required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, sender: User, **options: Any) -> None:
+        super().__init__(*args, **options)
+        organization = sender.organization_id
+        for name, rows in (
+            ("recipient_groups", Group.objects.filter(organization_id=organization)),
+            ("recipient_users", User.objects.filter(organization_id=organization, is_active=True)),
+            ("bridge", Bridge.objects.filter(organization_id=organization)),
+        ):
+            self.fields[name].queryset = rows  # type: ignore[attr-defined]
+        policies = EscalationPolicy.objects.filter(organization_id=organization, enabled=True, quick_launch=True)
+        plays = ResponsePlay.objects.filter(organization_id=organization, enabled=True)
+        self._rules = {f"policy:{row.pk}": row for row in policies} | {f"play:{row.pk}": row for row in plays}
+        groups = [
+            (title, [(key, row.name) for key, row in self._rules.items() if key.startswith(kind)])
+            for kind, title in (("policy:", "Escalation Policies"), ("play:", "Response Plays"))
+        ]
+        choices = [("", "Choose one"), *(group for group in groups if group[1])]
+        self.fields["follows"].choices = choices  # type: ignore[attr-defined]
+
+    @property
+    def can_follow(self) -> bool:
+        """Whether there is any policy or play to choose."""
+        return bool(self._rules)
+
+    def draft(self) -> ManualAlert:
+        """Return what the form says, as the service takes it."""
+        values = dict(self.cleaned_data)
+        rule = self._rules[values.pop("follows")]
+        return ManualAlert(
+            **values | {"priority": values["priority"] or None},
+            escalation_policy=rule if isinstance(rule, EscalationPolicy) else None,
+            response_play=rule if isinstance(rule, ResponsePlay) else None,
+        )
+
+    def refuse(self, error: FieldError) -> None:
+        """Show what the service refused, at the field where it can be mended."""
+        field = "follows" if error.field in {"escalation_policy", "response_play"} else error.field
+        self.add_error(field if field in self.fields else None, str(error))
 
 
 class ProfileForm(forms.Form):

@@ -11,6 +11,7 @@ from heartbeat_project.console.views import (
     duty,
     profile,
     respond,
+    sending,
     sign_in,
 )
 
@@ -18,6 +19,7 @@ app_name = "console"
 urlpatterns = [
     path("", alerts.alerts, name="alerts"),
     path("alerts/list/", alerts.alert_list, name="alert_list"),
+    path("alerts/new/", sending.new_alert, name="new_alert"),
     path("alerts/<int:alert_id>/", alerts.alert, name="alert"),
     path("alerts/<int:alert_id>/progress/", alerts.progress, name="progress"),
     path("alerts/<int:alert_id>/<slug:action>/", actions.act, name="act"),
@@ -31,6 +33,8 @@ urlpatterns = [
     path("on-call/out-of-office/<int:entry_id>/delete/", duty.delete_own_absence, name="delete_absence"),
     path("on-call/reminder/", duty.save_reminder, name="reminder"),
     path("on-call/calendar/replace/", duty.replace_feed, name="replace_feed"),
+    path("heartbeats/readiness/", sending.readiness, name="readiness"),
+    path("heartbeats/<int:integration_id>/who-would-be-told/", sending.forecast, name="who_would_be_told"),
     path("profile/", profile.profile, name="profile"),
     path("profile/password/", profile.password, name="password"),
     path("profile/contact-methods/", contact_methods.contact_methods, name="contact_methods"),

@@ -1,5 +1,6 @@
 """Inbound integrations as JSON."""
 
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +16,7 @@ from heartbeat_project.kernel.api import CleanCharField, MinutesField, OwnedRela
 from integrations.models import Heartbeat, InboundIntegration, Ping
 from integrations.selectors import api_url, state_of
 
+FARTHEST = timedelta(days=3_650)
 _ADDABLE = InboundIntegration.Type.HEARTBEAT
 _BOOLEANS = {"required": False}
 
@@ -87,6 +89,34 @@ class IntegrationSerializer(Strict):
                 {"escalation_policy": serializers.ErrorDetail(message, code="invalid" if both else "required")},
             )
         return fields
+
+
+class InstantSerializer(serializers.Serializer[None]):
+    """The instant that is asked about, from the query string; at most ten years away."""
+
+    at = serializers.DateTimeField(required=False, help_text="Left out, now.")
+
+    def validate_at(self, value: datetime) -> datetime:
+        """Refuse what no plan reaches."""
+        if abs(value - self.context["now"]) > FARTHEST:
+            raise serializers.ValidationError("Choose an instant within ten years.", code="out_of_range")
+        return value
+
+
+class UnreadySerializer(serializers.ModelSerializer[InboundIntegration]):
+    """An integration whose silence would reach nobody in its first step, and why."""
+
+    reason = serializers.SerializerMethodField()
+
+    class Meta:
+        model = InboundIntegration
+        fields = ["id", "name", "reason"]
+        read_only_fields = fields
+
+    def get_reason(self, integration: InboundIntegration) -> str:
+        """Return the sentence that says why."""
+        reasons: dict[int, str] = self.context["reasons"]
+        return reasons[integration.pk]
 
 
 class PingSerializer(serializers.ModelSerializer[Ping]):

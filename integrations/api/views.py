@@ -12,10 +12,17 @@ from rest_framework.response import Response
 from accounts.api.permissions import entitled
 from accounts.api.viewsets import OrganizationViewSet
 from accounts.entitlements import Entitlement
+from escalation.api.serializers import ForecastSerializer
 from heartbeat_project.kernel.api import NewestFirst
-from integrations.api.serializers import IntegrationSerializer, PingSerializer
+from integrations.api.serializers import (
+    InstantSerializer,
+    IntegrationSerializer,
+    PingSerializer,
+    UnreadySerializer,
+)
 from integrations.models import InboundIntegration
-from integrations.selectors import VIEWERS, integrations_of, pings_of
+from integrations.readiness import unready, who_would_be_told
+from integrations.selectors import FORESEEING, VIEWERS, integrations_of, pings_of
 from integrations.services import heartbeats
 
 
@@ -57,6 +64,33 @@ class IntegrationViewSet(OrganizationViewSet):
     def perform_destroy(self, instance: InboundIntegration) -> None:
         """Delete through the service; an open alert is closed and kept."""
         heartbeats.delete_integration(instance, actor=self.user, now=self.now)
+
+    def get_permissions(self) -> Any:
+        """Who is told is for those who manage integrations or see every alert."""
+        if self.action in {"who_would_be_told", "readiness"}:
+            return [entitled(read=FORESEEING, write=FORESEEING)()]
+        return super().get_permissions()
+
+    @extend_schema(responses=ForecastSerializer, parameters=[InstantSerializer])
+    @action(detail=True, methods=["get"], url_path="who-would-be-told")
+    def who_would_be_told(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
+        """Show who would be told of a silence, when and over what, and what would fail; nothing is sent."""
+        asked = InstantSerializer(data=request.query_params, context=self.get_serializer_context())
+        asked.is_valid(raise_exception=True)
+        at = asked.validated_data.get("at", self.now)
+        return Response(ForecastSerializer(who_would_be_told(self.get_object(), at=at)).data)
+
+    @extend_schema(
+        responses=UnreadySerializer(many=True),
+        parameters=[OpenApiParameter("cursor", str), OpenApiParameter("page_size", int)],
+    )
+    @action(detail=False, methods=["get"])
+    def readiness(self, request: Request) -> Response:  # noqa: ARG002 - DRF's signature
+        """List every enabled integration whose silence would reach nobody in its first step, newest first."""
+        reasons = unready(self.user.organization, at=self.now)
+        page = self.paginate_queryset(InboundIntegration.objects.filter(pk__in=reasons))
+        context = {**self.get_serializer_context(), "reasons": reasons}
+        return self.get_paginated_response(UnreadySerializer(page, many=True, context=context).data)
 
     @extend_schema(request=None, responses=IntegrationSerializer)
     @action(detail=True, methods=["post"], url_path="rotate-token")

@@ -213,6 +213,10 @@ def named_in(plan):
     ]
 
 
+def all_but(absent):
+    return lambda person, _stage: person not in absent
+
+
 def troubled(plan, moves, *, most=5_000):
     """Yield (now, step) of a walk in which each moment has its own trouble: (how late, who is away, hurried after)."""
     position, now, moment = walk.start(plan, START), START, 0
@@ -222,10 +226,8 @@ def troubled(plan, moves, *, most=5_000):
         if hurried_after is not None:
             now += hurried_after
             position = walk.hurry(position, now)
-        now = max(now, position.next_at) + late
-        step = walk.advance(
-            plan, position, now=now, people=members_of, reachable=lambda person, _, away=away: person not in away
-        )
+        now = max(now, position.next_at or now) + late
+        step = walk.advance(plan, position, now=now, people=members_of, reachable=all_but(away))
         yield now, step
         position, moment = step.position, moment + 1
 

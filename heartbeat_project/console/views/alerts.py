@@ -22,6 +22,7 @@ from escalation.on_call import turns_of
 from heartbeat_project.console.forms import AssignForm, ReasonForm, ReplyForm, SearchForm
 from heartbeat_project.console.selectors import alert_page, heartbeat_panel, page_number
 from heartbeat_project.kernel import clock
+from integrations.selectors import may_foresee
 
 SHOWN_ENTRIES = 200
 DUTY_AHEAD = timedelta(days=14)
@@ -73,12 +74,17 @@ def _panel_context(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
 def alerts(request: HttpRequest) -> HttpResponse:
     """Show the alerts that the person may see, beside the heartbeats."""
     now = clock.now()
-    context = {"here": "alerts"} | _list_context(request, now=now) | _panel_context(request, now=now)
+    user = signed_in(request)
     known_until = now + DUTY_AHEAD
-    running = [
-        turn for turn in turns_of(signed_in(request), starts_at=now, ends_at=known_until) if turn.starts_at <= now
-    ]
-    context |= {"duty": running, "duty_known_until": known_until}
+    context = {
+        "here": "alerts",
+        "may_send": may(user, Entitlement.ALERTS_SEND),
+        "may_foresee": may_foresee(user),
+        "duty": [turn for turn in turns_of(user, starts_at=now, ends_at=known_until) if turn.starts_at <= now],
+        "duty_known_until": known_until,
+        **_list_context(request, now=now),
+        **_panel_context(request, now=now),
+    }
     return render(request, "console/alerts.html", context)
 
 

@@ -87,7 +87,7 @@ def test_what_messages_offer_is_ticked_in_a_table(client, here, signed_in):
     data = POLICY | {"offers": ["email:assign", "sms:assign"]}
     assert client.post(f"{url}add/", data | rows("roles", role("primary"))).status_code == 302
     policy = EscalationPolicy.objects.get(name="Nights")
-    assert policy.offers == dict.fromkeys(policy.offers, []) | {"email": ["assign"], "sms": ["assign"]}
+    assert policy.offers == {channel: [] for channel in policy.offers} | {"email": ["assign"], "sms": ["assign"]}
     page = client.get(f"{url}{policy.pk}/change/").content.decode()
     assert page.count('name="offers" value="email:assign" aria-label="Assign over E-mail" checked') == 1
     onlooker = signed_in(here.people["Integrations Admin"]).get(f"{url}{policy.pk}/change/").content.decode()

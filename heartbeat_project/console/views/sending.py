@@ -1,0 +1,142 @@
+"""Alerts made by hand: a form, a preview of who is told, and the sending; and whom silences would not reach."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.entitlements import Entitlement
+from accounts.permissions import may
+from escalation.services.manual import preview_alert, send_alert
+from escalation.services.preview import Forecast
+from heartbeat_project.console.forms import NewAlertForm
+from heartbeat_project.console.selectors import page_number
+from heartbeat_project.console.views.alerts import signed_in
+from heartbeat_project.kernel import clock
+from heartbeat_project.kernel.errors import FieldError
+from heartbeat_project.kernel.ids import new_token
+from integrations.models import InboundIntegration
+from integrations.readiness import unready, who_would_be_told
+from integrations.selectors import may_foresee
+
+PAGE_SIZE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What one person is told in one step: over what, and when where that is later."""
+
+    name: str
+    stage: str
+    again: bool
+    methods: list[tuple[str, datetime | None]]
+
+
+def lines_of(forecast: Forecast) -> list[tuple[datetime, list[Line], list[str]]]:
+    """Return the steps of a forecast as the pages show them: a line for each person."""
+    steps = []
+    for moment in forecast.moments:
+        lines = [
+            Line(
+                name=name,
+                stage=stage,
+                again=round_ > 0,
+                methods=[(told.label, told.at if told.at > moment.at else None) for told in methods],
+            )
+            for (_, name, stage, round_), methods in groupby(
+                moment.told, key=lambda told: (told.user_id, told.name, told.stage, told.round)
+            )
+        ]
+        steps.append((moment.at, lines, list(moment.gaps)))
+    return steps
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def new_alert(request: HttpRequest) -> HttpResponse:
+    """Show the form, then who would be told, then send; nothing is sent without the second page."""
+    sender, now = signed_in(request), clock.now()
+    if not may(sender, Entitlement.ALERTS_SEND):
+        raise PermissionDenied
+    if request.method != "POST":
+        return render(request, "console/new_alert.html", _form(NewAlertForm(sender=sender)))
+    form = NewAlertForm(request.POST, sender=sender)
+    wish = request.POST.get("wish", "preview")
+    if not form.is_valid():
+        return render(request, "console/new_alert.html", _form(form), status=400)
+    try:
+        if wish == "send":
+            alert = send_alert(form.draft(), sender=sender, now=now)
+            messages.success(request, "Sent: the first people are being told now.")
+            return redirect("console:alert", alert.pk)
+        forecast = preview_alert(form.draft(), sender=sender, now=now)
+    except FieldError as error:
+        form.refuse(error)
+        return render(request, "console/new_alert.html", _form(form), status=400)
+    if wish == "edit":
+        return render(request, "console/new_alert.html", _form(form))
+    context = {
+        "here": "alerts",
+        "form": form,
+        "forecast": forecast,
+        "steps": lines_of(forecast),
+        "now": now,
+        # Of this preview alone: pressed twice it sends once, and another preview sends another alert.
+        "source_id": new_token(),
+    }
+    return render(request, "console/new_alert_preview.html", context)
+
+
+def _form(form: NewAlertForm) -> dict[str, object]:
+    return {"here": "alerts", "form": form}
+
+
+@login_required
+@never_cache
+@require_safe
+def readiness(request: HttpRequest) -> HttpResponse:
+    """List the heartbeats whose silence would reach nobody."""
+    user, now = signed_in(request), clock.now()
+    if not may_foresee(user):
+        raise PermissionDenied
+    reasons = unready(user.organization, at=now)
+    integrations = InboundIntegration.objects.filter(pk__in=reasons).order_by("name", "pk")
+    page = Paginator(integrations, PAGE_SIZE).get_page(page_number(request.GET.get("page", "1")))
+    context = {
+        "here": "alerts",
+        "count": len(reasons),
+        "page": page,
+        "rows": [(integration, reasons[integration.pk]) for integration in page],
+        "may_configure": may(user, Entitlement.INBOUND_INTEGRATIONS),
+    }
+    return render(request, "console/readiness.html", context)
+
+
+@login_required
+@never_cache
+@require_safe
+def forecast(request: HttpRequest, integration_id: int) -> HttpResponse:
+    """Show who would be told if this heartbeat fell silent now."""
+    user, now = signed_in(request), clock.now()
+    if not may_foresee(user):
+        raise PermissionDenied
+    integration = get_object_or_404(InboundIntegration, pk=integration_id, organization_id=user.organization_id)
+    foreseen = who_would_be_told(integration, at=now)
+    context = {
+        "here": "alerts",
+        "integration": integration,
+        "forecast": foreseen,
+        "steps": lines_of(foreseen),
+        "now": now,
+        "may_configure": may(user, Entitlement.INBOUND_INTEGRATIONS),
+    }
+    return render(request, "console/who_would_be_told.html", context)

@@ -1,0 +1,113 @@
+"""Who would be told, and which silences would reach nobody, over the management API."""
+
+from datetime import timedelta
+
+import pytest
+
+from integrations.readiness import unready
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+INTEGRATIONS = "/api/v1/integrations/"
+READINESS = f"{INTEGRATIONS}readiness/"
+
+
+@pytest.fixture
+def organization(db):
+    return factories.OrganizationFactory()
+
+
+@pytest.fixture
+def ana(organization):
+    return factories.UserFactory(organization=organization, name="Ana", roles=["Integrations Admin"])
+
+
+@pytest.fixture
+def api(ana, client_for):
+    return client_for(ana)
+
+
+def test_the_whole_walk_of_an_integration_is_shown_for_any_instant(api, ana, organization, now):
+    team = factories.GroupFactory(organization=organization, name="Database", primary=[ana], managers=[ana])
+    job = factories.HeartbeatFactory(organization=organization, recipient_groups=[team])
+    answer = api.get(f"{INTEGRATIONS}{job.pk}/who-would-be-told/", {"at": now.isoformat()})
+    assert answer.status_code == 200, answer.json()
+    told = {"user": ana.pk, "name": "Ana", "round": 0, "label": "Email-Official", "channel": "email"}
+    assert answer.json() == {
+        "at": "2026-03-02T12:00:00Z",
+        "name": "Escalate after 5 minutes, user preference",
+        "steps": [
+            {
+                "at": "2026-03-02T12:00:00Z",
+                "told": [told | {"stage": "Primary of Database", "at": "2026-03-02T12:00:00Z"}],
+                "gaps": [],
+            },
+            {
+                "at": "2026-03-02T12:05:00Z",
+                "told": [told | {"stage": "Manager of Database", "at": "2026-03-02T12:05:00Z"}],
+                "gaps": ["Secondary of Database: nobody is there. Going on to Manager of Database at once."],
+            },
+        ],
+        "complete": True,
+        "problems": [{"code": "nobody_there", "detail": "Secondary of Database: nobody is in it.", "user": None}],
+        "instead": [],
+    }
+    assert api.get(f"{INTEGRATIONS}{job.pk}/who-would-be-told/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "at", ["yesterday", "", "2026-13-01T00:00:00Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"]
+)
+def test_an_instant_that_is_none_or_too_far_away_is_refused(api, organization, at):
+    job = factories.HeartbeatFactory(organization=organization)
+    answer = api.get(f"{INTEGRATIONS}{job.pk}/who-would-be-told/", {"at": at})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "/at")
+
+
+def test_the_list_of_silences_that_would_reach_nobody_is_paged(api, ana, organization):
+    empty = factories.GroupFactory(organization=organization, name="Empty")
+    unheard = [
+        factories.HeartbeatFactory(organization=organization, name=f"Job {number}", recipient_groups=[empty])
+        for number in range(3)
+    ]
+    factories.HeartbeatFactory(organization=organization, name="Heard", recipient_users=[ana])
+    factories.HeartbeatFactory()
+    first = api.get(f"{READINESS}?page_size=2").json()
+    second = api.get(first["next"]).json()
+    assert [row["id"] for row in first["results"] + second["results"]] == [job.pk for job in reversed(unheard)]
+    assert second["next"] is None
+    row = first["results"][0]
+    assert (row["name"], row["reason"][:33]) == ("Job 2", "Primary of Empty: nobody is there")
+
+
+def test_it_is_for_who_manages_integrations_or_sees_all_alerts(organization, client_for):
+    job = factories.HeartbeatFactory(organization=organization)
+    strange = factories.HeartbeatFactory()
+    for role, allowed in (
+        ("Owner", True),
+        ("App Admin", True),
+        ("Integrations Admin", True),
+        ("System Viewer", True),
+        ("Basic", False),
+        ("Billing Admin", False),
+        ("Send Message", False),
+    ):
+        api = client_for(factories.UserFactory(organization=organization, roles=[role]))
+        told = f"{INTEGRATIONS}{job.pk}/who-would-be-told/"
+        assert {api.get(url).status_code for url in (READINESS, told)} == {200 if allowed else 403}, role
+        found = api.get(f"{INTEGRATIONS}{strange.pk}/who-would-be-told/").status_code
+        assert found == (404 if allowed else 403)
+
+
+def test_queries_do_not_grow_with_integrations_and_ways(organization, ana, now, django_assert_max_num_queries):
+    teams = [factories.GroupFactory(organization=organization, primary=[ana]) for _ in range(10)]
+    play = factories.PlayFactory(organization=organization)
+    for number in range(40):
+        rule = {"response_play": play} if number % 4 == 0 else {}
+        users = [ana] if number % 3 else []
+        factories.HeartbeatFactory(
+            organization=organization, recipient_groups=[teams[number % 10]], recipient_users=users, **rule
+        )
+    with django_assert_max_num_queries(9):
+        assert unready(organization, at=now + timedelta(days=1)) == {}
