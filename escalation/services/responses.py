@@ -122,7 +122,10 @@ def take_all(
     user = told.user
     mine = respondable_alerts(user).filter(pk__in=alert_ids).values_list("pk", flat=True)
     with transaction.atomic():
-        taken = alerts.assign_alerts(list(mine), actor=user, to=user, now=now)
+        try:
+            taken = alerts.assign_alerts(list(mine), actor=user, to=user, now=now)
+        except FieldError as error:
+            return Answer(Outcome.NOT_POSSIBLE, f"{error} Nothing was changed.")
         many = len(taken) != 1
         said = f"{len(taken)} alert{'s are' if many else ' is'} yours: nobody else is told any more."
         Response.objects.bulk_create(

@@ -269,3 +269,27 @@ def test_everybody_in_a_storm_can_take_all_at_once_or_one_of_them(world: World, 
     ]
     assert "Nothing is left to take" in press(client, link, "take-all")
     assert client.get(f"{link}/{world.alert(jobs[0]).pk}").status_code == 404, "this message did not tell of it"
+
+
+def test_who_may_respond_but_not_own_alerts_is_told_why(world: World, client, clock_of):
+    from accounts.entitlements import Entitlement
+
+    world.bundle(seconds(5))
+    ana = world.person("ana")
+    team = world.team("Database", primary=["ana"])
+    for number in range(3):
+        world.heartbeat(
+            f"job {number}",
+            every=minutes(5),
+            escalation_policy=world.policy(name=f"P{number}"),
+            recipient_groups=[team],
+        )
+    world.advance(minutes(5) + seconds(5))
+    ana.roles.set([world.organization.roles.create(name="Helper", entitlements=[Entitlement.ALERTS_VIEW_GROUPS])])
+    world.expect_mail("ana", saying="job 0")
+    link = link_in(world.expect_mail("ana", saying="2 alerts"))
+    assert "Ana cannot take alerts: no role of theirs" in press(client, link, "take-all")
+    one = world.alert(world.heartbeats()[2])
+    assert "Ana cannot take alerts: no role of theirs" in press(client, f"{link}/{one.pk}", "assign")
+    press(client, f"{link}/{one.pk}", "acknowledge")
+    assert world.alert(world.heartbeats()[2]).acknowledged_by == ana

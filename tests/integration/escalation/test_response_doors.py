@@ -317,6 +317,12 @@ def test_a_mail_that_is_not_understood_gets_the_words(client, told):
     assert Notification.objects.get(kind="notice").text.startswith("Nothing was done")
 
 
+def test_what_is_attached_to_a_mail_is_passed_over(client, told):
+    note = told("email")
+    assert "You closed" in write(client, note, "close\r\n\r\n" + "attached\r\n" * 300_000).json()["said"]
+    assert status(note) == "closed"
+
+
 @pytest.mark.parametrize("to", ["alerts@reply.example.org", "alerts+" + "a" * 45 + "@reply.example.org", "x"])
 def test_a_mail_without_a_signed_address_does_nothing(client, told, to):
     note = told("email")
