@@ -23,6 +23,12 @@ class Post:
         self.sessions = set()
         self.hang_up_after = 0
 
+    async def handle_MAIL(self, server, session, envelope, address, options):  # noqa: N802
+        if self.hang_up_after and getattr(session, "mails", 0) >= self.hang_up_after:
+            server.transport.abort()  # the connection was dead all along, and the sender finds out now
+        envelope.mail_from = address
+        return "250 OK"
+
     async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802 - the server's protocol
         if address.startswith("gone"):
             return "550 5.1.1 no such user"
@@ -32,9 +38,7 @@ class Post:
     async def handle_DATA(self, server, session, envelope):  # noqa: N802
         self.taken.append(email.message_from_bytes(envelope.content, policy=default))
         self.sessions.add(session.peer)
-        if self.hang_up_after and len(self.taken) % self.hang_up_after == 0:
-            # After its answer, as a server does that has had enough of a connection.
-            server.loop.call_later(0.01, server.transport.close)
+        session.mails = getattr(session, "mails", 0) + 1
         return "250 OK"
 
 
