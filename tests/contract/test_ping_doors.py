@@ -339,6 +339,21 @@ def test_a_store_that_takes_no_writes_is_a_503_from_both_doors(door, backup, mon
     assert not Ping.objects.exists()
 
 
+def test_a_store_that_takes_no_writes_is_left_and_not_asked_ping_by_ping(backup, now, caplog):
+    async def batch(committer):
+        arrivals = [Arrival(backup.token, now) for _ in range(5)]
+        return await asyncio.gather(*map(committer.record, arrivals), return_exceptions=True)
+
+    async def connection_left(committer):
+        return committer._connection
+
+    heard, left = committed(batch, connection_left, database=conninfo(options="-c default_transaction_read_only=on"))
+
+    assert [type(one) for one in heard] == [Away] * 5
+    assert left is None
+    assert "trying each alone" not in caplog.text
+
+
 def test_a_doorbell_that_hangs_delays_no_ping_and_takes_one_thread_and_no_connection(now, monkeypatch):
     made = [HeartbeatFactory() for _ in range(5)]
     Heartbeat.objects.update(state="missed")
