@@ -8,12 +8,13 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import OuterRef, Q, QuerySet
 
 from accounts.models import Organization
+from accounts.selectors import opted_out
 from escalation.models import EscalationPolicy, ResponsePlay
 from escalation.services.preview import Forecast, Problem, foresee, why_nobody_is_first
 from escalation.services.runs import Way
 from integrations.models import InboundIntegration, MaintenanceWindow
 
-_Columns = tuple[int | None, int | None, tuple[int, ...], tuple[int, ...]]
+_Columns = tuple[int | None, int | None, tuple[int, ...], tuple[int, ...], frozenset[int]]
 
 
 def who_would_be_told(integration: InboundIntegration, *, at: datetime) -> Forecast:
@@ -59,12 +60,17 @@ def _ways(integrations: QuerySet[InboundIntegration], *, organization_id: int) -
         ArraySubquery(groups.order_by("pk").values("group_id")),
         ArraySubquery(users.order_by("pk").values("user_id")),
     )
+    silent_for = opted_out(integrations.values_list("pk", flat=True))
     together: dict[_Columns, list[int]] = defaultdict(list)
     for pk, policy_id, play_id, group_ids, user_ids in rows:
-        together[policy_id, play_id, tuple(group_ids), tuple(user_ids)].append(pk)
+        unwilling = silent_for.get(pk, frozenset())
+        together[policy_id, play_id, tuple(group_ids), tuple(user_ids), unwilling].append(pk)
     policies = EscalationPolicy.objects.in_bulk({key[0] for key in together if key[0]})
     plays = ResponsePlay.objects.in_bulk({key[1] for key in together if key[1]})
     return [
-        (Way(organization_id, policies.get(policy_id or 0), plays.get(play_id or 0), group_ids, user_ids), ids)
-        for (policy_id, play_id, group_ids, user_ids), ids in together.items()
+        (
+            Way(organization_id, policies.get(policy_id or 0), plays.get(play_id or 0), group_ids, user_ids, unwilling),
+            ids,
+        )
+        for (policy_id, play_id, group_ids, user_ids, unwilling), ids in together.items()
     ]

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
+from accounts.selectors import opted_out
 from alerting.models import TimelineEntry
 from escalation import walk
 from escalation.models import EscalationRun
@@ -99,12 +100,14 @@ def _advance(run_ids: Sequence[int], *, now: datetime) -> int:
     runs = EscalationRun.objects.filter(pk__in=run_ids).order_by("id")
     texts = {"plan_text": Cast("plan", TextField()), "position_text": Cast("position", TextField())}
     place = ("alert__organization_id", "name", "step", "plan_text", "position_text")
-    for run_id, alert_id, *key in runs.annotate(**texts).values_list("id", "alert_id", *place):
-        together[tuple(key)].append((run_id, alert_id))
+    rows = list(runs.annotate(**texts).values_list("id", "alert_id", "alert__integration_id", *place))
+    silent_for = opted_out({integration_id for _, _, integration_id, *_ in rows})
+    for run_id, alert_id, integration_id, *key in rows:
+        together[(*key, silent_for.get(integration_id, frozenset()))].append((run_id, alert_id))
     plans = {text: walk.Plan.load(json.loads(text)) for text in {key[3] for key in together}}
     directory = Directory.of(plans.values(), now=now)
     steps = []
-    for (organization_id, name, taken, plan, position), members in together.items():
+    for (organization_id, name, taken, plan, position, unwilling), members in together.items():
         step = take_step(
             plans[plan],
             walk.Position.load(json.loads(position)),
@@ -112,6 +115,7 @@ def _advance(run_ids: Sequence[int], *, now: datetime) -> int:
             organization_id=organization_id,
             name=name,
             taken=taken,
+            opted_out=unwilling,
             now=now,
         )
         step.runs.extend(members)

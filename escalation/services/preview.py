@@ -73,7 +73,7 @@ def foresee(way: Way, *, at: datetime, most_steps: int = MOST_STEPS) -> Forecast
         directory = Directory.of([plan], now=now)
 
         def reachable(person: int, stage: walk.Stage, directory: Directory = directory) -> bool:
-            found = directory.reachable(person, stage)
+            found = person not in way.opted_out and directory.reachable(person, stage)
             if not found:
                 unreached.setdefault(person, stage)
             return found
@@ -109,7 +109,11 @@ def _first(way: Way, plan: walk.Plan, directory: Directory, *, at: datetime) -> 
         return reason
     begun = walk.start(plan, at)
     now = begun.next_at or at
-    step = walk.advance(plan, begun, now=now, people=directory.people, reachable=directory.reachable)
+
+    def reachable(person: int, stage: walk.Stage) -> bool:
+        return person not in way.opted_out and directory.reachable(person, stage)
+
+    step = walk.advance(plan, begun, now=now, people=directory.people, reachable=reachable)
     return "" if step.tells else " ".join(str(gap) for gap in step.gaps)
 
 
@@ -154,12 +158,14 @@ def _problems(
     texts = {"nobody_reachable": "nobody in it can be reached", "nobody_there": "nobody is in it"}
     return [
         *(Problem(code, f"{stage}: {texts[code]}.") for stage, code in gaps),
-        *(_why_unreached(people[person], stage) for person, stage in unreached.items() if person in people),
+        *(_why_unreached(people[person], stage, way) for person, stage in unreached.items() if person in people),
     ]
 
 
-def _why_unreached(user: User, stage: walk.Stage) -> Problem:
+def _why_unreached(user: User, stage: walk.Stage, way: Way) -> Problem:
     if not user.is_active:
         return Problem("inactive", f"{user} is deactivated.", user.pk)
+    if user.pk in way.opted_out:
+        return Problem("opted_out", f"{user} does not want to be told about this.", user.pk)
     wanted = f" named {' or '.join(stage.labels)}" if stage.centralized and stage.labels else ""
     return Problem("no_method", f"{user} has no verified contact method{wanted} that is in use.", user.pk)

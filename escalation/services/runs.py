@@ -17,13 +17,17 @@ from heartbeat_project.kernel.sql import array, records, statement
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What an escalation follows, and whom it is for: alerts of the same way are told in the same steps."""
+    """What an escalation follows, and whom it is for: alerts of the same way are told in the same steps.
+
+    `opted_out` are users who do not want to be told about what the alert is about.
+    """
 
     organization_id: int
     policy: EscalationPolicy | None
     play: ResponsePlay | None
     group_ids: tuple[int, ...] = ()
     user_ids: tuple[int, ...] = ()
+    opted_out: frozenset[int] = frozenset()
 
     @property
     def rule(self) -> EscalationPolicy | ResponsePlay | None:
@@ -96,6 +100,7 @@ def _first_step(way: Way, plan: walk.Plan, directory: Directory, *, now: datetim
         organization_id=way.organization_id,
         name=way.name,
         taken=0,
+        opted_out=way.opted_out,
         now=now,
     )
 

@@ -1,6 +1,6 @@
 """What a step of a walk writes: notifications, lines in the timeline, who may now see the alert."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -53,6 +53,7 @@ def take_step(
     organization_id: int,
     name: str,
     taken: int,
+    opted_out: Collection[int],
     now: datetime,
 ) -> Step:
     """Return the step that comes after `taken` others; the caller saves its runs, then calls `write_steps`."""
@@ -62,7 +63,10 @@ def take_step(
         redirects.update(dict.fromkeys(directory.redirects(target)))
         return directory.people(target)
 
-    advance = walk.advance(plan, position, now=now, people=people, reachable=directory.reachable)
+    def reachable(person: int, stage: walk.Stage) -> bool:
+        return person not in opted_out and directory.reachable(person, stage)
+
+    advance = walk.advance(plan, position, now=now, people=people, reachable=reachable)
     return Step(
         organization_id=organization_id,
         name=name,

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from accounts.api.permissions import entitled
 from accounts.api.viewsets import OrganizationViewSet
 from accounts.entitlements import Entitlement
+from accounts.services import opt_in, opt_out
 from escalation.api.serializers import ForecastSerializer
 from heartbeat_project.kernel.api import NewestFirst
 from integrations.api.serializers import (
@@ -69,6 +70,8 @@ class IntegrationViewSet(OrganizationViewSet):
         """Who is told is for those who manage integrations or see every alert."""
         if self.action in {"who_would_be_told", "readiness"}:
             return [entitled(read=FORESEEING, write=FORESEEING)()]
+        if self.action == "opt_out":
+            return [entitled(read=VIEWERS, write=VIEWERS)()]
         return super().get_permissions()
 
     @extend_schema(responses=ForecastSerializer, parameters=[InstantSerializer])
@@ -91,6 +94,18 @@ class IntegrationViewSet(OrganizationViewSet):
         page = self.paginate_queryset(InboundIntegration.objects.filter(pk__in=reasons))
         context = {**self.get_serializer_context(), "reasons": reasons}
         return self.get_paginated_response(UnreadySerializer(page, many=True, context=context).data)
+
+    @extend_schema(methods=["POST"], request=None, responses={204: None})
+    @extend_schema(methods=["DELETE"], request=None, responses={204: None})
+    @action(detail=True, methods=["post", "delete"], url_path="opt-out")
+    def opt_out(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
+        """Tell me nothing more about this integration (POST), or tell me again (DELETE); others are told as before."""
+        integration = self.get_object()
+        if request.method == "POST":
+            opt_out(self.user, integration_id=integration.pk, now=self.now)
+        else:
+            opt_in(self.user, integration_id=integration.pk)
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(request=None, responses=IntegrationSerializer)
     @action(detail=True, methods=["post"], url_path="rotate-token")

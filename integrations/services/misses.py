@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Exists
 
+from accounts.selectors import opted_out
 from alerting.models import Priority
 from alerting.services import AlertDraft, open_alerts
 from escalation.models import EscalationPolicy, ResponsePlay
@@ -122,6 +123,7 @@ def _rows(name: str, parameters: dict[str, Any]) -> list[Any]:
 def _ways(missed: Sequence[_Missed]) -> list[Way]:
     policies = EscalationPolicy.objects.in_bulk({row.escalation_policy_id for row in missed})
     plays = ResponsePlay.objects.in_bulk({row.response_play_id for row in missed})
+    silent_for = opted_out(row.id for row in missed)
     return [
         Way(
             row.organization_id,
@@ -129,6 +131,7 @@ def _ways(missed: Sequence[_Missed]) -> list[Way]:
             plays.get(row.response_play_id),
             tuple(row.group_ids),
             tuple(row.user_ids),
+            silent_for.get(row.id, frozenset()),
         )
         for row in missed
     ]

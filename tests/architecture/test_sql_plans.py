@@ -114,6 +114,12 @@ def test_an_outage_is_applied_in_batches_by_primary_key(filled):
     assert "Seq Scan on integrations_heartbeat" not in found
 
 
+def test_who_opted_out_is_read_by_the_integrations(filled):
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")  # the table is empty here
+    assert "opt_out_once" in plan("opted_out", {"ids": [7, 8]}, app="accounts")
+
+
 def test_nested_groups_are_read_from_the_outer_group_on(filled):
     found = plan("nested_groups", {"ids": [7, 8]}, app="accounts")
     assert "nesting_once" in found, found

@@ -1,0 +1,5 @@
+-- Who does not want to be told about these integrations.
+-- Index: opt_out_once.
+SELECT integration_id, user_id
+FROM accounts_optout
+WHERE integration_id = ANY(%(ids)s::bigint[])

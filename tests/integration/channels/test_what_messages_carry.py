@@ -1,0 +1,158 @@
+"""What messages carry for their readers to answer with, and what happens to a phone whose worker was lost."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from accounts.models import ContactMethod
+from escalation import links
+from escalation.models import Notification
+from escalation.services.delivery import deliver_due
+from tests import factories
+from tests.integration.escalation.posting import page
+
+pytestmark = pytest.mark.django_db
+
+PHONE = "+4915112345678"
+LEASE = timedelta(minutes=2)
+
+
+@pytest.fixture
+def ana():
+    return factories.UserFactory(name="Ana")
+
+
+@pytest.fixture
+def rule(ana):
+    return factories.PolicyFactory(organization=ana.organization, steps=[{"role": "primary"}])
+
+
+@pytest.fixture
+def tell(ana, rule, now):
+    """Give Ana a contact method before her e-mail, which follows an hour later, and page her."""
+
+    def make(kind, address, **more):
+        ContactMethod.objects.create(
+            user=ana, kind=kind, label="Mine", address=address, verified_at=now, position=0, **more
+        )
+        ana.contact_methods.filter(label="Email-Official").update(delay_minutes=60, position=1)
+        return page(ana.organization, policy=rule, users=[ana], now=now)
+
+    return make
+
+
+def of(alert, channel):
+    return alert.notifications.get(channel=channel)
+
+
+def lose_the_worker(alert, channel, *, now):
+    """Leave the message as a worker leaves it that died after its claim."""
+    made = of(alert, channel)
+    Notification.objects.filter(pk=made.pk).update(
+        status="sending", envelope=made.pk, attempts=1, next_attempt_at=now + timedelta(seconds=60)
+    )
+
+
+@pytest.mark.parametrize("kind", ["sms", "voice"])
+def test_a_phone_is_not_rung_again_when_a_worker_was_lost_and_the_next_method_is_used_at_once(
+    kind, tell, now, twilio, mailoutbox
+):
+    alert = tell(kind, PHONE)
+    lose_the_worker(alert, kind, now=now)
+    deliver_due(now=now + LEASE)
+    assert twilio.requests == []
+    assert of(alert, kind).status == "failed"
+    assert "may have arrived" in of(alert, kind).last_error
+    deliver_due(now=now + LEASE)
+    assert [mail.to for mail in mailoutbox] == [[of(alert, "email").address]]
+
+
+def test_a_mail_is_sent_again_under_the_same_message_id_when_a_worker_was_lost(ana, rule, now, mailoutbox):
+    alert = page(ana.organization, policy=rule, users=[ana], now=now)
+    lose_the_worker(alert, "email", now=now)
+    deliver_due(now=now + LEASE)
+    assert [mail.extra_headers["Message-ID"].split("@")[0] for mail in mailoutbox] == [f"<{of(alert, 'email').pk}"]
+    assert of(alert, "email").status == "accepted"
+
+
+def test_an_sms_carries_the_link_to_respond_and_says_which_digits_do_what(tell, now, twilio):
+    alert = tell("sms", PHONE)
+    deliver_due(now=now)
+    body = twilio.requests[0].form["Body"]
+    assert links.page_url(of(alert, "sms").pk) in body
+    assert "Reply 8 to take it" in body
+    assert len(body) <= 300
+
+
+def test_a_stakeholder_gets_no_digits_and_no_link_to_respond(ana, tell, now, twilio):
+    ana.kind = "stakeholder"
+    ana.save(update_fields=["kind"])
+    alert = tell("sms", PHONE)
+    deliver_due(now=now)
+    body = twilio.requests[0].form["Body"]
+    assert links.page_url(of(alert, "sms").pk) not in body
+    assert "Reply" not in body
+
+
+def test_a_call_offers_keys_where_twilio_can_reach_us_and_only_speaks_where_it_cannot(tell, now, twilio, settings):
+    alert = tell("voice", PHONE)
+    deliver_due(now=now)
+    spoken = twilio.requests[0].form["Twiml"]
+    assert f"/api/v1/responses/twilio/voice/{links.token(of(alert, 'voice').pk)}/" in spoken
+    assert "Press 8 to assign it to you" in spoken
+
+    settings.BASE_URL = "http://127.0.0.1:8000"
+    Notification.objects.filter(pk=of(alert, "voice").pk).update(status="pending", next_attempt_at=now, envelope=None)
+    deliver_due(now=now + timedelta(minutes=1))
+    assert "<Gather" not in twilio.requests[1].form["Twiml"]
+
+
+def test_a_message_to_slack_has_buttons_where_slack_can_answer(tell, now, provider, settings):
+    settings.SLACK_SIGNING_SECRET = "s3cret"
+    alert = tell("chat", f"{provider.url}/services/T/B/x")
+    deliver_due(now=now)
+    sent = json.loads(provider.requests[0].body)
+    pressed = {element["action_id"]: element for block in sent["blocks"] for element in block.get("elements", ())}
+    assert pressed["heartbeat.assign"]["value"] == links.token(of(alert, "chat").pk)
+
+
+def test_a_policy_that_withholds_an_action_over_sms_and_voice_has_it_left_out(tell, rule, now, twilio):
+    rule.withheld = ["voice:assign"]
+    rule.save(update_fields=["withheld"])
+    tell("voice", PHONE)
+    deliver_due(now=now)
+    spoken = twilio.requests[0].form["Twiml"]
+    assert "Press 8" not in spoken
+    assert "Press 7 to acknowledge" in spoken
+
+
+def test_a_contact_method_is_used_again_as_often_as_its_owner_wants_and_only_in_its_windows(tell, now, twilio):
+    alert = tell("sms", PHONE, repeat_count=2, repeat_gap_minutes=10)
+    due = alert.notifications.filter(channel="sms").order_by("repeat").values_list("next_attempt_at", flat=True)
+    assert list(due) == [now, now + timedelta(minutes=10), now + timedelta(minutes=20)]
+    ContactMethod.objects.filter(label="Mine").update(windows=[{"days": ["sun"], "from": "08:00", "to": "18:00"}])
+    ana = ContactMethod.objects.get(label="Mine").user
+    quiet = page(ana.organization, policy=ana.organization.escalation_policies.last(), users=[ana], now=now)
+    assert set(quiet.notifications.values_list("channel", flat=True)) == {"email"}
+
+
+def test_a_phone_is_not_rung_more_often_than_a_person_can_bear(ana, tell, rule, now, twilio, monkeypatch):
+    monkeypatch.setattr("escalation.services.delivery.PER_CONTACT_METHOD", limit_of(2))
+    ana.organization.bundle_seconds = 0
+    ana.organization.save(update_fields=["bundle_seconds"])
+    alerts = [tell("sms", PHONE)] + [
+        page(ana.organization, policy=rule, users=[ana], now=now, source_id=str(number)) for number in range(2, 4)
+    ]
+    deliver_due(now=now)
+    assert len(twilio.requests) == 2
+    waiting = Notification.objects.get(channel="sms", status="pending")
+    assert waiting.alert in alerts
+    assert waiting.next_attempt_at > now
+    assert waiting.attempts == 0
+
+
+def limit_of(count):
+    from escalation.services.limits import Limit
+
+    return Limit(count, timedelta(minutes=10))
