@@ -17,7 +17,6 @@ from alerting.selectors import visible_alerts
 from heartbeat_project.kernel.errors import DomainError
 from integrations.admin.forms import HeartbeatForm
 from integrations.models import Heartbeat, InboundIntegration
-from integrations.readiness import unready
 from integrations.selectors import api_url, recent_events, recent_pings, state_of
 from integrations.services import heartbeats
 
@@ -128,7 +127,6 @@ class InboundIntegrationAdmin(OrganizationAdmin):
         response = super().changelist_view(request, context | (extra_context or {}))
         if isinstance(response, TemplateResponse) and response.context_data and "cl" in response.context_data:
             found = response.context_data["cl"].result_list
-            response.context_data["unready"] = len(unready(organization_of(request), at=now))
             response.context_data["rows"] = [_row(integration, now=now) for integration in found]
         return response
 
