@@ -241,6 +241,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
+        "OfferedActionEnum": "escalation.offers.ACTIONS",
         "UserKindEnum": "accounts.models.User.Kind",
         "ContactMethodKindEnum": "accounts.models.ContactMethod.Kind",
         "ShiftRoleEnum": "escalation.shift_models.SHIFT_ROLES",

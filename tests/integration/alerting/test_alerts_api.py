@@ -187,8 +187,8 @@ def test_who_only_looks_on_may_not_respond(organization, alert, client_for):
     assert alert.timeline.count() == 1
 
 
-def test_an_alert_is_not_made_or_deleted_here(api, alert):
-    assert api.post("/api/v1/alerts/", {}, format="json").status_code == 405
+def test_an_alert_is_not_edited_or_deleted(api, alert):
+    assert api.patch(f"/api/v1/alerts/{alert.pk}/", {}, format="json").status_code == 405
     assert api.delete(f"/api/v1/alerts/{alert.pk}/").status_code == 405
 
 
