@@ -86,7 +86,7 @@ def test_times_are_the_readers(client, world, link):
 
 def test_the_bridge_is_one_press_away(client, link):
     page = client.get(link).content.decode()
-    assert 'href="tel:+49301234567,,4711#"' in page
+    assert 'href="tel:+49301234567,,4711%23"' in page
     assert 'href="https://meet.example.com/ops"' in page
 
 
