@@ -73,7 +73,8 @@ def test_a_broker_that_hangs_delays_no_ping_that_ends_a_silence(emptied):
 
     assert "was not rung for" in said, "nobody rang"
     assert set(log.statuses) == {200}
-    assert max(log.milliseconds) < 2_000
+    # A ring on the way of the pings would hold up all sixteen clients for the second that it waits for the broker.
+    assert sorted(log.milliseconds)[-16] < 900
     assert connections == 1, "the lane has one connection, and the doorbell none"
 
 
