@@ -188,7 +188,8 @@ class Group(models.Model):
 class GroupNesting(models.Model):
     """One group within another: who is on call in it is on call in the other, too."""
 
-    group = models.ForeignKey(Group, models.CASCADE, related_name="nestings")
+    # nesting_once serves what an index of its own would.
+    group = models.ForeignKey(Group, models.CASCADE, related_name="nestings", db_index=False)
     child = models.ForeignKey(Group, models.RESTRICT, related_name="+")
     position = models.PositiveSmallIntegerField(default=0)
 

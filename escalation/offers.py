@@ -16,7 +16,6 @@ CHANNELS: Final = {
     "push": "Push",
     "chat": "Chat",
     "webhook": "Webhook",
-    "apprise": "Apprise",
 }
 
 

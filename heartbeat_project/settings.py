@@ -244,6 +244,7 @@ SPECTACULAR_SETTINGS = {
         "OfferedActionEnum": "escalation.offers.ACTIONS",
         "UserKindEnum": "accounts.models.User.Kind",
         "ContactMethodKindEnum": "accounts.models.ContactMethod.Kind",
+        "GroupRoleEnum": "accounts.models.GroupRole",
         "ShiftRoleEnum": "escalation.shift_models.SHIFT_ROLES",
     },
 }

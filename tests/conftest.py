@@ -7,6 +7,7 @@ from django.db import connections
 from hypothesis import HealthCheck, settings
 from rest_framework.test import APIClient
 
+from accounts.models import ContactMethod
 from tests.world import World
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -24,7 +25,7 @@ def now():
 def mail_stays_in_memory(settings):
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     # One after the other, in the test's own thread and transaction; tests of delivery at scale set more.
-    settings.CHANNEL_CONCURRENCY = {"email": 1}
+    settings.CHANNEL_CONCURRENCY = dict.fromkeys(ContactMethod.Kind.values, 1)
 
 
 @pytest.fixture(autouse=True)

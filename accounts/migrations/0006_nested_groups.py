@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('position', models.PositiveSmallIntegerField(default=0)),
                 ('child', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='+', to='accounts.group')),
-                ('group', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='nestings', to='accounts.group')),
+                ('group', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='nestings', to='accounts.group')),
             ],
             options={
                 'ordering': ['position', 'id'],

@@ -13,6 +13,7 @@ from escalation.wording import moment, one_line, zone
 
 SHORT: Final = 300
 LONG: Final = 3_000
+REPLIES: Final = " Reply 8 to take it, 7 to acknowledge, 6 to escalate."
 _Kind = Notification.Kind
 
 
@@ -40,8 +41,8 @@ def short(message: Message, *, replies: bool = False) -> str:
     """Return the message as an SMS says it; a link to what it is about is never cut, nor how to reply to it."""
     if message.alert is None and message.bundle is None:
         return clip(_gist(message), SHORT)
-    hint = " Reply 8 to take it, 7 to acknowledge, 6 to escalate."
-    end = f" {link(message)}{hint if replies and message.kind == _Kind.PAGE and message.alert else ''}"
+    answered = replies and message.kind == _Kind.PAGE and message.alert is not None and offered_in(message.id)
+    end = f" {link(message)}{REPLIES if answered else ''}"
     return clip(_gist(message), SHORT - len(end)) + end
 
 

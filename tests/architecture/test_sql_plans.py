@@ -121,6 +121,8 @@ def test_who_opted_out_is_read_by_the_integrations(filled):
 
 
 def test_nested_groups_are_read_from_the_outer_group_on(filled):
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")  # the table is empty here
     found = plan("nested_groups", {"ids": [7, 8]}, app="accounts")
     assert "nesting_once" in found, found
     assert "Seq Scan on accounts_groupnesting" not in found

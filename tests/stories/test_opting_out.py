@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.world import World, minutes
+from tests.world import World, minutes, seconds
 
 pytestmark = pytest.mark.django_db
 
@@ -18,7 +18,8 @@ def test_who_opted_out_is_not_told_and_the_walk_goes_on_to_the_next(world: World
     world.expect_nothing_else()
     assert api.delete(f"/api/v1/integrations/{noisy.pk}/opt-out/").status_code == 204
     world.ping(noisy)
-    world.expect_mail("sam", saying="recovered")
+    world.advance(seconds(1))
+    world.expect_mail("sam", saying="back")
     world.advance(minutes(5))
     world.expect_page("ana", about=noisy)
     world.expect_nothing_else()

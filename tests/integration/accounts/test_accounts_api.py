@@ -247,7 +247,7 @@ class TestGroups:
         for _ in range(5):
             GroupFactory(organization=organization, primary=[ana])
         api.get(f"{API}/groups/")
-        with django_assert_num_queries(4):  # key, its roles; groups, their members
+        with django_assert_num_queries(5):  # key, its roles; groups, their members, the groups within them
             assert len(api.get(f"{API}/groups/").json()["results"]) == 5
 
 

@@ -15,6 +15,8 @@ from escalation.channels.base import DeliveryError
 from tests.providers.push import PushService, unpacked
 from tests.providers.server import GARBAGE, HALF, HANG_UP, SILENCE, Drip, answer
 
+pytestmark = pytest.mark.django_db  # whether a message may be answered is asked of its row
+
 
 def send(kind, message):
     with Switchboard() as switchboard:

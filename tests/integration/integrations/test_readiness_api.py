@@ -107,5 +107,5 @@ def test_queries_do_not_grow_with_integrations_and_ways(organization, ana, now, 
         factories.HeartbeatFactory(
             organization=organization, recipient_groups=[teams[number % 10]], recipient_users=users, **rule
         )
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(13):
         assert unready(organization, at=now + timedelta(days=1)) == {}
