@@ -213,8 +213,6 @@ PING_MAX_WAITING = env.int("HEARTBEAT_PING_MAX_WAITING", default=10_000)
 DATA_UPLOAD_MAX_MEMORY_SIZE = PING_MAX_BODY_BYTES
 PING_RETENTION_DAYS = env.int("HEARTBEAT_PING_RETENTION_DAYS", default=30)
 PING_HOURS_RETENTION_DAYS = env.int("HEARTBEAT_PING_HOURS_RETENTION_DAYS", default=400)
-# Private networks that addresses given by users may lead to (on-call calendars); everything else private is refused.
-OUTGOING_NETWORKS = env.list("HEARTBEAT_OUTGOING_NETWORKS", default=[])
 NOTIFICATION_LEASE_SECONDS = env.int("HEARTBEAT_NOTIFICATION_LEASE_SECONDS", default=60)
 
 REST_FRAMEWORK = {

@@ -88,7 +88,7 @@ def _connected(host: str, port: int, *, timeout: float) -> socket.socket:
         if not is_permitted(address):
             raise NotFetched(
                 f"{host} lies in a private network ({address}). Whoever runs this installation can permit that with "
-                "HEARTBEAT_OUTGOING_NETWORKS."
+                "HEARTBEAT_OUTGOING_ALLOW."
             )
     return socket.create_connection((addresses[0], port), timeout=timeout)
 
@@ -98,7 +98,7 @@ def is_permitted(address: str) -> bool:
     found: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address) and (inner := found.ipv4_mapped or found.sixtofour):
         found = inner
-    networks = [ipaddress.ip_network(network, strict=False) for network in settings.OUTGOING_NETWORKS]
+    networks = settings.OUTGOING_ALLOW
     return (found.is_global and not found.is_multicast) or any(found in network for network in networks)
 
 

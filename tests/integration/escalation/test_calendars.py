@@ -4,6 +4,7 @@ import http.server
 import threading
 import time
 from contextlib import contextmanager, suppress
+from ipaddress import ip_network
 
 import pytest
 
@@ -69,7 +70,7 @@ def serving():
 
 @pytest.fixture
 def server(settings):
-    settings.OUTGOING_NETWORKS = ["127.0.0.0/8"]
+    settings.OUTGOING_ALLOW = [ip_network("127.0.0.0/8")]
     with serving() as running:
         yield running
 
@@ -97,9 +98,9 @@ def get(url):
     ],
 )
 def test_private_addresses_are_refused_unless_the_settings_permit_them(settings, address):
-    settings.OUTGOING_NETWORKS = []
+    settings.OUTGOING_ALLOW = []
     assert not is_permitted(address)
-    settings.OUTGOING_NETWORKS = ["0.0.0.0/0", "::/0"]
+    settings.OUTGOING_ALLOW = [ip_network("0.0.0.0/0"), ip_network("::/0")]
     assert is_permitted(address)
 
 
@@ -114,7 +115,7 @@ def test_a_name_that_leads_to_our_own_network_is_refused_before_anything_is_sent
 
 
 def test_a_redirect_into_our_own_network_is_refused_too(server, settings):
-    settings.OUTGOING_NETWORKS = ["127.0.0.1/32"]
+    settings.OUTGOING_ALLOW = [ip_network("127.0.0.1/32")]
     server.answer = (302, {"Location": f"http://127.0.0.2:{server.server_port}/"}, b"")
     with pytest.raises(NotFetched, match=r"private network \(127.0.0.2\)"):
         get(server.url)
