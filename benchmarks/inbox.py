@@ -4,7 +4,7 @@ import asyncio
 import re
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from email import message_from_bytes
 from email.policy import default as mail_policy
@@ -96,6 +96,11 @@ def alerts_named(mail: Mail, *, alert_of: dict[int, int]) -> set[int]:
     return linked | {alert_of[number] for number in map(int, NAME.findall(text)) if number in alert_of}
 
 
+def message_id(mail: Mail) -> str:
+    """Return what stands before the @ in a message's Message-ID."""
+    return str(message_from_bytes(mail.raw, policy=mail_policy)["Message-ID"] or "").strip("<> ").partition("@")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a bundle of messages told: when everybody knew of everything, and what was wrong with it."""
@@ -106,12 +111,22 @@ class Told:
     strange: int
 
 
-def told(mails: Iterable[Mail], *, expected: set[tuple[str, int]], alert_of: dict[int, int]) -> Told:
-    """Compare messages with who was to be told of which alert: each pair in exactly one message, and no other."""
+def told(
+    mails: Iterable[Mail],
+    *,
+    expected: set[tuple[str, int]],
+    alert_of: dict[int, int],
+    carried: Mapping[str, set[int]] | None = None,
+) -> Told:
+    """Compare messages with who was to be told of which alert: each pair in exactly one message, and no other.
+
+    `carried` has the alerts that the outbox says travelled in a message, by its Message-ID before the @: a bundle names
+    the first of them and links to the page that lists all.
+    """
     first: dict[tuple[str, int], float] = {}
     doubled = strange = 0
     for mail in mails:
-        named = alerts_named(mail, alert_of=alert_of)
+        named = alerts_named(mail, alert_of=alert_of) | (carried or {}).get(message_id(mail), set())
         strange += not named
         for alert in named:
             pair = (mail.recipient, alert)

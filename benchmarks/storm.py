@@ -100,7 +100,9 @@ def _storm(people: int) -> Storm:
         inbox.wait_for_quiet(seconds=QUIET_SECONDS)
         recoveries = inbox.mails[len(pages) :]
     alert_of, expected = _expected()
-    paged, recovered = (told(mails, expected=expected, alert_of=alert_of) for mails in (pages, recoveries))
+    paged, recovered = (
+        told(mails, expected=expected, alert_of=alert_of, carried=_carried()) for mails in (pages, recoveries)
+    )
     return Storm(
         opened=opened,
         told=paged.last_at - at.timestamp(),
@@ -134,6 +136,16 @@ def _expected() -> tuple[dict[int, int], set[tuple[str, int]]]:
     if len(alerts) != SILENT:
         raise SystemExit(f"{len(alerts)} alerts for {SILENT} silences")
     return dict(alerts), expected
+
+
+def _carried() -> dict[str, set[int]]:
+    """Return the alerts that travelled in each message, as each alert's timeline says."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT envelope::text, array_agg(alert_id) FROM escalation_notification"
+            " WHERE status IN ('accepted', 'delivered') GROUP BY envelope"
+        )
+        return {envelope: set(alerts) for envelope, alerts in cursor.fetchall()}
 
 
 def _until(query: str, count: int, *, since: datetime, most: float = 900) -> float:
