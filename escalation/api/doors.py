@@ -6,7 +6,6 @@ sense is answered 200 with nothing done, because a provider would only send it a
 
 import json
 import logging
-import urllib.request
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any, Final
@@ -21,7 +20,8 @@ from django.views.decorators.http import require_POST
 
 from alerting.states import Action
 from escalation import links
-from escalation.channels import buttons, menus
+from escalation.channels import buttons, menus, outgoing
+from escalation.channels.base import DeliveryError
 from escalation.channels.signatures import is_from_slack, is_from_twilio
 from escalation.models import Notification, Response
 from escalation.replies import DIGITS, Reply, read_mail, read_reply
@@ -212,12 +212,9 @@ def _count_in_message(told: Notification) -> int:
 def _answer_slack(address: str, said: str) -> None:
     """Post the answer where Slack takes it; what was done stays done when that fails."""
     body = json.dumps(buttons.answer(said)).encode()
-    # The parser let only https://hooks.slack.com/ through.
-    request = urllib.request.Request(address, data=body, headers={"Content-Type": "application/json"})  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=_SLACK_SECONDS):  # noqa: S310
-            pass
-    except OSError as error:
+        outgoing.post(address, body=body, headers={"Content-Type": "application/json"}, seconds=_SLACK_SECONDS)
+    except DeliveryError as error:
         log.warning("Slack did not take the answer: %s", error)
 
 

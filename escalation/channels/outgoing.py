@@ -58,14 +58,14 @@ class Refused(DeliveryError):
         self.reply = reply
 
 
-def post(url: str, *, body: bytes, headers: Mapping[str, str]) -> Reply:
-    """Send a POST and return the answer if it is a 2xx; the settings say how long it may take in all.
+def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float | None = None) -> Reply:
+    """Send a POST and return the answer if it is a 2xx; it may take so long in all, or as long as the settings say.
 
     Raises Refused for any other answer, and DeliveryError without one: `uncertain` once the request was on its way, and
     `permanent` for what will not be better next time, such as an address that is not public.
     """
     _trust()  # read from files once: that time is not the other side's
-    backend = _GuardedBackend(_Deadline(settings.OUTGOING_TIMEOUT_SECONDS))
+    backend = _GuardedBackend(_Deadline(settings.OUTGOING_TIMEOUT_SECONDS if seconds is None else seconds))
     try:
         reply = _exchange(url, body=body, headers=headers, backend=backend)
     except DeliveryError:

@@ -1,7 +1,6 @@
 """Read something from an address that a user gave: within bounds of size and time, never from our own network."""
 
 import http.client
-import ipaddress
 import socket
 import ssl
 import threading
@@ -11,6 +10,8 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from django.conf import settings
+
+from heartbeat_project.kernel.addresses import is_public
 
 MOST_REDIRECTS: Final = 3
 _CHUNK: Final = 64 * 1024
@@ -85,21 +86,12 @@ def _hang_up(sock: socket.socket) -> None:
 def _connected(host: str, port: int, *, timeout: float) -> socket.socket:
     addresses = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     for address in addresses:
-        if not is_permitted(address):
+        if not is_public(address, allowed=settings.OUTGOING_ALLOW):
             raise NotFetched(
                 f"{host} lies in a private network ({address}). Whoever runs this installation can permit that with "
                 "HEARTBEAT_OUTGOING_ALLOW."
             )
     return socket.create_connection((addresses[0], port), timeout=timeout)
-
-
-def is_permitted(address: str) -> bool:
-    """Answer whether we may connect to this IP address: it is public, or in a network that the settings permit."""
-    found: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address) and (inner := found.ipv4_mapped or found.sixtofour):
-        found = inner
-    networks = settings.OUTGOING_ALLOW
-    return (found.is_global and not found.is_multicast) or any(found in network for network in networks)
 
 
 def _left(deadline: float) -> float:
