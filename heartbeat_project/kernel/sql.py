@@ -33,5 +33,13 @@ def array(numbers: Iterable[int]) -> str:
     return "{" + ",".join(map(str, numbers)) + "}"
 
 
+def texts(values: Iterable[str | None]) -> str:
+    """Return texts without control characters as an array literal, None as NULL; quick for thousands, like `array`.
+
+    Within strings JSON writes what PostgreSQL's arrays write: quotes and backslashes behind a backslash.
+    """
+    return "{" + json.dumps(list(values), ensure_ascii=False, separators=(",", ":"))[1:-1] + "}"
+
+
 def _as_text(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,22 +1,21 @@
 """What a ping is answered, the same from the lane and from the view."""
 
 import json
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from heartbeat_project.kernel.problems import CONTENT_TYPE, RETRY_AFTER_SECONDS, STORE_AWAY, problem
-from integrations.ingest.record import Receipt
+from integrations.ingest.record import Receipt, rfc3339
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """An HTTP answer; `content` is the body, as JSON in bytes."""
 
     status: int
     content: bytes
     content_type: str = CONTENT_TYPE
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 def _problem(status: int, detail: str, code: str, **headers: str) -> Answer:
@@ -47,13 +46,6 @@ def answer_to(receipt: Receipt | None) -> Answer:
         return UNKNOWN
     if receipt.status == "method":
         return WRONG_METHOD
-    body = {
-        "status": receipt.status,
-        "received_at": _rfc3339(receipt.received_at),
-        "deadline_at": _rfc3339(receipt.deadline_at) if receipt.deadline_at else None,
-    }
-    return Answer(200, _json(body), "application/json")
-
-
-def _rfc3339(at: datetime) -> str:
-    return at.isoformat().replace("+00:00", "Z")
+    deadline_at = f'"{rfc3339(receipt.deadline_at)}"' if receipt.deadline_at else "null"
+    body = f'{{"status":"{receipt.status}","received_at":"{rfc3339(receipt.received_at)}","deadline_at":{deadline_at}}}'
+    return Answer(200, body.encode(), "application/json")

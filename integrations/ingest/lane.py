@@ -14,6 +14,7 @@ from heartbeat_project.kernel import clock
 from integrations.ingest import answers
 from integrations.ingest.answers import Answer, answer_to
 from integrations.ingest.committer import Away, Committer, Full
+from integrations.ingest.patience import Patience
 from integrations.ingest.record import Arrival, ip
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class PingLane:
         self.inner = inner
         self.committer = committer
         self.max_body_bytes = max_body_bytes
+        self._patience = Patience(BODY_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or live through the server's life."""
@@ -83,7 +85,7 @@ class PingLane:
             await respond(answers.WRONG_METHOD, scope, send)
             return
         try:
-            if await self._body_is_too_large(scope, receive):
+            if await self._patience.bear(self._body_is_too_large(scope, receive)):
                 answer = answers.TOO_LARGE
             else:
                 client = scope.get("client")
@@ -101,7 +103,7 @@ class PingLane:
         await respond(answer, scope, send)
 
     async def _body_is_too_large(self, scope: Scope, receive: Receive) -> bool:
-        """Take the body in without keeping it; it is read to its end or to the limit."""
+        """Take the body in without keeping it; it is read to its end or to the limit. Raises BrokenOff."""
         for name, value in scope["headers"]:
             if name == b"content-length":
                 if value == b"0":
@@ -109,13 +111,12 @@ class PingLane:
                 if value.isdigit() and int(value) > self.max_body_bytes:
                     return True
         size, more = 0, True
-        async with asyncio.timeout(BODY_SECONDS):
-            while more and size <= self.max_body_bytes:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise BrokenOff
-                size += len(message.get("body", b""))
-                more = message.get("more_body", False)
+        while more and size <= self.max_body_bytes:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise BrokenOff
+            size += len(message.get("body", b""))
+            more = message.get("more_body", False)
         return size > self.max_body_bytes
 
 
@@ -133,10 +134,7 @@ def token_in(path: str) -> str | None:
 async def respond(answer: Answer, scope: Scope, send: Send) -> None:
     """Send an answer; HEAD gets its headers only."""
     content = answer.content
-    headers = [
-        (b"content-type", answer.content_type.encode()),
-        (b"content-length", str(len(content)).encode()),
-        *((name.lower().encode(), value.encode()) for name, value in answer.headers.items()),
-    ]
+    headers = [(b"content-type", answer.content_type.encode()), (b"content-length", b"%d" % len(content))]
+    headers += [(name.lower().encode(), value.encode()) for name, value in answer.headers.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})

@@ -3,22 +3,21 @@
 import ipaddress
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from django.db import connection, transaction
 
 from heartbeat_project.kernel.doorbell import ring
-from heartbeat_project.kernel.sql import statement
+from heartbeat_project.kernel.sql import statement, texts
 
 log = logging.getLogger(__name__)
 
 PULSE_PARAMETERS: Final[dict[str, Any]] = {"deaf_after": timedelta(seconds=5), "clock_went_back": timedelta(minutes=1)}
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """One request to an API URL. `received_at` is when it reached us, not when a worker got to it."""
 
     token: str
@@ -27,8 +26,7 @@ class Arrival:
     source_ip: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What became of an arrival; `status` is "ok", "disabled", or "method" (this heartbeat takes POST only)."""
 
     integration_id: int
@@ -37,12 +35,18 @@ class Receipt:
     deadline_at: datetime | None
 
 
+@lru_cache(maxsize=10_000)
 def ip(text: str | None) -> str | None:
     """Return an address that PostgreSQL's inet holds, or None for whatever else stands there."""
     try:
         return str(ipaddress.ip_address((text or "").partition("%")[0]))
     except ValueError:
         return None
+
+
+def rfc3339(at: datetime) -> str:
+    """Return an instant that is in UTC as RFC 3339 writes it."""
+    return at.isoformat()[: -len("+00:00")] + "Z"
 
 
 class Batch:
@@ -57,14 +61,14 @@ class Batch:
         self.recovered: set[int] = set()
 
     @property
-    def parameters(self) -> dict[str, list[Any]]:
-        """Return the parameters of `record_pings.sql`."""
+    def parameters(self) -> dict[str, str]:
+        """Return the parameters of `record_pings.sql`, as array literals."""
         listed = [self.arrivals[index] for index in self.listed]
         return {
-            "tokens": [arrival.token for arrival in listed],
-            "received": [arrival.received_at for arrival in listed],
-            "methods": [arrival.method for arrival in listed],
-            "ips": [arrival.source_ip for arrival in listed],
+            "tokens": texts(arrival.token for arrival in listed),
+            "received": texts(rfc3339(arrival.received_at) for arrival in listed),
+            "methods": texts(arrival.method for arrival in listed),
+            "ips": texts(arrival.source_ip for arrival in listed),
         }
 
     def receipts(self, rows: Iterable[tuple[Any, ...]]) -> list[Receipt | None]:

@@ -11,6 +11,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
+from heartbeat_project import asgi
 from heartbeat_project.kernel import clock
 from integrations.ingest import answers, lane
 from integrations.ingest import committer as committer_module
@@ -111,6 +112,20 @@ def test_a_ping_counts_from_when_its_request_reached_us(door, backup, now, monke
     door("POST", f"/Heartbeat/{backup.token}", b"x" * 1000)
 
     assert Heartbeat.objects.get().last_ping_at == reached
+
+
+def test_answers_of_the_lane_are_in_utc_whatever_time_zone_the_store_prefers(backup, now, monkeypatch):
+    monkeypatch.setattr(clock, "now", lambda: now)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT quote_ident(current_database())")
+        [database] = cursor.fetchone()
+        cursor.execute(f"ALTER DATABASE {database} SET TimeZone TO 'Asia/Kathmandu'")
+        try:
+            heard = through_lane("POST", f"/Heartbeat/{backup.token}", database=asgi.conninfo())
+        finally:
+            cursor.execute(f"ALTER DATABASE {database} RESET TimeZone")
+
+    assert heard.body == b'{"status":"ok","received_at":"2026-03-02T12:00:00Z","deadline_at":"2026-03-02T12:05:00Z"}'
 
 
 @pytest.mark.parametrize("spelling", ["/Heartbeat/{}/", "/heartbeat/{}", "/heartbeat/{}/"])
