@@ -76,11 +76,12 @@ class Alert(models.Model):
         blank=True,
         help_text="The deadline that passed; one alert for each, ever.",
     )
-    bridge = models.ForeignKey(Bridge, models.SET_NULL, null=True, blank=True, related_name="+")
-    owner = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="owned_alerts")
+    # What most alerts have not is indexed below, for those that have it: a storm writes thousands.
+    bridge = models.ForeignKey(Bridge, models.SET_NULL, null=True, blank=True, related_name="+", db_index=False)
+    owner = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="owned_alerts", db_index=False)
     opened_at = models.DateTimeField()
     acknowledged_at = models.DateTimeField(null=True, blank=True, help_text="When somebody first acknowledged.")
-    acknowledged_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
+    acknowledged_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+", db_index=False)
     assigned_at = models.DateTimeField(null=True, blank=True, help_text="When it was first assigned.")
     closed_at = models.DateTimeField(null=True, blank=True, help_text="When it was closed or cancelled.")
     close_reason = models.CharField(max_length=200, blank=True)
@@ -110,6 +111,11 @@ class Alert(models.Model):
             models.Index(fields=["integration_id", "-id"], name="alert_by_integration"),
             models.Index(fields=["id"], condition=Q(status__in=sorted(LIVE)), name="alert_live"),
             models.Index(fields=["id"], condition=Q(status="open"), name="alert_open"),
+            models.Index(fields=["bridge"], condition=Q(bridge__isnull=False), name="alert_by_bridge"),
+            models.Index(fields=["owner"], condition=Q(owner__isnull=False), name="alert_by_owner"),
+            models.Index(
+                fields=["acknowledged_by"], condition=Q(acknowledged_by__isnull=False), name="alert_by_acknowledger"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -119,9 +125,10 @@ class Alert(models.Model):
 class AlertRecipient(models.Model):
     """A group or user the alert is addressed to, or who was told; it decides who may see the alert."""
 
-    alert = models.ForeignKey(Alert, models.CASCADE, related_name="recipients")
-    group = models.ForeignKey(Group, models.CASCADE, null=True, blank=True, related_name="+")
-    user = models.ForeignKey(User, models.CASCADE, null=True, blank=True, related_name="+")
+    # No constraint, as for TimelineEntry.alert.
+    alert = models.ForeignKey(Alert, models.CASCADE, related_name="recipients", db_index=False, db_constraint=False)
+    group = models.ForeignKey(Group, models.CASCADE, null=True, blank=True, related_name="+", db_index=False)
+    user = models.ForeignKey(User, models.CASCADE, null=True, blank=True, related_name="+", db_index=False)
 
     class Meta:
         constraints = [
@@ -129,8 +136,11 @@ class AlertRecipient(models.Model):
                 condition=Q(group__isnull=False, user__isnull=True) | Q(group__isnull=True, user__isnull=False),
                 name="recipient_is_one",
             ),
-            models.UniqueConstraint(fields=["alert", "group"], condition=Q(user=None), name="recipient_group_once"),
-            models.UniqueConstraint(fields=["alert", "user"], condition=Q(group=None), name="recipient_user_once"),
+            models.UniqueConstraint(fields=["alert", "group", "user"], nulls_distinct=False, name="recipient_once"),
+        ]
+        indexes = [
+            models.Index(fields=["group"], condition=Q(group__isnull=False), name="recipient_by_group"),
+            models.Index(fields=["user"], condition=Q(user__isnull=False), name="recipient_by_user"),
         ]
 
     def __str__(self) -> str:
@@ -162,12 +172,15 @@ class TimelineEntry(models.Model):
     alert = models.ForeignKey(Alert, models.CASCADE, related_name="timeline", db_index=False, db_constraint=False)
     at = models.DateTimeField()
     kind = models.CharField(max_length=12, choices=Kind.choices)
-    actor = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
+    actor = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+", db_index=False)
     text = models.TextField(help_text="One sentence for people.")
 
     class Meta:
         ordering = ["at", "id"]
-        indexes = [models.Index(fields=["alert", "at", "id"], name="timeline_by_alert")]
+        indexes = [
+            models.Index(fields=["alert", "at", "id"], name="timeline_by_alert"),
+            models.Index(fields=["actor"], condition=Q(actor__isnull=False), name="timeline_by_actor"),
+        ]
 
     def __str__(self) -> str:
         return self.text

@@ -127,9 +127,10 @@ class PlayTier(models.Model):
 class EscalationRun(models.Model):
     """The escalation of one alert: what it follows, where it is, when it goes on."""
 
-    alert = models.OneToOneField(Alert, models.CASCADE, related_name="run")
-    policy = models.ForeignKey(EscalationPolicy, models.SET_NULL, null=True, related_name="+")
-    play = models.ForeignKey(ResponsePlay, models.SET_NULL, null=True, related_name="+")
+    # No constraint, as for alerting.TimelineEntry.alert.
+    alert = models.OneToOneField(Alert, models.CASCADE, related_name="run", db_constraint=False)
+    policy = models.ForeignKey(EscalationPolicy, models.SET_NULL, null=True, related_name="+", db_index=False)
+    play = models.ForeignKey(ResponsePlay, models.SET_NULL, null=True, related_name="+", db_index=False)
     name = models.CharField(max_length=200, help_text="Of the policy or play, as it was.")
     version = models.PositiveIntegerField(help_text="Of the policy or play.")
     plan = models.JSONField(help_text="escalation.walk.Plan as it was when the alert opened.")
@@ -152,6 +153,8 @@ class EscalationRun(models.Model):
                 name="run_due",
             ),
             models.Index(fields=["alert"], condition=Q(resting=True), name="run_resting"),
+            models.Index(fields=["policy"], condition=Q(policy__isnull=False), name="run_by_policy"),
+            models.Index(fields=["play"], condition=Q(play__isnull=False), name="run_by_play"),
         ]
 
     def __str__(self) -> str:
@@ -180,9 +183,14 @@ class Notification(models.Model):
         SUPERSEDED = "superseded", "Not needed any more"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, help_text="Also the idempotency key.")
-    organization = models.ForeignKey(Organization, models.CASCADE, related_name="+")
-    alert = models.ForeignKey(Alert, models.CASCADE, null=True, related_name="notifications")
-    run = models.ForeignKey(EscalationRun, models.CASCADE, null=True, related_name="notifications")
+    # No constraints, as for alerting.TimelineEntry.alert: the alert, its run and its organization are held meanwhile.
+    organization = models.ForeignKey(
+        Organization, models.CASCADE, related_name="+", db_index=False, db_constraint=False
+    )
+    alert = models.ForeignKey(
+        Alert, models.CASCADE, null=True, related_name="notifications", db_index=False, db_constraint=False
+    )
+    run = models.ForeignKey(EscalationRun, models.CASCADE, null=True, related_name="notifications", db_constraint=False)
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.PAGE)
     user = models.ForeignKey(User, models.CASCADE, related_name="notifications")
     contact_method = models.ForeignKey(ContactMethod, models.SET_NULL, null=True, related_name="+")

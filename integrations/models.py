@@ -219,13 +219,16 @@ class HeartbeatEvent(models.Model):
     )
     at = models.DateTimeField()
     kind = models.CharField(max_length=12, choices=Kind.choices)
-    actor = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    actor = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", db_index=False)
     text = models.TextField(blank=True)
 
     class Meta:
         ordering = ["-at", "-id"]
-        # Serves the foreign key, too.
-        indexes = [models.Index(fields=["integration", "-at", "-id"], name="event_by_integration")]
+        indexes = [
+            # Serves the foreign key, too.
+            models.Index(fields=["integration", "-at", "-id"], name="event_by_integration"),
+            models.Index(fields=["actor"], condition=Q(actor__isnull=False), name="event_by_actor"),
+        ]
 
     def __str__(self) -> str:
         return self.text or self.get_kind_display()

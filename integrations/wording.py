@@ -11,6 +11,11 @@ SHORT_TEXT_LENGTH = 140  # leaves room for an alert number and a reply hint in o
 NAME_IN_SHORT_TEXT = 60
 
 
+def in_utc(at: datetime) -> str:
+    """Return an instant that is in UTC to the second; strftime takes three times as long."""
+    return f"{at.isoformat(' ')[:19]} UTC"
+
+
 @dataclass(frozen=True, slots=True)
 class Silence:
     """What is known about a heartbeat at the moment its deadline has passed."""
@@ -31,7 +36,7 @@ class Silence:
     @property
     def last_ping(self) -> str:
         """When the last ping came, in UTC."""
-        return self.last_ping_at.strftime("%Y-%m-%d %H:%M:%S UTC") if self.last_ping_at else "never"
+        return in_utc(self.last_ping_at) if self.last_ping_at else "never"
 
     @property
     def interval(self) -> str:
@@ -58,7 +63,7 @@ class Silence:
             f"The heartbeat “{self.name}” has stayed silent for a full interval.\n"
             f"Interval: {self.interval}\n"
             f"Last ping: {self.last_ping}\n"
-            f"Overdue: {self.overdue} (expected by {self.deadline_at.strftime('%Y-%m-%d %H:%M:%S UTC')})\n"
+            f"Overdue: {self.overdue} (expected by {in_utc(self.deadline_at)})\n"
             f"Heartbeat: {self.link}"
         )
 

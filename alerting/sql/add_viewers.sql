@@ -1,5 +1,5 @@
 -- Let people see alerts they are told about; who may see one already is passed over.
--- Index: recipient_user_once.
+-- Index: recipient_once.
 INSERT INTO alerting_alertrecipient (alert_id, user_id)
 SELECT DISTINCT alert_id, user_id
 FROM unnest(%(alerts)s::bigint[], %(users)s::bigint[]) AS told (alert_id, user_id)

@@ -22,7 +22,7 @@ from heartbeat_project.kernel.sql import array, statement
 from integrations.models import Heartbeat, HeartbeatEvent, Listening, Outage
 from integrations.services.events import log_events
 from integrations.services.recoveries import close_as_recovered
-from integrations.wording import Silence
+from integrations.wording import Silence, in_utc
 
 SET_ASIDE_FOR = timedelta(minutes=1)
 SOURCE = "Heartbeat"
@@ -101,7 +101,7 @@ def _open(ids: Sequence[int], *, now: datetime) -> int:
     log_events(
         HeartbeatEvent.Kind.MISSED,
         [
-            (row.id, f"Alert {alert_id} opened: no ping by {row.deadline_at:%Y-%m-%d %H:%M:%S} UTC.")
+            (row.id, f"Alert {alert_id} opened: no ping by {in_utc(row.deadline_at)}.")
             for alert_id, row in zip(alert_ids, missed, strict=True)
         ],
         now=now,
