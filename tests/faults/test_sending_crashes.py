@@ -31,8 +31,8 @@ LOST = "failed: A worker was lost while it sent this; it may have arrived."
 OFFICIAL = "ana@example.com"
 
 
-class Deadly:
-    """Mixed into a provider: once told to, it takes a message and kills the worker instead of answering."""
+class Deadly(Provider):
+    """A provider that, once told to, takes a message and kills the worker instead of answering."""
 
     kill: Callable[[], None] | None = None
 
@@ -42,10 +42,6 @@ class Deadly:
         if kill:
             kill()
         return said
-
-
-class DeadlyProvider(Deadly, Provider):
-    pass
 
 
 class DeadlyTwilio(Deadly, Twilio):
@@ -72,7 +68,7 @@ class Ground:
     """The providers, and the worker that sends to them."""
 
     post: DeadlyPost
-    plain: DeadlyProvider
+    plain: Deadly
     twilio: DeadlyTwilio
     pushing: DeadlyPush
     worker: Mortal
@@ -88,7 +84,7 @@ class Ground:
 
 @pytest.fixture(scope="module")
 def ground(django_db_setup):
-    plain, twilio, pushing = DeadlyProvider(), DeadlyTwilio(), DeadlyPush()
+    plain, twilio, pushing = Deadly(), DeadlyTwilio(), DeadlyPush()
     pushing.key = push.public_key()
     environment = {
         "HEARTBEAT_BASE_URL": "https://heartbeat.example.org",
@@ -267,3 +263,29 @@ def test_a_worker_killed_as_the_provider_takes_the_message(ground, way, now):
     WAYS[way].taker(ground).kill = ground.worker.kill
     assert scene.work(now=scene.now).killed
     assert scene.is_over(at="as the message was taken") == "sending, 1 taken"
+
+
+def test_a_worker_killed_as_it_writes_down_that_another_was_lost_rings_nobody_and_uses_the_next_method(ground, now):
+    """The same for whoever comes after the first: at every statement, until it gets through."""
+    scene = Scene(ground, WAYS["sms"], now=now)
+    left: Counter[str] = Counter()
+    for place, side in ((place, side) for place in range(1, 100) for side in (BEFORE, AFTER)):
+        scene.begin()
+        ground.twilio.kill = ground.worker.kill
+        assert scene.work(now=scene.now).killed
+        second = scene.message.next_attempt_at
+        end = scene.work(now=second, place=place, side=side)
+        left[scene.message.status] += 1
+
+        third = max(
+            Notification.objects.filter(status="sending").values_list("next_attempt_at", flat=True), default=second
+        )
+        assert third <= second + timedelta(minutes=2), end.at
+        assert not scene.work(now=third).killed
+        assert not Notification.objects.filter(status="sending").exists(), end.at
+        assert len(ground.twilio.requests) == 1, end.at
+        assert len(set(ground.mails(OFFICIAL))) == 1, end.at
+        assert scene.lines() == {"E-mail to Ana (Email-Official): accepted", f"SMS to Ana (Mine): {LOST}"}, end.at
+        if not end.killed:
+            break
+    assert set(left) == {"sending", "failed"}
