@@ -8,7 +8,7 @@ SELECT gen_random_uuid(), run.organization_id, run.alert_id, run.id, 'page', pag
     page.channel, page.label, page.address, page.step, page.round, page.repeat,
     -- What waits for its turn is a first page when it takes the place of one that failed: see hurry_methods.
     CASE
-        WHEN page.round = 0 AND page.repeat = 0 AND page.due_at <= %(now)s AND NOT EXISTS (
+        WHEN page.round = 0 AND page.due_at <= %(now)s AND NOT EXISTS (
             SELECT
             FROM escalation_notification AS told
             WHERE told.alert_id = run.alert_id AND told.kind = 'page' AND told.status IN ('accepted', 'delivered')

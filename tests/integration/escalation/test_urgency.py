@@ -56,6 +56,12 @@ def test_the_first_page_of_an_alert_is_urgent_and_its_retries_and_later_steps_ar
     assert list(told) == [("Ana", 0, FIRST), ("Ana", 1, FURTHER), ("Sam", 0, FURTHER)]
 
 
+def test_a_retry_is_not_urgent_while_the_page_before_it_still_waits(organization, team, policy, now):
+    alert = page(organization, policy=policy, groups=[team], now=now)
+    advance_escalations(now=now + MINUTE)
+    assert urgencies(alert) == [FIRST, FURTHER]
+
+
 def test_where_nobody_was_reached_the_next_step_is_the_first_page(organization, team, policy, server, now):
     policy.roles.update(retries=0)
     alert = page(organization, policy=policy, groups=[team], now=now)
