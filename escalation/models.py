@@ -172,6 +172,13 @@ class Notification(models.Model):
         RECOVERY = "recovery", "Recovery"
         NOTICE = "notice", "Notice"
 
+    class Urgency(models.IntegerChoices):
+        """What goes first where more is due than can be sent at once."""
+
+        FIRST = 0, "Nobody has been told of the alert yet"
+        FURTHER = 1, "A further page"
+        NEWS = 2, "A recovery or a notice"
+
     class Status(models.TextChoices):
         """Where the message stands."""
 
@@ -201,6 +208,12 @@ class Notification(models.Model):
     round = models.PositiveSmallIntegerField(default=0, help_text="0: first; 1 and above: retries of the step.")
     repeat = models.PositiveSmallIntegerField(
         default=0, db_default=0, help_text="0: first; 1 and above: repeats that the contact method's owner wants."
+    )
+    urgency = models.PositiveSmallIntegerField(
+        choices=Urgency.choices,
+        default=Urgency.FURTHER,
+        db_default=Urgency.FURTHER,
+        help_text="Of its first moment; a page that takes the place of one that failed gets that one's.",
     )
     subject = models.CharField(max_length=300, blank=True, help_text="Of a notice that has no alert.")
     text = models.TextField(blank=True, help_text="Of a notice that has no alert; the reason of a last resort.")
@@ -232,11 +245,11 @@ class Notification(models.Model):
             ),
         ]
         indexes = [
-            # The delivery tick, for each channel: what is due and what lost its worker.
+            # The delivery tick, for each channel the most urgent first: what is due and what lost its worker.
             models.Index(
-                fields=["channel", "next_attempt_at"],
+                fields=["channel", "urgency", "next_attempt_at"],
                 condition=Q(next_attempt_at__isnull=False),
-                name="notification_due_on_channel",
+                name="notification_due_by_urgency",
             ),
             # What waits for a letterbox, and what travels in one envelope.
             models.Index(

@@ -22,7 +22,8 @@ class ChatChannel:
         """Send the message and return our own id: these services give none."""
         host = urlsplit(message.address).hostname or ""
         words = _teams(message) if host.endswith(TEAMS) else _slack(message)
-        outgoing.post(message.address, body=json.dumps(words).encode(), headers={"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", "Idempotency-Key": str(message.id)}
+        outgoing.post(message.address, body=json.dumps(words).encode(), headers=headers)
         return str(message.id)
 
     def close(self) -> None:

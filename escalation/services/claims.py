@@ -5,9 +5,11 @@ while the letterbox is shut waits, and goes out together when it opens. A messag
 idempotency key, however often it is tried.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Any, Final
 from uuid import UUID
 
@@ -51,14 +53,25 @@ class Claimed:
     looked_at: int
 
 
-def due_channels(*, due_by: datetime) -> list[str]:
-    """Return the channels on which something is due."""
-    due = Notification.objects.filter(next_attempt_at__lte=due_by)
-    return list(due.order_by("channel").values_list("channel", flat=True).distinct())
+def due_channels(*, due_by: datetime) -> Mapping[str, Sequence[int]]:
+    """Return the channels on which something is due, each with the levels of urgency that are."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    with connection.cursor() as cursor:
+        cursor.execute(statement("escalation", "due_levels"), {"due_by": due_by})
+        for channel, urgency in cursor.fetchall():
+            found[channel].append(urgency)
+    return found
 
 
-def claim(channel: str, *, due_by: datetime, now: datetime, limit: int) -> Claimed:
-    """Lease up to about `limit` messages that are due on a channel, those that were due longest first.
+def claim(
+    channel: str,
+    *,
+    levels: Iterable[int] = tuple(Notification.Urgency),
+    due_by: datetime,
+    now: datetime,
+    limit: int,
+) -> Claimed:
+    """Lease up to about `limit` messages that are due on a channel: by level of urgency, then those due longest.
 
     What its alert does not want any more is put away, what is on hold is put off, and what has to wait for its
     letterbox is put off until that opens.
@@ -75,14 +88,17 @@ def claim(channel: str, *, due_by: datetime, now: datetime, limit: int) -> Claim
     rows: list[tuple[UUID, UUID, int, int, bool]] = []
     looked_at = 0
     with connection.cursor() as cursor:
-        cursor.execute(statement("escalation", "make_letterboxes"), parameters)
-        for name in ("claim_letterboxes", "claim_envelopes"):
-            if len(rows) < limit:
-                cursor.execute(statement("escalation", name), parameters | {"limit": limit - len(rows)})
-                for envelope, notification_id, alerts, attempts, lost, number in cursor.fetchall():
-                    looked_at += number
-                    if envelope is not None:
-                        rows.append((envelope, notification_id, alerts, attempts, lost))
+        for urgency, name in product(levels, ("make_letterboxes", "claim_letterboxes", "claim_envelopes")):
+            if len(rows) >= limit:
+                break
+            more = {"urgency": urgency, "limit": limit - len(rows)}
+            cursor.execute(statement("escalation", name), parameters | more)
+            for envelope, notification_id, alerts, attempts, lost, number in (
+                cursor.fetchall() if cursor.description else ()
+            ):
+                looked_at += number
+                if envelope is not None:
+                    rows.append((envelope, notification_id, alerts, attempts, lost))
     related = ("alert__bridge", "alert__acknowledged_by", "run", "user")
     found = Notification.objects.select_related(*related).in_bulk([row[1] for row in rows]) if rows else {}
     messages = [
@@ -98,10 +114,10 @@ def claim(channel: str, *, due_by: datetime, now: datetime, limit: int) -> Claim
         for envelope, notification_id, alerts, attempts, lost in rows
         if notification_id in found
     ]
-    return Claimed(sorted(messages, key=_oldest_first), looked_at)
+    return Claimed(sorted(messages, key=_most_urgent_first), looked_at)
 
 
-def _oldest_first(claimed: Claim) -> tuple[datetime, int, int]:
+def _most_urgent_first(claimed: Claim) -> tuple[int, datetime, int, int]:
     """Order what was claimed together: statements return it in no order."""
     notification = claimed.notification
-    return notification.created_at, notification.alert_id or 0, notification.user_id
+    return notification.urgency, notification.created_at, notification.alert_id or 0, notification.user_id

@@ -8,6 +8,7 @@ each channel sends several at a time: a slow one holds up no other.
 
 import logging
 import time
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -48,8 +49,8 @@ def deliver_due(*, now: datetime, limit: int = 5_000) -> int:
             moment = now + timedelta(seconds=int(elapsed))
             looked_at = 0
             if elapsed <= BUDGET_SECONDS and sent < limit:
-                for channel in due_channels(due_by=now):
-                    claimed = _claim(channel, due_by=now, now=moment)
+                for channel, levels in due_channels(due_by=now).items():
+                    claimed = _claim(channel, levels, due_by=now, now=moment)
                     looked_at += claimed.looked_at
                     sent += len(claimed.messages)
                     for message in claimed.messages:
@@ -62,14 +63,14 @@ def deliver_due(*, now: datetime, limit: int = 5_000) -> int:
                 return sent
 
 
-def _claim(channel: str, *, due_by: datetime, now: datetime) -> Claimed:
+def _claim(channel: str, levels: Sequence[int], *, due_by: datetime, now: datetime) -> Claimed:
     """Claim what the channel's free lines can take; places that are not needed are given back."""
     places = LINES.reserve(channel)
     used = 0
     try:
         if not places:
             return Claimed((), 0)
-        claimed = claim(channel, due_by=due_by, now=now, limit=places)
+        claimed = claim(channel, levels=levels, due_by=due_by, now=now, limit=places)
         used = len(claimed.messages)
         return claimed
     finally:

@@ -26,9 +26,9 @@ def tell_stewards(reasons: Mapping[EscalationRun, str], *, now: datetime) -> Non
         run.last_resort_at = now
         told = [addresses[user.pk] for user in people[run.alert.organization_id] if user.pk in addresses]
         for method in told:
-            row = email_to(method, organization_id=run.alert.organization_id, now=now)
+            kind = Notification.Kind.LAST_RESORT
+            row = email_to(method, kind=kind, organization_id=run.alert.organization_id, now=now)
             row.alert, row.run, row.step, row.text = run.alert, run, run.step, reason
-            row.kind = Notification.Kind.LAST_RESORT
             rows.append(row)
         if told:
             said = f"{reason} Telling {', '.join(str(method.user) for method in told)} by e-mail instead."
@@ -49,10 +49,13 @@ def official_addresses(users: Iterable[User]) -> dict[int, ContactMethod]:
     return {method.user_id: method for method in methods}
 
 
-def email_to(method: ContactMethod, *, organization_id: int, now: datetime) -> Notification:
-    """Return an unsaved notification over this contact method, due now."""
+def email_to(method: ContactMethod, *, kind: Notification.Kind, organization_id: int, now: datetime) -> Notification:
+    """Return an unsaved last resort or notice over this contact method, due now."""
+    urgency = Notification.Urgency.FIRST if kind == Notification.Kind.LAST_RESORT else Notification.Urgency.NEWS
     return Notification(
         organization_id=organization_id,
+        kind=kind,
+        urgency=urgency,
         user_id=method.user_id,
         contact_method=method,
         channel=method.kind,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -20,7 +21,8 @@ def write_recovery_notices(alert_ids: Sequence[int], *, now: datetime) -> None:
         return
     with transaction.atomic(), connection.cursor() as cursor:
         EscalationRun.objects.filter(alert__in=alert_ids, next_step_at__isnull=False).update(next_step_at=None)
-        cursor.execute(statement("escalation", "write_recoveries"), {"ids": array(alert_ids), "now": now})
+        parameters: dict[str, Any] = {"ids": array(alert_ids), "urgency": Notification.Urgency.NEWS, "now": now}
+        cursor.execute(statement("escalation", "write_recoveries"), parameters)
         if cursor.rowcount:
             ring("escalation.deliver_due", queue="delivery")
 
@@ -30,8 +32,8 @@ def write_owner_notice(organization_id: int, *, subject: str, text: str, now: da
     owner = User.objects.filter(organization_id=organization_id, is_owner=True)
     rows = []
     for method in official_addresses(owner).values():
-        row = email_to(method, organization_id=organization_id, now=now)
-        row.kind, row.subject, row.text = Notification.Kind.NOTICE, subject[:SUBJECT_LENGTH], text
+        row = email_to(method, kind=Notification.Kind.NOTICE, organization_id=organization_id, now=now)
+        row.subject, row.text = subject[:SUBJECT_LENGTH], text
         rows.append(row)
     if rows:
         Notification.objects.bulk_create(rows)
@@ -42,8 +44,7 @@ def write_answer(told: Notification, *, said: str, now: datetime) -> None:
     """Write to the person who was told what came of their reply, over the same contact method."""
     if told.contact_method is None or not told.user.is_active:
         return
-    row = email_to(told.contact_method, organization_id=told.organization_id, now=now)
-    about = f"Re: alert #{told.alert_id}"
-    row.kind, row.subject, row.text = Notification.Kind.NOTICE, about, said
+    row = email_to(told.contact_method, kind=Notification.Kind.NOTICE, organization_id=told.organization_id, now=now)
+    row.subject, row.text = f"Re: alert #{told.alert_id}", said
     row.save(force_insert=True)
     ring("escalation.deliver_due", queue="delivery")

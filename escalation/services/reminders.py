@@ -53,8 +53,7 @@ def _remind(user: User, turn: Turn, *, now: datetime) -> bool:
         if method is None:
             return False
         begins = moment(turn.starts_at, zone=zone(user.time_zone))
-        notice = email_to(method, organization_id=user.organization_id, now=now)
-        notice.kind = Notification.Kind.NOTICE
+        notice = email_to(method, kind=Notification.Kind.NOTICE, organization_id=user.organization_id, now=now)
         notice.subject = f"You are on call for {turn.group} from {begins}"[:300]
         notice.text = (
             f"You are on call for {turn.group} as {GroupRole(turn.role).label} from {begins} ({turn.shift.name}).\n"

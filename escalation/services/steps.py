@@ -135,6 +135,8 @@ def _write_pages(steps: Sequence[Step], directory: Directory, *, now: datetime) 
         "organizations": array(step.organization_id for _, _, step, _ in runs),
         "places": array(place for _, _, _, place in runs),
         "pages": records(pages),
+        "first": Notification.Urgency.FIRST,
+        "further": Notification.Urgency.FURTHER,
         "now": now,
     }
     with connection.cursor() as cursor:

@@ -1,10 +1,11 @@
--- Lease what is due on a channel and has no letterbox to wait for: each message by itself, or again as it was sent before.
--- Index: notification_due_on_channel, then notification_by_envelope for what travels together.
+-- Lease what of one urgency is due on a channel and has no letterbox to wait for: each message by itself, or again as it was sent before.
+-- Index: notification_due_by_urgency, then notification_by_envelope for what travels together.
 WITH oldest AS MATERIALIZED (
     SELECT notification.id, notification.envelope
     FROM escalation_notification AS notification
     JOIN accounts_organization AS organization ON organization.id = notification.organization_id
-    WHERE notification.channel = %(channel)s AND notification.next_attempt_at <= %(due_by)s
+    WHERE notification.channel = %(channel)s AND notification.urgency = %(urgency)s
+      AND notification.next_attempt_at <= %(due_by)s
       AND (
         notification.envelope IS NOT NULL OR notification.kind NOT IN ('page', 'recovery')
         OR notification.contact_method_id IS NULL OR organization.bundle_seconds = 0

@@ -1,9 +1,9 @@
--- Open letterboxes that have something due: lease what goes out now, and put the rest off until the letterbox opens again.
--- Index: notification_due_on_channel finds the letterboxes, notification_for_letterbox what is in them.
+-- Open letterboxes that have something of one urgency due: lease what goes out now, and put the rest off until the letterbox opens again.
+-- Index: notification_due_by_urgency finds the letterboxes, notification_for_letterbox what is in them.
 WITH oldest AS MATERIALIZED (
     SELECT contact_method_id, kind
     FROM escalation_notification
-    WHERE channel = %(channel)s AND next_attempt_at <= %(due_by)s
+    WHERE channel = %(channel)s AND urgency = %(urgency)s AND next_attempt_at <= %(due_by)s
       AND envelope IS NULL AND kind IN ('page', 'recovery') AND contact_method_id IS NOT NULL
     ORDER BY next_attempt_at
     LIMIT %(look)s
@@ -23,7 +23,7 @@ letterbox AS MATERIALIZED (
 ),
 due AS (
     SELECT notification.id, notification.alert_id, notification.run_id, notification.kind, notification.address,
-        notification.next_attempt_at, letterbox.id AS letterbox_id, letterbox.shut_until, letterbox.shut_for
+        notification.urgency, notification.next_attempt_at, letterbox.id AS letterbox_id, letterbox.shut_until, letterbox.shut_for
     FROM letterbox
     JOIN escalation_notification AS notification
       ON notification.contact_method_id = letterbox.contact_method_id AND notification.kind = letterbox.kind
@@ -51,7 +51,7 @@ wanted AS (
             shut_until > %(due_by)s AND shut_until <= %(due_by)s::timestamptz + shut_for + interval '60 seconds', FALSE
         ) AS shut,
         COALESCE(bool_or(next_attempt_at <= shut_until) OVER (PARTITION BY letterbox_id), FALSE) AS had_waited,
-        row_number() OVER (PARTITION BY letterbox_id ORDER BY next_attempt_at, alert_id, id) AS place
+        row_number() OVER (PARTITION BY letterbox_id ORDER BY urgency, next_attempt_at, alert_id, id) AS place
     FROM judged
     WHERE status = 'sending'
 ),

@@ -1,12 +1,13 @@
 -- Use now what was to be used later to reach the people whose pages failed; returns who has something left to be sent.
 -- Index: the notifications' primary key, then their index by run. Rows are locked in id order.
 WITH failed AS (
-    SELECT DISTINCT run_id, user_id, step
+    SELECT run_id, user_id, step, min(urgency) AS urgency
     FROM escalation_notification
     WHERE id = ANY(%(ids)s::uuid[])
+    GROUP BY run_id, user_id, step
 ),
 later AS (
-    SELECT notification.id
+    SELECT notification.id, LEAST(notification.urgency, failed.urgency) AS urgency
     FROM failed
     JOIN escalation_notification AS notification
       ON notification.run_id = failed.run_id AND notification.user_id = failed.user_id
@@ -18,7 +19,7 @@ later AS (
     FOR UPDATE OF notification
 )
 UPDATE escalation_notification AS notification
-SET next_attempt_at = %(now)s
+SET next_attempt_at = %(now)s, urgency = later.urgency
 FROM later
 WHERE notification.id = later.id
 RETURNING notification.run_id, notification.user_id, notification.step

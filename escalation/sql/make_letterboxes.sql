@@ -1,11 +1,11 @@
--- Make the letterboxes that are missing for what is due longest on a channel.
--- Index: notification_due_on_channel. In one order, so that two workers never deadlock.
+-- Make the letterboxes that are missing for what is due longest on a channel, of one urgency.
+-- Index: notification_due_by_urgency. In one order, so that two workers never deadlock.
 INSERT INTO escalation_letterbox (contact_method_id, kind)
 SELECT DISTINCT contact_method_id, kind
 FROM (
     SELECT contact_method_id, kind, envelope
     FROM escalation_notification
-    WHERE channel = %(channel)s AND next_attempt_at <= %(due_by)s
+    WHERE channel = %(channel)s AND urgency = %(urgency)s AND next_attempt_at <= %(due_by)s
     ORDER BY next_attempt_at
     LIMIT %(look)s
 ) AS due

@@ -24,9 +24,9 @@ told AS (
 )
 INSERT INTO escalation_notification (
     id, organization_id, alert_id, run_id, kind, user_id, contact_method_id, channel, label, address,
-    step, round, subject, text, status, attempts, created_at, next_attempt_at, provider_id, last_error
+    step, round, urgency, subject, text, status, attempts, created_at, next_attempt_at, provider_id, last_error
 )
 SELECT gen_random_uuid(), organization_id, alert_id, run_id, 'recovery', user_id, contact_method_id, channel, label,
-    address, 0, 0, '', '', 'pending', 0, %(now)s, %(now)s, '', ''
+    address, 0, 0, %(urgency)s, '', '', 'pending', 0, %(now)s, %(now)s, '', ''
 FROM told
 ON CONFLICT DO NOTHING

@@ -1,6 +1,7 @@
 """The statements of delivery read what is due and what travels together, in an outbox full of what was sent long ago."""
 
 import re
+from itertools import product
 from uuid import uuid4
 
 import pytest
@@ -45,15 +46,27 @@ def outbox(now):
     return now
 
 
-def plan(app, name, parameters):
+# Thirty thousand further pages that are due, as many first ones that are not, and fifty that are.
+BACKLOG = """
+INSERT INTO escalation_notification (id, organization_id, kind, user_id, contact_method_id, channel, label, address, step, round, urgency,
+    subject, text, status, attempts, created_at, next_attempt_at, provider_id, last_error)
+    SELECT gen_random_uuid(), 900, %(kind)s, n %% 50 + 1, %(method)s, 'email', 'Email-Official', 'a@example.com', 1, 0,
+           CASE WHEN n <= 30050 THEN 0 ELSE 1 END, '', '', 'pending', 0, %(now)s,
+           %(now)s::timestamptz + CASE WHEN n <= 30000 THEN interval '1 hour' ELSE - n * interval '1 second' END, '', ''
+    FROM generate_series(1, 60000) AS n;
+ANALYZE escalation_notification;
+"""
+
+
+def plan(app, name, parameters, *, how="COSTS OFF"):
     with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (COSTS OFF) {statement(app, name)}", parameters)
+        cursor.execute(f"EXPLAIN ({how}) {statement(app, name)}", parameters)
         return "\n".join(line for (line,) in cursor.fetchall())
 
 
-def claim_values(now):
+def claim_values(now, *, urgency=1):
     moments = dict.fromkeys(("due_by", "now", "lease_ends", "look_again"), now)
-    return {"channel": "email", "limit": 16, "look": 1_000, **moments}
+    return {"channel": "email", "urgency": urgency, "limit": 16, "look": 1_000, **moments}
 
 
 def big_scans(found):
@@ -63,7 +76,7 @@ def big_scans(found):
 
 def test_missing_letterboxes_are_found_by_what_is_due(outbox):
     found = plan("escalation", "make_letterboxes", claim_values(outbox))
-    assert "notification_due_on_channel" in found, found
+    assert "notification_due_by_urgency" in found, found
     assert not big_scans(found)
 
 
@@ -75,9 +88,33 @@ def test_letterboxes_are_claimed_by_what_is_due_and_what_is_in_them(outbox):
 
 def test_envelopes_are_claimed_by_what_is_due(outbox):
     found = plan("escalation", "claim_envelopes", claim_values(outbox))
-    assert "notification_due_on_channel" in found, found
+    assert "notification_due_by_urgency" in found, found
     assert "notification_by_envelope" in found, found
     assert not big_scans(found), found
+
+
+def fill_backlog(now, *, kind, method):
+    with connection.cursor() as cursor:
+        for sentence in BACKLOG.strip().split(";\n"):
+            values = {"now": now, "kind": kind, "method": method}
+            cursor.execute(sentence, values if "%(now)s" in sentence else None)
+
+
+def test_what_is_urgent_is_found_however_much_waits_behind_and_before_it(outbox):
+    fill_backlog(outbox, kind="last_resort", method=None)
+    for urgency, name in product((0, 1), ("claim_envelopes", "due_levels")):
+        found = plan("escalation", name, claim_values(outbox, urgency=urgency), how="ANALYZE, COSTS OFF, TIMING OFF")
+        assert "notification_due_by_urgency" in found, found
+        read = re.findall(r"(?:Scan.*actual rows=|Rows Removed by .*: )(\d+)", found)
+        assert max(map(int, read)) <= 1_000, found
+
+
+def test_the_letterboxes_of_what_is_urgent_are_found_however_much_waits(outbox):
+    fill_backlog(outbox, kind="page", method=1)
+    for urgency, name in product((0, 1), ("make_letterboxes", "claim_letterboxes")):
+        found = plan("escalation", name, claim_values(outbox, urgency=urgency))
+        which = r"notification_due_by_urgency.*\n *Index Cond: .*channel.* AND .*urgency.* AND .*next_attempt_at"
+        assert re.search(which, found), found
 
 
 def test_outcomes_are_written_by_envelope(outbox):
@@ -98,9 +135,18 @@ def test_outcomes_are_written_by_envelope(outbox):
     assert not big_scans(found), found
 
 
+def test_whether_an_alert_was_told_is_read_by_its_index(outbox):
+    pages = {"place": 0, "user_id": 1, "contact_method_id": 1, "channel": "email", "label": "x", "address": "x"}
+    pages |= {"step": 2, "round": 0, "repeat": 0, "due_at": outbox}
+    values = {"runs": [3], "alerts": [3], "organizations": [900], "places": [0], "pages": records([pages])}
+    found = plan("escalation", "write_pages", values | {"first": 0, "further": 1, "now": outbox})
+    assert "notification_once on escalation_notification told" in found, found
+    assert not big_scans(found), found
+
+
 def test_next_methods_are_found_by_run(outbox):
     found = plan("escalation", "hurry_methods", {"ids": [uuid4(), uuid4()], "now": outbox})
-    assert "escalation_notification_run_id" in found or "notification_due_on_channel" in found, found
+    assert "escalation_notification_run_id" in found or "notification_due_by_urgency" in found, found
     assert not big_scans(found), found
 
 

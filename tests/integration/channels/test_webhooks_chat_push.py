@@ -160,6 +160,14 @@ def test_a_recovery_says_that_it_is_over(provider, message, now):
     )
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "contoso.webhook.office.com"])
+def test_chat_names_the_message_so_that_one_that_comes_twice_can_be_told(provider, message, monkeypatch, host):
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, *a, **k: real("127.0.0.1", *a, **k))
+    send("chat", message(f"http://{host}:{provider.port}/x"))
+    assert provider.requests[0].headers["idempotency-key"] == "00000000-0000-0000-0000-000000000005"
+
+
 # -- push ---------------------------------------------------------------------------------------------------------------
 def test_a_push_message_is_shown_by_the_browser_that_subscribed(pushing, message):
     assert send("push", message(pushing.subscription)) == f"{pushing.url}/message/1"

@@ -1,0 +1,32 @@
+"""More is due than can be sent at once: who has not heard of an alert yet comes before everything else."""
+
+import pytest
+
+from tests import world as harness
+from tests.world import World, minutes, seconds
+
+pytestmark = pytest.mark.django_db
+
+
+def test_after_a_time_without_delivery_first_pages_go_before_reminders_and_recoveries(world: World, monkeypatch):
+    retrying = world.policy(steps=[{"role": "primary", "retries": 1, "retry_interval_minutes": 5}])
+    over = world.heartbeat("over", every=minutes(5), tell=["ana"])
+    known = world.heartbeat("known", every=minutes(5), tell=["ben"], escalation_policy=retrying)
+    fresh = world.heartbeat("fresh", every=minutes(12), tell=["cleo"])
+    world.advance(minutes(5))
+    world.expect_page("ana", about=over)
+    world.expect_page("ben", about=known)
+    world.expect_nothing_else()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(harness, "deliver_due", lambda **_: 0)
+        world.advance(minutes(3))
+        world.ping(over)
+        world.advance(minutes(4))
+    world.expect_nothing_else()
+
+    world.advance(seconds(1))
+    world.expect_page("cleo", about=fresh)
+    world.expect_page("ben", about=known)
+    world.expect_recovery("ana", about=over)
+    world.expect_nothing_else()
