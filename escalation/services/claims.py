@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import connection
 
 from alerting.models import Alert
+from escalation.channels import NEVER_AGAIN
 from escalation.models import Notification
 from escalation.services.bundles import LISTED, alerts_to_tell
 from heartbeat_project.kernel.sql import statement
@@ -71,6 +72,7 @@ def claim(channel: str, *, due_by: datetime, now: datetime, limit: int) -> Claim
         "lease_ends": lease_ends,
         "look_again": now + LOOK_AGAIN,
         "look": LOOK_THROUGH,
+        "never_again": channel in NEVER_AGAIN,
     }
     rows: list[tuple[UUID, UUID, int, int, bool]] = []
     looked_at = 0

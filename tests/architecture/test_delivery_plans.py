@@ -53,7 +53,7 @@ def plan(app, name, parameters):
 
 def claim_values(now):
     moments = dict.fromkeys(("due_by", "now", "lease_ends", "look_again"), now)
-    return {"channel": "email", "limit": 16, "look": 1_000, **moments}
+    return {"channel": "email", "limit": 16, "look": 1_000, "never_again": False, **moments}
 
 
 def big_scans(found):
