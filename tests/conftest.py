@@ -11,6 +11,8 @@ from accounts.models import ContactMethod
 from tests.world import World
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# By hand: --hypothesis-profile=long walks through many more and longer histories.
+settings.register_profile("long", settings.get_profile("default"), max_examples=2_000, stateful_step_count=60)
 settings.load_profile("default")
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)  # a Monday

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("escalation", "0013_each_repeat_once")]
+    dependencies = [("escalation", "0014_lighter_storms")]
 
     operations = [
         migrations.AddField(

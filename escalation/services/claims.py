@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import connection
 
 from alerting.models import Alert
+from escalation.channels import NEVER_AGAIN
 from escalation.models import Notification
 from escalation.services.bundles import LISTED, alerts_to_tell
 from heartbeat_project.kernel.sql import statement
@@ -84,6 +85,7 @@ def claim(
         "lease_ends": lease_ends,
         "look_again": now + LOOK_AGAIN,
         "look": LOOK_THROUGH,
+        "never_again": channel in NEVER_AGAIN,
     }
     rows: list[tuple[UUID, UUID, int, int, bool]] = []
     looked_at = 0

@@ -14,7 +14,16 @@ log = logging.getLogger(__name__)
 
 
 def tell_stewards(reasons: Mapping[EscalationRun, str], *, now: datetime) -> None:
-    """Write the last-resort e-mails for these runs, whose rows the caller holds, once for each run ever."""
+    """Write the last-resort e-mails for these runs, whose rows the caller holds, once for each run ever.
+
+    What was put away unsent, because somebody took the alert in between, is sent now.
+    """
+    again = [run.pk for run in reasons if run.last_resort_at is not None]
+    put_away = Notification.objects.filter(
+        run__in=again, kind=Notification.Kind.LAST_RESORT, status=Notification.Status.SUPERSEDED
+    )
+    if again and put_away.update(status=Notification.Status.PENDING, next_attempt_at=now):
+        ring("escalation.deliver_due", queue="delivery")
     fresh = {run: reason for run, reason in reasons.items() if run.last_resort_at is None}
     if not fresh:
         return

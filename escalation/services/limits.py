@@ -9,6 +9,9 @@ from django.db import connection
 from escalation.models import Allowance
 from heartbeat_project.kernel.sql import statement
 
+# By so much the clocks of two workers may differ; more is a clock that was set back.
+CLOCKS_DIFFER: Final = timedelta(minutes=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -35,7 +38,13 @@ CODES_PER_PERSON: Final = Limit(10, timedelta(hours=1))
 
 def take(key: str, limit: Limit, *, now: datetime) -> timedelta | None:
     """Use the limit once and return None; or, when it is used up, use nothing and return how long to wait."""
-    parameters: dict[str, Any] = {"key": key, "now": now, "interval": limit.interval, "slack": limit.slack}
+    parameters: dict[str, Any] = {
+        "key": key,
+        "now": now,
+        "interval": limit.interval,
+        "slack": limit.slack,
+        "furthest": now + limit.per + CLOCKS_DIFFER,
+    }
     with connection.cursor() as cursor:
         cursor.execute(statement("escalation", "take_allowance"), parameters)
         if cursor.fetchone():

@@ -43,6 +43,8 @@ judged AS (
     SELECT due.id, due.envelope, due.lost,
         CASE
             WHEN due.kind NOT IN ('page', 'last_resort') OR alert.id IS NULL THEN 'sending'
+            -- What may have arrived and is never sent again is not kept for later: its failure is all there is to say.
+            WHEN alert.status = 'on_hold' AND due.lost AND %(never_again)s THEN 'sending'
             WHEN alert.status = 'on_hold' THEN 'pending'
             WHEN alert.status <> 'open' THEN 'superseded'
             WHEN due.kind = 'page' AND run.acknowledge_stops AND alert.acknowledged_at IS NOT NULL THEN 'superseded'

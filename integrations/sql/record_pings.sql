@@ -25,11 +25,14 @@ updated AS (
     UPDATE integrations_heartbeat AS heartbeat
     SET last_ping_at = greatest(heartbeat.last_ping_at, accepted.received_at),
         ping_count = heartbeat.ping_count + accepted.arrivals,
-        -- greatest() passes over NULL; a ping in a maintenance window arms the timer at the window's end
+        -- greatest() passes over NULL; a ping in a maintenance window arms the timer at the window's end; the timer of a
+        -- silence is over: where the clock was set back, it would end in the same deadline, which has its alert already
         armed_at = CASE WHEN heartbeat.state = 'disabled' THEN NULL
-            ELSE greatest(heartbeat.armed_at, accepted.received_at, heartbeat.suspended_until) END,
+            ELSE greatest(CASE WHEN heartbeat.state <> 'missed' THEN heartbeat.armed_at END,
+                accepted.received_at, heartbeat.suspended_until) END,
         deadline_at = CASE WHEN heartbeat.state = 'disabled' THEN NULL
-            ELSE greatest(heartbeat.armed_at, accepted.received_at, heartbeat.suspended_until)
+            ELSE greatest(CASE WHEN heartbeat.state <> 'missed' THEN heartbeat.armed_at END,
+                accepted.received_at, heartbeat.suspended_until)
                  + (heartbeat.interval_minutes + heartbeat.grace_minutes) * interval '1 minute' END,
         state = CASE WHEN heartbeat.state = 'disabled' THEN 'disabled' ELSE 'healthy' END
     FROM accepted JOIN locked ON locked.integration_id = accepted.id

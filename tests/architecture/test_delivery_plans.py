@@ -66,7 +66,14 @@ def plan(app, name, parameters, *, how="COSTS OFF"):
 
 def claim_values(now, *, urgency=1):
     moments = dict.fromkeys(("due_by", "now", "lease_ends", "look_again"), now)
-    return {"channel": "email", "urgency": urgency, "limit": 16, "look": 1_000, **moments}
+    return {
+        "channel": "email",
+        "urgency": urgency,
+        "limit": 16,
+        "look": 1_000,
+        "never_again": False,
+        **moments,
+    }
 
 
 def big_scans(found):

@@ -58,6 +58,23 @@ def test_a_clock_that_goes_back_pages_nobody_twice(world: World):
     world.expect_nothing_else()
 
 
+def test_a_job_that_pings_after_the_clock_was_set_back_is_waited_for_again(world: World):
+    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.advance(minutes(6))
+    world.expect_page("ana", about=backup)
+    world.now -= minutes(10)
+    receipt = world.ping(backup)
+    assert receipt.deadline_at == world.now + minutes(5)
+    world.advance(seconds(1))
+    world.expect_recovery("ana", about=backup)
+
+    world.advance(minutes(5))
+
+    world.expect_page("ana", about=backup)
+    assert [alert.status for alert in world.alerts(backup)] == ["closed", "open"]
+    assert world.heartbeat_of(backup).error == ""
+
+
 def test_a_poison_row_is_set_aside_with_its_error_and_stops_nobody(world: World, monkeypatch):
     world.person("olga", roles=["Owner"])
     poison = world.heartbeat("poison", every=minutes(5), tell=["ana"])

@@ -2,6 +2,8 @@
 
 import pytest
 
+from alerting.services import assign, escalate
+from escalation.services.engine import hurry
 from tests.stories.test_escalation_policy import silent, timeline
 from tests.world import minutes, seconds
 
@@ -72,6 +74,25 @@ def test_an_app_admin_who_is_not_active_is_not_told(world, owner):
     away(world, "adam")
     job = silent(world)
     world.expect_mail("olga", saying="Nobody was reached", about=job)
+    world.expect_nothing_else()
+
+
+def test_a_last_resort_that_was_put_away_is_sent_when_the_alert_is_handed_on_after_all(world, owner):
+    ana = world.person("ana", is_active=False)
+    max_ = world.person("max")
+    world.away.add("delivery")
+    job = silent(world, tell=[ana.name.lower()])
+    assign(world.alert(job), actor=max_, to=max_, now=world.now)
+    world.away.clear()
+    world.advance(seconds(1))
+    world.expect_nothing_else()
+    escalate(world.alert(job), actor=max_, now=world.now)
+    hurry([world.alert(job).pk], now=world.now)
+    world.advance(seconds(1))
+    world.expect_mail("olga", saying="Nobody was reached", about=job)
+    world.expect_nothing_else()
+    hurry([world.alert(job).pk], now=world.now)
+    world.advance(seconds(1))
     world.expect_nothing_else()
 
 

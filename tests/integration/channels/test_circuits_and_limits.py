@@ -158,11 +158,22 @@ def test_a_person_cannot_have_codes_sent_to_everybody(now, mailoutbox):
     assert send_code(method.pk, now=now + timedelta(minutes=6))
 
 
+def test_a_limit_that_was_used_before_the_clock_was_set_back_holds_nobody_up(now):
+    assert [limits.take("a", THREE_A_MINUTE, now=now) for _ in range(3)] == [None] * 3
+    earlier = now - timedelta(hours=3)
+    assert [limits.take("a", THREE_A_MINUTE, now=earlier) for _ in range(3)] == [None] * 3
+    assert limits.take("a", THREE_A_MINUTE, now=earlier) == timedelta(seconds=20)
+
+
 # -- plans --------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("name", "index", "more"),
     [
-        ("take_allowance", "escalation_allowance_pkey", {"key": "a", "interval": SECOND, "slack": SECOND}),
+        (
+            "take_allowance",
+            "escalation_allowance_pkey",
+            {"key": "a", "interval": SECOND, "slack": SECOND, "furthest": factories.WHEN},
+        ),
         (
             "count_failure",
             "escalation_circuit_pkey",

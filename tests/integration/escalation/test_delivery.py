@@ -3,12 +3,13 @@
 import smtplib
 from datetime import timedelta
 from itertools import pairwise
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
 
-from alerting.services import assign
-from escalation.channels import Switchboard
+from alerting.services import assign, hold, resume
+from escalation.channels import CHANNELS, Switchboard
 from escalation.models import EscalationRun, Notification
 from escalation.services import delivery
 from escalation.services.claims import claim
@@ -177,6 +178,25 @@ def test_a_lost_worker_leaves_a_lease_and_the_message_is_sent_again_under_its_id
     first, second = server.seen
     assert first.extra_headers["Message-ID"] == second.extra_headers["Message-ID"]
     assert Notification.objects.get().attempts == 2
+
+
+def test_a_hold_does_not_make_a_phone_ring_twice_for_what_a_lost_worker_sent(
+    organization, ana, policy, server, now, settings, monkeypatch
+):
+    ana.contact_methods.create(kind="sms", label="SMS", address="+4930123456", verified_at=now)
+    rung = []
+    monkeypatch.setitem(CHANNELS, "sms", lambda: SimpleNamespace(send=rung.append, close=lambda: None))
+    alert = page(organization, policy=policy, users=[ana], now=now)
+    (claimed,) = claim("sms", due_by=now, now=now, limit=5).messages
+    with Switchboard() as switchboard:
+        send(claimed, switchboard, now=now)
+    # The worker dies here, and somebody puts the alert on hold before the lease ends.
+    hold(alert, actor=ana, now=now)
+    deliver_due(now=now + seconds(settings.NOTIFICATION_LEASE_SECONDS))
+    assert "it may have arrived" in lines(alert, "told_failed")[0]
+    resume(alert, actor=ana, now=now)
+    deliver_due(now=now + timedelta(hours=1))
+    assert len(rung) == 1
 
 
 def test_who_comes_back_after_the_lease_writes_nothing(organization, ana, policy, server, now, settings):
