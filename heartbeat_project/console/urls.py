@@ -39,6 +39,7 @@ urlpatterns = [
     path("profile/password/", profile.password, name="password"),
     path("profile/contact-methods/", contact_methods.contact_methods, name="contact_methods"),
     path("profile/contact-methods/add/", contact_methods.add, name="add_contact_method"),
+    path("profile/contact-methods/slack/", contact_methods.save_slack_id, name="slack_id"),
     path("profile/contact-methods/<int:method_id>/", contact_methods.edit, name="edit_contact_method"),
     path("profile/contact-methods/<int:method_id>/<slug:action>/", contact_methods.change, name="contact_method"),
     path("service-worker.js", contact_methods.service_worker, name="service_worker"),

@@ -273,3 +273,20 @@ class TestOwnership:
             with at("to"):
                 transfer_ownership(organization, to=to, actor=owner, now=now)
         assert fresh(owner).is_owner
+
+
+def test_a_slack_member_is_one_person_of_an_organization(organization, admin, basic):
+    update_profile(basic, slack_id="U012AB3CD")
+    with at("slack_id"):
+        update_user(admin, actor=admin, slack_id="u012ab3cd")
+    assert fresh(admin).slack_id == ""
+    elsewhere = UserFactory(organization=OrganizationFactory())
+    assert update_profile(elsewhere, slack_id="U012AB3CD").slack_id == "U012AB3CD"
+    update_profile(basic, slack_id="")
+    assert update_user(admin, actor=admin, slack_id="U012AB3CD").slack_id == "U012AB3CD"
+
+
+@pytest.mark.parametrize("wrong", ["@ana", "ana", "X012AB3CD", "U", "U012 AB3CD", "U012AB3CD\n\n@x"])
+def test_what_is_no_slack_member_id_is_refused(basic, wrong):
+    with at("slack_id"):
+        update_profile(basic, slack_id=wrong)
