@@ -22,7 +22,7 @@ from escalation.on_call import turns_of
 from heartbeat_project.console.forms import AssignForm, ReasonForm, ReplyForm, SearchForm
 from heartbeat_project.console.selectors import alert_page, heartbeat_panel, page_number
 from heartbeat_project.kernel import clock
-from integrations.selectors import may_foresee
+from integrations.selectors import may_foresee, may_see_integrations
 
 SHOWN_ENTRIES = 200
 DUTY_AHEAD = timedelta(days=14)
@@ -176,6 +176,8 @@ def call_link(bridge: Bridge) -> str:
 
 
 def _integration_link(user: User, alert: Alert) -> str:
-    if alert.integration_id is None or not may(user, Entitlement.INBOUND_INTEGRATIONS):
+    if alert.integration_id is None or not may_see_integrations(user):
         return ""
-    return reverse("admin:integrations_inboundintegration_change", args=[alert.integration_id])
+    if may(user, Entitlement.INBOUND_INTEGRATIONS):
+        return reverse("admin:integrations_inboundintegration_change", args=[alert.integration_id])
+    return reverse("console:heartbeat", args=[alert.integration_id])
