@@ -95,6 +95,14 @@ def test_what_messages_offer_is_ticked_in_a_table(client, here, signed_in):
     assert "Voice: nothing" in onlooker
 
 
+def test_every_field_in_the_rows_of_a_policy_has_a_name(client, here):
+    page = client.get("/admin/escalation/escalationpolicy/add/").content.decode()
+    fields = re.findall(r'<(?:input|select)[^>]*name="roles-\d+-(?!id|policy)[^>]*>', page)
+    assert len(fields) >= 18
+    assert [field for field in fields if "aria-label=" not in field and 'type="hidden"' not in field] == []
+    assert 'aria-label="Wait before (min)"' in page
+
+
 def test_the_page_of_a_policy_lists_the_integrations_that_use_it(client, here):
     job = here.objects["integrations_inboundintegration"]
     page = client.get(f"/admin/escalation/escalationpolicy/{job.escalation_policy_id}/change/").content.decode()
