@@ -74,6 +74,7 @@ class TestUsers:
             "email": ana.email,
             "kind": "standard",
             "time_zone": "UTC",
+            "slack_id": "",
             "roles": [organization.roles.get(name="Basic").pk],
             "is_owner": False,
             "is_active": True,

@@ -299,6 +299,6 @@ def test_a_name_is_one_line(name):
         clean_name(name)
 
 
-@pytest.mark.parametrize("name", ["Ünïcode – ☃ 👩\u200d🚒", "\u05e2\u05d1", "  spaces around\n"])
+@pytest.mark.parametrize("name", ["Ünïcode ☃ 👩\u200d🚒", "\u05e2\u05d1", "  spaces around\n"])
 def test_a_name_may_have_any_letters(name):
     assert clean_name(name) == name.strip()
