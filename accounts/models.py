@@ -115,6 +115,14 @@ class User(AbstractBaseUser):
     is_active = models.BooleanField(default=True)
     is_owner = models.BooleanField(default=False, help_text="The organization's one Owner; transferable.")
     roles = models.ManyToManyField(Role, related_name="users", blank=True)
+    slack_id = models.CharField(
+        "Slack member ID",
+        max_length=24,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Who presses a button in Slack is this person. In Slack: your profile, then “Copy member ID”.",
+    )
     created_at = models.DateTimeField()
 
     objects: ClassVar[UserManager] = UserManager()
@@ -126,6 +134,9 @@ class User(AbstractBaseUser):
         constraints = [
             models.UniqueConstraint(fields=["organization"], condition=Q(is_owner=True), name="one_owner"),
             models.CheckConstraint(condition=Q(email=Lower("email")), name="email_lower_case"),
+            models.UniqueConstraint(
+                fields=["organization", "slack_id"], condition=~Q(slack_id=""), name="slack_id_once"
+            ),
             models.CheckConstraint(condition=Q(is_owner=False) | Q(is_active=True), name="owner_is_active"),
         ]
 

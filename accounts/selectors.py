@@ -60,6 +60,11 @@ def visible_contact_methods(user: User) -> QuerySet[ContactMethod]:
     return ContactMethod.objects.filter(user=user)
 
 
+def slack_member(slack_id: str, *, organization_id: int) -> User | None:
+    """Return the person of this organization whose Slack member ID it is, and never one of another organization."""
+    return User.objects.filter(organization_id=organization_id, slack_id=slack_id).exclude(slack_id="").first()
+
+
 def uses_of(group: Group, *, limit: int = 5) -> list[str]:
     """Return what names the group in its configuration, at most `limit` of each kind, as people call it.
 

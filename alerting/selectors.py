@@ -1,11 +1,12 @@
 """Questions about alerts: who sees which, and who may respond."""
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from accounts.entitlements import Entitlement
 from accounts.models import GroupMember, User
 from accounts.permissions import may
-from alerting.models import Alert, AlertRecipient
+from alerting.models import Alert, AlertRecipient, TimelineEntry
 
 _RESPONDING = (Entitlement.ALERTS_VIEW_GROUPS, Entitlement.ALERTS_VIEW_OWN, Entitlement.ALERTS_SEND)
 
@@ -36,6 +37,13 @@ def respondable_alerts(user: User) -> QuerySet[Alert]:
     if any(may(user, entitlement) for entitlement in _RESPONDING):
         return alerts
     return alerts.filter(Exists(AlertRecipient.objects.filter(alert=OuterRef("pk"), user=user)))
+
+
+def has_acknowledged(user: User, alert: Alert) -> bool:
+    """Answer whether the user has acknowledged the alert since somebody escalated it, if anybody did."""
+    escalated = alert.timeline.filter(kind=TimelineEntry.Kind.ESCALATED).order_by("-id").values("id")[:1]
+    theirs = alert.timeline.filter(kind=TimelineEntry.Kind.ACKNOWLEDGED, actor=user)
+    return theirs.filter(id__gt=Coalesce(Subquery(escalated), 0)).exists()
 
 
 def may_respond(user: User, alert: Alert) -> bool:

@@ -12,7 +12,8 @@ from accounts.entitlements import Entitlement
 from accounts.models import User
 from accounts.permissions import may
 from alerting.models import Alert, TimelineEntry
-from alerting.states import Action, Status, actions_from, step
+from alerting.selectors import has_acknowledged
+from alerting.states import LIVE, Action, Status, actions_from, step
 from heartbeat_project.kernel.errors import DomainError, FieldError
 from heartbeat_project.kernel.sql import array, records, statement
 
@@ -111,16 +112,25 @@ def close_alerts(
 
 
 def acknowledge(alert: Alert, *, actor: User, now: datetime) -> Alert:
-    """Record that `actor` has seen the alert; escalation goes on, unless its policy says otherwise."""
-    return _move(
-        alert,
-        Action.ACKNOWLEDGE,
-        actor=actor,
-        now=now,
-        entry=(_Kind.ACKNOWLEDGED, f"Acknowledged by {actor}."),
-        acknowledged_at=Coalesce("acknowledged_at", now),
-        acknowledged_by_id=Coalesce("acknowledged_by_id", actor.pk),
-    )
+    """Record that `actor` has seen the alert; escalation goes on, unless its policy says otherwise.
+
+    A second time changes nothing and leaves no line: a button is soon pressed twice.
+    """
+    with transaction.atomic():
+        # Held, so that of two clicks at once the second sees the line of the first.
+        stored = Alert.objects.select_for_update(no_key=True).get(pk=alert.pk)
+        if stored.status in LIVE and has_acknowledged(actor, stored):
+            alert.refresh_from_db()
+            return alert
+        return _move(
+            alert,
+            Action.ACKNOWLEDGE,
+            actor=actor,
+            now=now,
+            entry=(_Kind.ACKNOWLEDGED, f"Acknowledged by {actor}."),
+            acknowledged_at=Coalesce("acknowledged_at", now),
+            acknowledged_by_id=Coalesce("acknowledged_by_id", actor.pk),
+        )
 
 
 def assign(alert: Alert, *, actor: User, to: User, now: datetime) -> Alert:

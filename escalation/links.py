@@ -1,4 +1,4 @@
-"""Signed links and addresses: what a message carries so that its reader can respond without signing in.
+"""Signed links, buttons and addresses: what a message carries so that its reader can respond without signing in.
 
 A link names a message, and with it the person, the alert and the step: all of that stands in the message's row, and so
 does the time from which its expiry counts. So the link holds 16 bytes of id and 12 of signature, which is short enough
@@ -17,6 +17,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 
 # What is signed for one use is worth nothing for another.
 LINK: Final = "escalation.links.link"
+BUTTON: Final = "escalation.links.button"
 ADDRESS: Final = "escalation.links.address"
 _ID_BYTES: Final = 16
 _SIGNATURE_BYTES: Final = 12
@@ -31,12 +32,22 @@ def page_url(message_id: UUID, *, alert_id: int | None = None) -> str:
 
 def token(message_id: UUID) -> str:
     """Return the 38 characters that stand for a message in a link."""
-    return base64.urlsafe_b64encode(_signed(message_id, salt=LINK)).decode().rstrip("=")
+    return _encoded(message_id, salt=LINK)
 
 
 def read_token(text: str) -> UUID | None:
     """Return the message that the link stands for; None when nobody here signed it."""
-    return _read(text, salt=LINK, decode=lambda given: base64.urlsafe_b64decode(given + "=" * (-len(given) % 4)))
+    return _read(text, salt=LINK, decode=_decoded)
+
+
+def button(message_id: UUID) -> str:
+    """Return what stands for a message in a button, whose presser the channel names: it opens no page."""
+    return _encoded(message_id, salt=BUTTON)
+
+
+def read_button(text: str) -> UUID | None:
+    """Return the message that the button stands for; None when nobody here signed it."""
+    return _read(text, salt=BUTTON, decode=_decoded)
 
 
 def reply_address(message_id: UUID) -> str:
@@ -54,6 +65,14 @@ def read_address(text: str) -> UUID | None:
         if found is not None:
             return found
     return None
+
+
+def _encoded(message_id: UUID, *, salt: str) -> str:
+    return base64.urlsafe_b64encode(_signed(message_id, salt=salt)).decode().rstrip("=")
+
+
+def _decoded(given: str) -> bytes:
+    return base64.urlsafe_b64decode(given + "=" * (-len(given) % 4))
 
 
 def _signed(message_id: UUID, *, salt: str, secret: str | None = None) -> bytes:

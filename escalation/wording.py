@@ -1,11 +1,21 @@
 """Times as people read them, what comes next, and text that fits one line (pure)."""
 
+import re
+import textwrap
 import unicodedata
 import zoneinfo
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Final
 
 from escalation.walk import Coming
 from heartbeat_project.kernel.durations import in_words
+
+WIDTH: Final = 78
+_LABELLED_ADDRESS: Final = re.compile(r".{0,50}https?://\S+")
+_ITEM: Final = re.compile(r"\d+\. |[^\s:][^:]{0,14}: ")
+# As `moment` writes it; and what stands for its spaces while a line is folded, so that a time stays in one piece.
+_MOMENT: Final = re.compile(r"[A-Z][a-z]{2} \d{1,2} [A-Z][a-z]{2} \d{4}, \d\d:\d\d:\d\d \S+")
+_JOINT: Final = "\x1f"
 
 
 def zone(name: str) -> tzinfo:
@@ -38,6 +48,28 @@ def what_next(coming: Coming | None, *, at: datetime, zone: tzinfo) -> str:
         return f"If nobody takes it, {label} will be told now."
     wait = in_words(coming.at - at + timedelta(milliseconds=500))
     return f"If nobody takes it, {label} will be told in {wait}, at {moment(coming.at, zone=zone)}."
+
+
+def folded(text: str) -> str:
+    """Return a text for a mail with its long lines folded at spaces; an address stays whole, and beside its label."""
+    return "\n".join(_folded(line) for line in text.split("\n"))
+
+
+def _folded(line: str) -> str:
+    if len(line) <= WIDTH or _LABELLED_ADDRESS.fullmatch(line):
+        return line
+    indent = line[: len(line) - len(line.lstrip())]
+    further = indent + ("   " if _ITEM.match(line.lstrip()) else "")
+    text = textwrap.fill(
+        _MOMENT.sub(lambda found: found[0].replace(" ", _JOINT), line),
+        WIDTH,
+        subsequent_indent=further,
+        break_long_words=False,
+        break_on_hyphens=False,
+        expand_tabs=False,
+        replace_whitespace=False,
+    )
+    return text.replace(_JOINT, " ")
 
 
 def one_line(text: str) -> str:

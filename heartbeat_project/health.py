@@ -14,6 +14,7 @@ from alerting.models import Alert
 from alerting.states import LIVE
 from escalation.models import EscalationRun, Notification
 from heartbeat_project.kernel import clock
+from integrations.ingest.hearing import HERE
 from integrations.models import Heartbeat, Listening, Outage
 
 # Beat ticks each second; an engine this late needs somebody to look.
@@ -52,6 +53,8 @@ def _checks(*, now: datetime) -> dict[str, dict[str, Any]]:
             "ok": pulse_age is not None and pulse_age <= PULSE_AGE_LIMIT,
             "pulse_age_seconds": None if pulse_age is None else round(pulse_age.total_seconds(), 1),
         }
+        if trouble := HERE.trouble(now=now):
+            checks["listening"] |= {"ok": False, "detail": trouble}
     return checks
 
 

@@ -26,6 +26,14 @@ def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMa
     return event
 
 
+class _WithoutTraceback(logging.Filter):
+    """Keep the line and leave out where in Django it came from: what strangers send is no fault of ours."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.exc_info = record.exc_text = None
+        return True
+
+
 def logging_config(*, level: str, json: bool) -> None:
     """Send every logger through structlog to standard output, as JSON lines or as text for a terminal."""
     shared: list[structlog.types.Processor] = [
@@ -55,12 +63,14 @@ def logging_config(*, level: str, json: bool) -> None:
                     ],
                 },
             },
+            "filters": {"without_traceback": {"()": _WithoutTraceback}},
             "handlers": {
                 "stdout": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stdout"}
             },
             "root": {"handlers": ["stdout"], "level": level},
             "loggers": {
                 "django.server": {"handlers": [], "propagate": True},
+                "django.security.DisallowedHost": {"filters": ["without_traceback"]},
                 "django.request": {"level": "ERROR"},  # a 4xx is an answer, not a fault; ours logs every request
                 "celery.app.trace": {"level": "WARNING"},  # two lines for each tick, each second
                 "celery.worker.strategy": {"level": "WARNING"},

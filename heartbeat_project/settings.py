@@ -57,6 +57,7 @@ if find_spec("django_migration_linter"):  # a development tool
     INSTALLED_APPS += ["django_migration_linter"]
 MIDDLEWARE = [
     "heartbeat_project.logs.RequestLog",
+    "heartbeat_project.middleware.Probes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -7,7 +7,7 @@ from datetime import datetime
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import OuterRef, Q, QuerySet
 
-from accounts.models import Organization
+from accounts.models import Organization, User
 from accounts.selectors import opted_out
 from escalation.models import EscalationPolicy, ResponsePlay
 from escalation.services.preview import Forecast, Problem, foresee, why_nobody_is_first
@@ -47,6 +47,16 @@ def unready(organization: Organization, *, at: datetime) -> dict[int, str]:
     ways = _ways(enabled, organization_id=organization.pk)
     reasons = why_nobody_is_first([way for way, _ in ways], at=at)
     return {pk: reason for (_, ids), reason in zip(ways, reasons, strict=True) if reason for pk in ids}
+
+
+def why_nobody(integration: InboundIntegration, *, without: User | None = None, at: datetime) -> str:
+    """Return why its silence would reach nobody in the first step, were `without` not told; empty where somebody is."""
+    found = InboundIntegration.objects.filter(pk=integration.pk)
+    ((way, _),) = _ways(found, organization_id=integration.organization_id)
+    if without is not None:
+        way = replace(way, opted_out=way.opted_out | {without.pk})
+    (reason,) = why_nobody_is_first([way], at=at)
+    return reason
 
 
 def _ways(integrations: QuerySet[InboundIntegration], *, organization_id: int) -> list[tuple[Way, list[int]]]:

@@ -45,6 +45,11 @@ def integrations_of(user: User) -> QuerySet[InboundIntegration]:
     )
 
 
+def opted_out_by(user: User) -> QuerySet[InboundIntegration]:
+    """Return the integrations about which the user does not want to be told, by name; only those they may see."""
+    return integrations_of(user).filter(pk__in=user.opt_outs.values("integration_id")).order_by("name", "pk")
+
+
 def state_of(heartbeat: Heartbeat, *, now: datetime) -> str:
     """Return "healthy", "missed", "waiting", "disabled" or "maintenance"."""
     in_maintenance = heartbeat.suspended_until is not None and heartbeat.suspended_until > now

@@ -121,6 +121,13 @@ class OrganizationInline(_Narrowed, Inline):
 
     extra = 0
 
+    def get_formset(self, request: HttpRequest, obj: Any = None, **options: Any) -> Any:
+        """Name every field to who cannot see the column's heading above it."""
+        formset = super().get_formset(request, obj, **options)
+        for field in formset.form.base_fields.values():
+            field.widget.attrs.setdefault("aria-label", field.label)
+        return formset
+
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._page.has_view_permission(request, obj)
 

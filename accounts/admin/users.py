@@ -39,7 +39,7 @@ class UserForm(ServiceForm):
 
     class Meta:
         model = User
-        fields = ["name", "email", "kind", "time_zone", "roles", "is_active"]
+        fields = ["name", "email", "kind", "time_zone", "slack_id", "roles", "is_active"]
         labels = {"email": "E-mail", "is_active": "Active"}
         help_texts = {
             "email": "They sign in with it, and it is their Email-Official.",
@@ -54,7 +54,7 @@ class UserAdmin(OrganizationAdmin):
     singular, plural = "User", "Users"
     change_needs = (Entitlement.SECURITY,)
     form = UserForm
-    fields = ("name", "email", "kind", "time_zone", "roles", "password", "is_active")
+    fields = ("name", "email", "kind", "time_zone", "roles", "slack_id", "password", "is_active")
     list_display = ("name", "email", "kind", "held_roles", "active")
     search_fields = ("name", "email")
     list_filter = ("kind",)

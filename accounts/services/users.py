@@ -1,8 +1,9 @@
 """Users: made, changed, deactivated, and who owns the organization."""
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -14,6 +15,8 @@ from accounts.models import EMAIL_OFFICIAL, ContactMethod, Organization, Role, U
 from accounts.permissions import forget_entitlements, may
 from accounts.services.saving import clean_name, clean_time_zone, unique
 from heartbeat_project.kernel.errors import DomainError, FieldError, Forbidden
+
+_SLACK_ID: Final = re.compile(r"[UW][A-Z0-9]{2,23}")
 
 
 class OwnerStays(DomainError):
@@ -39,6 +42,7 @@ def create_user(
     password: str | None = None,
     kind: str = User.Kind.STANDARD,
     time_zone: str | None = None,
+    slack_id: str = "",
     roles: Iterable[Role] = (),
     is_owner: bool = False,
     is_active: bool = True,
@@ -54,6 +58,7 @@ def create_user(
         name=clean_name(name),
         kind=_kind(kind),
         time_zone=clean_time_zone(time_zone or organization.time_zone),
+        slack_id=_slack_id(slack_id),
         is_owner=is_owner,
         is_active=is_active,
         created_at=now,
@@ -62,14 +67,16 @@ def create_user(
     chosen = _given_roles(roles, organization.pk)
     with transaction.atomic():
         with unique("one_owner", field="is_owner", message="There is an Owner already. Ownership can be transferred."):
-            _save_with_email(user)
+            _save(user)
         user.roles.set(chosen)
         ContactMethod.objects.create(user=user, label=EMAIL_OFFICIAL, address=user.email, verified_at=now)
     return user
 
 
 def update_user(user: User, *, actor: User, **changed: Any) -> User:
-    """Change email, name, kind, time_zone, roles, password or is_active of a user; Email-Official follows the e-mail.
+    """Change email, name, kind, time_zone, slack_id, roles, password or is_active of a user.
+
+    Email-Official follows the e-mail.
 
     Raises Forbidden unless the actor administers security, NotTheOwner unless it is the Owner who changes the Owner,
     OwnerStays when the Owner would be deactivated, FieldError at the field that is wrong; then nothing is saved.
@@ -84,7 +91,7 @@ def update_user(user: User, *, actor: User, **changed: Any) -> User:
 
 
 def update_profile(user: User, *, current_password: str | None = None, **changed: Any) -> User:
-    """Let a user change their own name, time_zone or password; a new password needs the current one.
+    """Let a user change their own name, time_zone, slack_id or password; a new password needs the current one.
 
     Raises Forbidden without the entitlement, FieldError at the field that is wrong.
     """
@@ -160,6 +167,7 @@ def _change(
     name: str | None = None,
     kind: str | None = None,
     time_zone: str | None = None,
+    slack_id: str | None = None,
     password: str | None = None,
     is_active: bool | None = None,
 ) -> User:
@@ -174,21 +182,37 @@ def _change(
             raise FieldError("kind", "The Owner is a standard user.")
     if time_zone is not None:
         user.time_zone = clean_time_zone(time_zone)
+    if slack_id is not None:
+        user.slack_id = _slack_id(slack_id)
     if password is not None:
         user.set_password(_password(password, user))
     if is_active is not None:
         user.is_active = is_active
         if user.is_owner and not is_active:
             raise OwnerStays("Transfer the ownership to another user first.")
-    _save_with_email(user)
+    _save(user)
     if moved:
         user.contact_methods.filter(label=EMAIL_OFFICIAL).update(address=user.email)
     return user
 
 
-def _save_with_email(user: User) -> None:
+def _slack_id(slack_id: str) -> str:
+    slack_id = slack_id.strip().upper()
+    if slack_id and not _SLACK_ID.fullmatch(slack_id):
+        raise FieldError(
+            "slack_id",
+            "Enter a member ID such as U012AB3CD. In Slack: open your profile, then ⋮, then “Copy member ID”.",
+        )
+    return slack_id
+
+
+def _save(user: User) -> None:
     message = "This e-mail address cannot be used: it belongs to a user already."
-    with unique("accounts_user_email_key", field="email", message=message):
+    taken = "Another person of your organization has this Slack member ID."
+    with (
+        unique("accounts_user_email_key", field="email", message=message),
+        unique("slack_id_once", field="slack_id", message=taken),
+    ):
         user.save()
 
 

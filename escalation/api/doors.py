@@ -28,7 +28,7 @@ from escalation.replies import DIGITS, Reply, read_mail, read_reply
 from escalation.selectors import expires_at, told_in, told_over
 from escalation.services.notices import write_answer
 from escalation.services.offers import alert_of, possible, refusal, standing
-from escalation.services.responses import Answer, Outcome, answer, respond
+from escalation.services.responses import Answer, Outcome, answer, answer_as, respond
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.ids import digest
 from heartbeat_project.kernel.problems import CONTENT_TYPE, problem
@@ -115,7 +115,7 @@ def voice(request: HttpRequest, token: str) -> HttpResponse:
 @csrf_exempt
 @require_POST
 def slack(request: HttpRequest) -> HttpResponse:
-    """Take a pressed button; the answer goes to who pressed it."""
+    """Take a pressed button for the person whom Slack names; the answer goes to who pressed it."""
     now = clock.now()
     if not settings.SLACK_SIGNING_SECRET:
         raise Http404
@@ -131,8 +131,8 @@ def slack(request: HttpRequest) -> HttpResponse:
     press = buttons.read_press(request.POST.get("payload", ""))
     if press is None:
         return HttpResponse(status=200)
-    if message_id := links.read_token(press.token):
-        said = answer(message_id, press.action, via=Response.Via.CHAT, reference=str(message_id), now=now).said
+    if message_id := links.read_button(press.token):
+        said = answer_as(press.presser, message_id, press.action, now=now).said
     else:
         said = "This button is not ours. Nothing was changed."
     if press.answer_at:

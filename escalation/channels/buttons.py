@@ -17,17 +17,18 @@ ANSWERS_AT: Final = "https://hooks.slack.com/"
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """A pressed button: the token of the message's link, what is wanted, and where Slack takes the answer."""
+    """A pressed button: which message it was in, what is wanted, who pressed, and where Slack takes the answer."""
 
     token: str
     action: Action
+    presser: str
     answer_at: str
 
 
 def blocks(text: str, *, token: str, page: str, offered: Collection[tuple[Action, str]]) -> list[dict[str, Any]]:
     """Return a section with the text (Slack's mrkdwn, escaped by the caller) and its buttons.
 
-    `offered` are actions with their captions; each button carries the token of the link to `page`, beside which it is.
+    `offered` are actions with their captions; each button carries `token`, and the last one leads to `page`.
     """
     elements: list[dict[str, Any]] = [
         {
@@ -68,7 +69,14 @@ def read_press(payload: str) -> Press | None:
     if not name.startswith(_PREFIX):
         return None
     trusted = isinstance(answer_at, str) and answer_at.startswith(ANSWERS_AT)
-    return Press(token=token, action=Action(name.removeprefix(_PREFIX)), answer_at=str(answer_at) if trusted else "")
+    who = sent.get("user")
+    presser = who.get("id") if isinstance(who, dict) else None
+    return Press(
+        token=token,
+        action=Action(name.removeprefix(_PREFIX)),
+        presser=presser if isinstance(presser, str) and presser.isascii() and presser.isalnum() else "",
+        answer_at=str(answer_at) if trusted else "",
+    )
 
 
 def answer(said: str) -> dict[str, Any]:

@@ -32,14 +32,15 @@ class ChatChannel:
 
 def _slack(message: Message) -> dict[str, Any]:
     """Return Slack's form; names in the text cannot call a channel or make a link."""
-    lines = [f"*{_escaped(texts.title(message))}*", _escaped(texts.long(message)), texts.link(message)]
+    offered = offered_in(message.id) if settings.SLACK_SIGNING_SECRET and message.kind == Notification.Kind.PAGE else ()
+    # Beside buttons that ask who pressed, a link that asks nobody would be the open window.
+    link = texts.console_link(message) if offered else texts.link(message)
+    lines = [f"*{_escaped(texts.title(message))}*", _escaped(texts.long(message)), link]
     text = "\n".join(line for line in lines if line)
     words: dict[str, Any] = {"text": text, "unfurl_links": False}
-    offered = offered_in(message.id) if settings.SLACK_SIGNING_SECRET and message.kind == Notification.Kind.PAGE else ()
     if offered and message.alert is not None:
         captions = [(action, caption(action)) for action in offered]
-        page = links.page_url(message.id)
-        words["blocks"] = buttons.blocks(text, token=links.token(message.id), page=page, offered=captions)
+        words["blocks"] = buttons.blocks(text, token=links.button(message.id), page=link, offered=captions)
     return words
 
 

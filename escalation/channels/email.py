@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives, get_connection
 from django.template.loader import render_to_string
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
 
 from alerting.models import Alert, Bridge
 from alerting.states import Action
@@ -19,7 +21,7 @@ from escalation.channels.base import Bundle, DeliveryError, Message
 from escalation.models import Notification
 from escalation.selectors import ASKING
 from escalation.services.offers import caption, offered_in
-from escalation.wording import moment, one_line, what_next, zone
+from escalation.wording import folded, moment, one_line, what_next, zone
 from heartbeat_project.kernel.durations import in_words
 
 _Kind = Notification.Kind
@@ -83,7 +85,7 @@ def compose(message: Message) -> EmailMultiAlternatives:
     reply_to = links.reply_address(message.id) if words.get("respond") and not message.bundle else ""
     mail = EmailMultiAlternatives(
         subject=one_line(words["subject"]),
-        body=re.sub(r"\n{3,}", "\n\n", render_to_string(f"mail/{template}.txt", words)).strip() + "\n",
+        body=folded(re.sub(r"\n{3,}", "\n\n", render_to_string(f"mail/{template}.txt", words)).strip()) + "\n",
         to=[message.address],
         reply_to=[reply_to] if reply_to else None,
         headers=headers,
@@ -97,6 +99,7 @@ def _words(message: Message) -> dict[str, Any]:
     words: dict[str, Any] = {
         "reader": one_line(message.reader),
         "reason": message.text,
+        "linked_reason": _linked(message.text),
         "subject": message.subject,
         "headline": message.subject,
         "zone_name": message.time_zone,
@@ -129,6 +132,12 @@ def _words(message: Message) -> dict[str, Any]:
         "bridge": _bridge(alert.bridge),
         "next": what_next(message.coming, at=message.at, zone=local),
     }
+
+
+def _linked(text: str) -> SafeString:
+    """Return the text as HTML in which our own addresses can be followed, and nobody else's."""
+    ours = re.compile(rf"{re.escape(escape(settings.BASE_URL))}/[\w/.-]*[\w/]")
+    return mark_safe(ours.sub(r'<a href="\g<0>">\g<0></a>', escape(text)))  # noqa: S308 - escaped, and then ours alone
 
 
 def _bundle_words(message: Message, bundle: Bundle, *, local: Any) -> dict[str, Any]:

@@ -32,6 +32,11 @@ def link(message: Message) -> str:
     """Return where to respond without signing in, where that is offered, or else where to read on."""
     if message.kind in {_Kind.PAGE, _Kind.LAST_RESORT} and offered_in(message.id):
         return links.page_url(message.id)
+    return console_link(message)
+
+
+def console_link(message: Message) -> str:
+    """Return where to read on after signing in."""
     if message.bundle is not None:
         return message.bundle.link
     return f"{settings.BASE_URL}/alerts/{message.alert.pk}/" if message.alert else f"{settings.BASE_URL}/"

@@ -54,11 +54,11 @@ def refusal(told: Notification) -> str:
     if not user.is_active:
         return f"The account of {user} is deactivated. Nothing can be done from this message any more."
     if method is None or method.address != told.address:
-        return f"This message went to an address that {user} no longer uses. Sign in to respond."
+        return "This message went to an address that is no longer used. Sign in to respond."
     if user.kind == User.Kind.STAKEHOLDER:
         return f"{user} receives messages as a stakeholder: there is nothing to do."
     if not may_respond(user, alert_of(told)):
-        return f"{user} may no longer respond to this alert. An administrator can say why."
+        return f"{user} may not respond to this alert. An administrator can say why."
     return ""
 
 

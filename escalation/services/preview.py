@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from accounts.models import User
+from accounts.selectors import opted_out
 from escalation import walk
+from escalation.models import EscalationRun
 from escalation.services.people import Directory, stewards
 from escalation.services.runs import Way, plans_of
 
@@ -92,6 +94,24 @@ def foresee(way: Way, *, at: datetime, most_steps: int = MOST_STEPS) -> Forecast
         complete=complete,
         instead=stewards([way.organization_id])[way.organization_id] if complete and not told else [],
     )
+
+
+def foresee_next(run: EscalationRun, *, at: datetime) -> Moment | None:
+    """Return the next step of a run under way as it stands, if nobody does anything; None where no more comes."""
+    plan, position = walk.Plan.load(run.plan), walk.Position.load(run.position)
+    if run.next_step_at is None or position.next_at is None:
+        return None
+    # An overdue step is done late, and one that failed is tried again later.
+    then = max(run.next_step_at, position.next_at, at)
+    integration_id = run.alert.integration_id
+    unwilling = opted_out([integration_id]).get(integration_id, frozenset())
+    directory = Directory.of([plan], now=then)
+
+    def reachable(person: int, stage: walk.Stage) -> bool:
+        return person not in unwilling and directory.reachable(person, stage)
+
+    step = walk.advance(plan, position, now=then, people=directory.people, reachable=reachable)
+    return _moment(then, step, directory, people=User.objects.in_bulk({tell.person for tell in step.tells}))
 
 
 def why_nobody_is_first(ways: Sequence[Way], *, at: datetime) -> list[str]:

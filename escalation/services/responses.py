@@ -13,6 +13,8 @@ from uuid import UUID
 
 from django.db import transaction
 
+from accounts.models import User
+from accounts.selectors import slack_member
 from alerting import services as alerts
 from alerting.models import Alert
 from alerting.selectors import respondable_alerts
@@ -25,6 +27,10 @@ from escalation.wording import at_night, zone
 from heartbeat_project.kernel.errors import FieldError
 from heartbeat_project.kernel.ids import digest
 
+UNKNOWN_MEMBER: Final = (
+    "Nothing was changed: nobody in Heartbeat has your Slack member ID. Add your Slack member ID under My contact "
+    "methods to answer from Slack."
+)
 _TOO_OLD: Final = "This message is too old to be answered. Sign in to respond."
 
 
@@ -44,12 +50,40 @@ class Answer:
     said: str
 
 
-def answer(message_id: UUID, action: Action, *, via: Response.Via, reference: str, now: datetime) -> Answer:
-    """Do what is asked for from a message, which may be about many alerts: those can only be taken together."""
+def answer_as(slack_id: str, message_id: UUID, action: Action, *, now: datetime) -> Answer:
+    """Do what somebody asks for in a channel that many read: for the person whose member ID it is, and nobody else.
+
+    Only people of the organization whose message it is are looked at.
+    """
+    first = told_in(message_id).first()
+    person = slack_member(slack_id, organization_id=first.organization_id) if first else None
+    if first is not None and person is None:
+        return Answer(Outcome.NOT_POSSIBLE, UNKNOWN_MEMBER)
+    # Each person takes and acknowledges for themselves; two who escalate at once would tell two steps instead of one.
+    reference = str(message_id) if person is None or action is Action.ESCALATE else f"{message_id}:{person.pk}"
+    return answer(message_id, action, via=Response.Via.CHAT, reference=reference, now=now, person=person)
+
+
+def answer(
+    message_id: UUID,
+    action: Action,
+    *,
+    via: Response.Via,
+    reference: str,
+    now: datetime,
+    person: User | None = None,
+) -> Answer:
+    """Do what is asked for from a message, which may be about many alerts: those can only be taken together.
+
+    It is done for `person`, or without one for who was told.
+    """
     told = told_in(message_id)
     first, alert_ids = told.first(), set(told.values_list("alert_id", flat=True))
     if first is None:
         return Answer(Outcome.NOT_POSSIBLE, "What this message told of is not known any more. Nothing was changed.")
+    if person is not None:
+        # All that follows asks about who was told: this row, which is not saved, now says the person.
+        first.user = person
     if len(alert_ids) == 1:
         return respond(first, action, via=via, reference=reference, now=now)
     if action is Action.ASSIGN:

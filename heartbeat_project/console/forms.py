@@ -278,6 +278,17 @@ class EditContactMethodForm(ContactMethodForm):
             raise ValidationError(str(error), code="windows") from error
 
 
+class SlackForm(forms.Form):
+    """Who presses a button in Slack is this person."""
+
+    slack_id = forms.CharField(
+        max_length=24,
+        required=False,
+        label="Slack member ID",
+        help_text="In Slack: open your profile, then ⋮, then “Copy member ID”. Empty: Slack answers for nobody.",
+    )
+
+
 class OutOfOfficeForm(forms.Form):
     """When somebody is away, and who is told instead."""
 

@@ -104,9 +104,9 @@ class Committer:
         batch = Batch([arrival for arrival, _ in waiting])
         try:
             receipts = batch.receipts(await self._execute("record_pings", batch.parameters))
-        except Away:
+        except Away as error:
             for _, future in waiting:
-                _answer(future, Away())
+                _answer(future, Away(*error.args))
             return
         except Exception:
             if len(waiting) > 1:
@@ -148,7 +148,7 @@ class Committer:
                 if isinstance(error, TimeoutError):
                     self._away_until = asyncio.get_running_loop().time() + AWAY_SECONDS
                 await self._disconnect()
-                raise Away from error
+                raise Away(str(error).partition("\n")[0]) from error
 
     async def _connected(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         if self._connection is None or self._connection.closed:

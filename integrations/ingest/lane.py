@@ -14,6 +14,7 @@ from heartbeat_project.kernel import clock
 from integrations.ingest import answers
 from integrations.ingest.answers import Answer, answer_to
 from integrations.ingest.committer import Away, Committer, Full
+from integrations.ingest.hearing import HERE, Hearing
 from integrations.ingest.patience import Patience
 from integrations.ingest.record import Arrival, ip
 
@@ -35,9 +36,12 @@ class BrokenOff(Exception):
 class PingLane:
     """Pings to `committer`, everything else to `inner`; while the server lives, two pulses a second."""
 
-    def __init__(self, inner: Application, committer: Committer, *, max_body_bytes: int) -> None:
+    def __init__(
+        self, inner: Application, committer: Committer, *, max_body_bytes: int, hearing: Hearing = HERE
+    ) -> None:
         self.inner = inner
         self.committer = committer
+        self.hearing = hearing
         self.max_body_bytes = max_body_bytes
         self._patience = Patience(BODY_SECONDS)
 
@@ -59,6 +63,7 @@ class PingLane:
         pulse.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await pulse
+        self.hearing.pulse_at = None
         self.committer.close()
         await running
         await send({"type": "lifespan.shutdown.complete"})
@@ -66,9 +71,12 @@ class PingLane:
     async def _keep_pulse(self) -> None:
         """Commit a pulse twice a second, through the path that pings take; a store that is away ends nothing."""
         heard = True
+        self.hearing.pulsed(clock.now())
         while True:
+            now = clock.now()
             try:
-                await self.committer.pulse(now=clock.now())
+                await self.committer.pulse(now=now)
+                self.hearing.pulsed(now)
                 heard = True
             except Away as error:
                 if heard:
@@ -90,12 +98,16 @@ class PingLane:
             else:
                 client = scope.get("client")
                 arrival = Arrival(token, received_at, method, ip(client[0]) if client else None)
-                answer = answer_to(await self.committer.record(arrival))
+                receipt = await self.committer.record(arrival)
+                if receipt is not None:
+                    self.hearing.stored()
+                answer = answer_to(receipt)
         except TimeoutError:
             answer = answers.TOO_SLOW
         except Full:
             answer = answers.BUSY
-        except Away:
+        except Away as error:
+            self.hearing.refused(received_at, why=str(error))
             answer = answers.AWAY
         except BrokenOff:
             # Said even to a client that may be gone: for an application that says nothing the server says 500.

@@ -8,6 +8,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from accounts.models import Group, Organization, User
+from accounts.services.saving import clean_name
 from alerting.models import Alert, Bridge
 from alerting.services import close_alerts
 from alerting.states import LIVE
@@ -214,8 +215,7 @@ def _save_named(integration: InboundIntegration) -> None:
 
 
 def _check(integration: InboundIntegration, heartbeat: Heartbeat, recipients: Mapping[str, list[Any]]) -> None:
-    if not integration.name.strip():
-        raise FieldError("name", "Enter a name.", code="required")
+    integration.name = clean_name(integration.name)
     if bool(integration.escalation_policy) == bool(integration.response_play):
         raise FieldError(
             "escalation_policy",

@@ -9,6 +9,7 @@ from django.db.models import F, Max, Q, QuerySet
 from django.db.models.functions import Greatest
 
 from accounts.models import Organization
+from accounts.services.saving import clean_name
 from heartbeat_project.kernel.errors import FieldError
 from integrations.models import Heartbeat, HeartbeatEvent, InboundIntegration, MaintenanceWindow
 
@@ -120,6 +121,7 @@ def _set(window: MaintenanceWindow, **fields: object) -> None:
 
 
 def _check(window: MaintenanceWindow, chosen: list[InboundIntegration]) -> None:
+    window.name = clean_name(window.name)
     if window.ends_at <= window.starts_at:
         raise FieldError("ends_at", "The window must end after it starts.")
     if window.ends_at > _LATEST_END:

@@ -18,6 +18,14 @@ def test_a_link_stands_for_its_message_and_fits_an_sms(message_id):
     assert links.read_token(token) == message_id
 
 
+@given(st.uuids())
+def test_what_is_signed_for_a_button_is_no_link_and_the_other_way_round(message_id):
+    button = links.button(message_id)
+    assert links.read_button(button) == message_id
+    assert links.read_token(button) is None
+    assert links.read_button(links.token(message_id)) is None
+
+
 @pytest.mark.parametrize("place", range(37))
 def test_one_changed_sign_makes_it_nobodys(place):
     token = links.token(ID)

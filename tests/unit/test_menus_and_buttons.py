@@ -44,6 +44,7 @@ def test_a_conference_is_dialled_with_its_code():
 def pressed(**changes):
     sent = {
         "type": "block_actions",
+        "user": {"id": "U0ANA"},
         "response_url": "https://hooks.slack.com/actions/T/1/x",
         "actions": [{"action_id": "heartbeat.assign", "value": "token"}],
     }
@@ -54,7 +55,7 @@ def test_a_pressed_button_names_what_the_message_was_made_with():
     shown = buttons.blocks("text", token="token", page="https://x/r/token", offered=[(Action.ASSIGN, "Assign to me")])
     button = shown[1]["elements"][0]
     press = buttons.read_press(pressed(actions=[button]))
-    assert press == buttons.Press("token", Action.ASSIGN, "https://hooks.slack.com/actions/T/1/x")
+    assert press == buttons.Press("token", Action.ASSIGN, "U0ANA", "https://hooks.slack.com/actions/T/1/x")
 
 
 def test_an_answer_goes_to_slack_alone():

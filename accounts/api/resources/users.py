@@ -16,18 +16,20 @@ from accounts.permissions import entitlements_of, may
 from accounts.services import create_user, deactivate_user, transfer_ownership, update_profile, update_user
 from heartbeat_project.kernel.api import CleanCharField, OwnedRelatedField, Strict
 
-_PRIVATE = ("email", "time_zone", "roles")
+_PRIVATE = ("email", "time_zone", "slack_id", "roles")
+_SLACK_ID = "Such as U012AB3CD: whose buttons in Slack act for this user; empty: nobody's. Once in an organization."
 _IDS: dict[str, Any] = {"queryset": Role.objects.all(), "many": True}
 
 
 class UserSerializer(serializers.Serializer[User]):
-    """A user; e-mail, time zone and roles are null but for themselves and for who administers security."""
+    """A user; what is private is null but for themselves and for who administers security."""
 
     id = serializers.IntegerField(read_only=True)
     name = serializers.CharField(read_only=True)
     email = serializers.EmailField(read_only=True, allow_null=True)
     kind = serializers.ChoiceField(choices=User.Kind.choices, read_only=True)
     time_zone = serializers.CharField(read_only=True, allow_null=True)
+    slack_id = serializers.CharField(read_only=True, allow_null=True, help_text=_SLACK_ID)
     roles = serializers.SerializerMethodField()
     is_owner = serializers.BooleanField(read_only=True)
     is_active = serializers.BooleanField(read_only=True)
@@ -63,6 +65,7 @@ class UserInput(Strict):
     email = CleanCharField(max_length=254, help_text="The user signs in with it; unique in the whole installation.")
     kind = serializers.ChoiceField(choices=User.Kind.choices, required=False)
     time_zone = CleanCharField(max_length=64, required=False, help_text="For example Europe/Berlin.")
+    slack_id = CleanCharField(max_length=24, required=False, allow_blank=True, help_text=_SLACK_ID)
     roles = OwnedRelatedField(**_IDS, required=False)
     password = CleanCharField(
         max_length=200,
@@ -83,6 +86,7 @@ class ProfileInput(Strict):
 
     name = CleanCharField(max_length=200)
     time_zone = CleanCharField(max_length=64)
+    slack_id = CleanCharField(max_length=24, allow_blank=True, help_text=_SLACK_ID)
     password = CleanCharField(max_length=200, write_only=True, trim_whitespace=False)
     current_password = CleanCharField(
         max_length=200,

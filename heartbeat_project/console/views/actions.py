@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 from accounts.models import User
 from alerting import services
 from alerting.models import Alert, TimelineEntry
-from alerting.selectors import may_respond
+from alerting.selectors import has_acknowledged, may_respond
 from alerting.states import Action
 from escalation.services.engine import hurry
 from heartbeat_project.console.forms import AssignForm, ReasonForm, ReplyForm
@@ -117,6 +117,8 @@ def _apply(alert: Alert, action: str, *, actor: User, now: datetime, fields: dic
         services.reply(alert, actor=actor, now=now, text=fields["text"])
         return "Your note is in the timeline."
     change, said = _PLAIN[action]
+    if action == Action.ACKNOWLEDGE and has_acknowledged(actor, alert):
+        said = "You have acknowledged it already."
     change(alert, actor=actor, now=now)
     return said
 

@@ -16,13 +16,15 @@ from accounts.models import User
 from accounts.permissions import may
 from alerting.models import Alert, Bridge
 from alerting.selectors import may_respond, visible_alerts
-from alerting.states import Action, Status, actions_from
-from escalation.models import Notification
+from alerting.states import FINAL, Action, Status, actions_from
+from escalation.models import EscalationRun, Notification
 from escalation.on_call import turns_of
+from escalation.services.preview import foresee_next
 from heartbeat_project.console.forms import AssignForm, ReasonForm, ReplyForm, SearchForm
 from heartbeat_project.console.selectors import alert_page, heartbeat_panel, page_number
+from heartbeat_project.console.steps import lines_of
 from heartbeat_project.kernel import clock
-from integrations.selectors import may_foresee
+from integrations.selectors import may_foresee, may_see_integrations
 
 SHOWN_ENTRIES = 200
 DUTY_AHEAD = timedelta(days=14)
@@ -104,6 +106,26 @@ def panel(request: HttpRequest) -> HttpResponse:
     return render(request, "console/panel.html", _panel_context(request, now=clock.now()))
 
 
+def _next_context(alert: Alert, *, now: datetime) -> dict[str, Any]:
+    """Return who is told next and when, or why nobody is."""
+    if alert.status in FINAL:
+        return {}
+    run = EscalationRun.objects.select_related("alert").filter(alert=alert).first()
+    if run is None:
+        return {"next_said": "This alert follows no escalation: nobody is told by itself."}
+    stopped = {
+        Status.ASSIGNED: f"Nobody else is told while {alert.owner or 'somebody'} has it.",
+        Status.ON_HOLD: "Nobody else is told until it is resumed.",
+    }.get(Status(alert.status))
+    if not stopped and run.acknowledge_stops and alert.acknowledged_at is not None:
+        stopped = f"Nobody else is told: it is acknowledged, which is enough for “{run.name}”."
+    moment = None if stopped else foresee_next(run, at=now)
+    if moment is None:
+        over = "No further step follows. It stays open until somebody takes it or the signal comes back."
+        return {"next_said": stopped or over}
+    return {"next_at": moment.at, "next_lines": lines_of(moment), "next_gaps": moment.gaps}
+
+
 def _progress_context(alert: Alert, *, now: datetime) -> dict[str, Any]:
     entries = alert.timeline.select_related("actor").order_by("-at", "-id")[: SHOWN_ENTRIES + 1]
     told = Notification.objects.filter(alert=alert).select_related("user").order_by("-created_at", "-id")
@@ -114,6 +136,7 @@ def _progress_context(alert: Alert, *, now: datetime) -> dict[str, Any]:
         "timeline": timeline[:SHOWN_ENTRIES],
         "timeline_cut": len(timeline) > SHOWN_ENTRIES,
         "notifications": told[:SHOWN_ENTRIES],
+        **_next_context(alert, now=now),
     }
 
 
@@ -176,6 +199,8 @@ def call_link(bridge: Bridge) -> str:
 
 
 def _integration_link(user: User, alert: Alert) -> str:
-    if alert.integration_id is None or not may(user, Entitlement.INBOUND_INTEGRATIONS):
+    if alert.integration_id is None or not may_see_integrations(user):
         return ""
-    return reverse("admin:integrations_inboundintegration_change", args=[alert.integration_id])
+    if may(user, Entitlement.INBOUND_INTEGRATIONS):
+        return reverse("admin:integrations_inboundintegration_change", args=[alert.integration_id])
+    return reverse("console:heartbeat", args=[alert.integration_id])

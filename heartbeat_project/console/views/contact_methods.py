@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
@@ -17,7 +18,7 @@ from accounts.addresses import why_unavailable
 from accounts.models import EMAIL_OFFICIAL, ContactMethod, User
 from accounts.signing import signing_secret
 from escalation.channels import push
-from heartbeat_project.console.forms import KINDS, CodeForm, ContactMethodForm, EditContactMethodForm
+from heartbeat_project.console.forms import KINDS, CodeForm, ContactMethodForm, EditContactMethodForm, SlackForm
 from heartbeat_project.console.views.alerts import signed_in
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.errors import DomainError
@@ -48,6 +49,7 @@ def _page(request: HttpRequest, *, now: datetime, status: int = 200, **filled: A
         "push_key": push.public_key(),
         "push_error": failed if failed and failed.kind == _Kind.PUSH else None,
         "failed_code": {},
+        "slack_form": SlackForm(initial={"slack_id": user.slack_id}) if settings.SLACK_SIGNING_SECRET else None,
     }
     return render(request, "console/contact_methods.html", context | filled, status=status)
 
@@ -85,6 +87,24 @@ def add(request: HttpRequest) -> HttpResponse:
             messages.success(request, f"A code is on its way over {method.label}. Enter it below to use it.")
             return redirect("console:contact_methods")
     return _page(request, now=clock.now(), status=400, failed_form=form)
+
+
+@login_required
+@never_cache
+@require_POST
+def save_slack_id(request: HttpRequest) -> HttpResponse:
+    """Save whose buttons in Slack act for the person."""
+    form = SlackForm(request.POST)
+    if form.is_valid():
+        try:
+            user = services.update_profile(signed_in(request), **form.cleaned_data)
+        except DomainError as error:
+            refused(form, error)
+        else:
+            said = "Saved: you can answer from Slack." if user.slack_id else "Saved: nobody answers from Slack as you."
+            messages.success(request, said)
+            return redirect("console:contact_methods")
+    return _page(request, now=clock.now(), status=400, slack_form=form)
 
 
 @login_required

@@ -17,6 +17,7 @@ from heartbeat_project.console.views.alerts import signed_in
 from heartbeat_project.console.views.contact_methods import refused
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.errors import FieldError
+from integrations.selectors import opted_out_by
 
 KEY_FORM_ID = "id_key_%s"  # ProfileForm on the same page has a name, too
 
@@ -29,6 +30,7 @@ def _page(request: HttpRequest, *, now: datetime, status: int = 200, **filled: A
         "now": now,
         "profile_form": ProfileForm(initial={"name": user.name, "time_zone": user.time_zone}),
         "methods": user.contact_methods.all(),
+        "silenced": opted_out_by(user),
         "keys": user.api_keys.filter(revoked_at=None),
         "key_form": ApiKeyForm(auto_id=KEY_FORM_ID),
     }

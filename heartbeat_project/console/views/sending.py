@@ -1,8 +1,6 @@
 """Alerts made by hand: a form, a preview of who is told, and the sending; and whom silences would not reach."""
 
-from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -19,6 +17,7 @@ from escalation.services.manual import preview_alert, send_alert
 from escalation.services.preview import Forecast
 from heartbeat_project.console.forms import NewAlertForm
 from heartbeat_project.console.selectors import page_number
+from heartbeat_project.console.steps import Line, lines_of
 from heartbeat_project.console.views.alerts import signed_in
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.errors import FieldError
@@ -30,33 +29,9 @@ from integrations.selectors import may_foresee
 PAGE_SIZE = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What one person is told in one step: over what, and when where that is later."""
-
-    name: str
-    stage: str
-    again: bool
-    methods: list[tuple[str, datetime | None]]
-
-
-def lines_of(forecast: Forecast) -> list[tuple[datetime, list[Line], list[str]]]:
-    """Return the steps of a forecast as the pages show them: a line for each person."""
-    steps = []
-    for moment in forecast.moments:
-        lines = [
-            Line(
-                name=name,
-                stage=stage,
-                again=round_ > 0,
-                methods=[(told.label, told.at if told.at > moment.at else None) for told in methods],
-            )
-            for (_, name, stage, round_), methods in groupby(
-                moment.told, key=lambda told: (told.user_id, told.name, told.stage, told.round)
-            )
-        ]
-        steps.append((moment.at, lines, list(moment.gaps)))
-    return steps
+def _steps(forecast: Forecast) -> list[tuple[datetime, list[Line], list[str]]]:
+    """Return the steps of a forecast: when, who is told, and what leads nowhere."""
+    return [(moment.at, lines_of(moment), list(moment.gaps)) for moment in forecast.moments]
 
 
 @login_required
@@ -88,7 +63,7 @@ def new_alert(request: HttpRequest) -> HttpResponse:
         "here": "alerts",
         "form": form,
         "forecast": forecast,
-        "steps": lines_of(forecast),
+        "steps": _steps(forecast),
         "now": now,
         # Of this preview alone: pressed twice it sends once, and another preview sends another alert.
         "source_id": new_token(),
@@ -135,7 +110,7 @@ def forecast(request: HttpRequest, integration_id: int) -> HttpResponse:
         "here": "alerts",
         "integration": integration,
         "forecast": foreseen,
-        "steps": lines_of(foreseen),
+        "steps": _steps(foreseen),
         "now": now,
         "may_configure": may(user, Entitlement.INBOUND_INTEGRATIONS),
     }

@@ -74,6 +74,7 @@ class TestUsers:
             "email": ana.email,
             "kind": "standard",
             "time_zone": "UTC",
+            "slack_id": "",
             "roles": [organization.roles.get(name="Basic").pk],
             "is_owner": False,
             "is_active": True,
@@ -177,6 +178,20 @@ class TestMe:
         ana.refresh_from_db()
         assert ana.time_zone == "Asia/Tokyo"
         assert ana.check_password("horse battery correct")
+
+    def test_my_slack_member_id_is_mine_to_set_and_shown_to_me_and_to_who_administers(
+        self, anas, ana, api, organization, client_for
+    ):
+        assert (
+            anas.patch(f"{API}/users/me/", {"slack_id": "u012ab3cd"}, format="json").json()["slack_id"] == "U012AB3CD"
+        )
+        colleague = client_for(UserFactory(organization=organization))
+        assert colleague.get(f"{API}/users/{ana.pk}/").json()["slack_id"] is None
+        assert api.patch(f"{API}/users/{ana.pk}/", {"slack_id": ""}, format="json").json()["slack_id"] == ""
+        refused = anas.patch(f"{API}/users/me/", {"slack_id": "@ana"}, format="json")
+        assert pointers(refused) == {"/slack_id"}
+        made = {"name": "Ben", "email": "ben@example.com", "slack_id": "U0BEN"}
+        assert api.post(f"{API}/users/", made, format="json").json()["slack_id"] == "U0BEN"
 
     def test_i_cannot_give_myself_rights(self, anas, organization):
         for field, value in {"roles": [], "is_active": True, "email": "x@example.com", "is_owner": True}.items():

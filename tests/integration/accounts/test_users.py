@@ -14,6 +14,7 @@ from accounts.services import (
     update_profile,
     update_user,
 )
+from accounts.services.saving import clean_name
 from accounts.services.users import NotTheOwner, OwnerStays
 from heartbeat_project.kernel.errors import FieldError, Forbidden
 from tests.factories import OrganizationFactory, UserFactory
@@ -273,3 +274,31 @@ class TestOwnership:
             with at("to"):
                 transfer_ownership(organization, to=to, actor=owner, now=now)
         assert fresh(owner).is_owner
+
+
+def test_a_slack_member_is_one_person_of_an_organization(organization, admin, basic):
+    update_profile(basic, slack_id="U012AB3CD")
+    with at("slack_id"):
+        update_user(admin, actor=admin, slack_id="u012ab3cd")
+    assert fresh(admin).slack_id == ""
+    elsewhere = UserFactory(organization=OrganizationFactory())
+    assert update_profile(elsewhere, slack_id="U012AB3CD").slack_id == "U012AB3CD"
+    update_profile(basic, slack_id="")
+    assert update_user(admin, actor=admin, slack_id="U012AB3CD").slack_id == "U012AB3CD"
+
+
+@pytest.mark.parametrize("wrong", ["@ana", "ana", "X012AB3CD", "U", "U012 AB3CD", "U012AB3CD\n\n@x"])
+def test_what_is_no_slack_member_id_is_refused(basic, wrong):
+    with at("slack_id"):
+        update_profile(basic, slack_id=wrong)
+
+
+@pytest.mark.parametrize("name", ["Night\nshift", "Night\r\nshift", "a\tb", "a\x07b", "a\u2028b", "a\u2029b", "a\x85b"])
+def test_a_name_is_one_line(name):
+    with pytest.raises(FieldError, match="A name is one line"):
+        clean_name(name)
+
+
+@pytest.mark.parametrize("name", ["Ünïcode ☃ 👩\u200d🚒", "\u05e2\u05d1", "  spaces around\n"])
+def test_a_name_may_have_any_letters(name):
+    assert clean_name(name) == name.strip()

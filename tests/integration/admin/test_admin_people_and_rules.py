@@ -9,6 +9,7 @@ from django.test import override_settings
 from accounts.models import ApiKey, Group, User
 from alerting.models import Bridge
 from escalation.models import EscalationPolicy, KeptMessage, ResponsePlay
+from escalation.shift_models import OutOfOffice
 from integrations.models import MaintenanceWindow
 from tests import factories
 
@@ -93,6 +94,14 @@ def test_what_messages_offer_is_ticked_in_a_table(client, here, signed_in):
     onlooker = signed_in(here.people["Integrations Admin"]).get(f"{url}{policy.pk}/change/").content.decode()
     assert "E-mail: assign" in onlooker
     assert "Voice: nothing" in onlooker
+
+
+def test_every_field_in_the_rows_of_a_policy_has_a_name(client, here):
+    page = client.get("/admin/escalation/escalationpolicy/add/").content.decode()
+    fields = re.findall(r'<(?:input|select)[^>]*name="roles-\d+-(?!id|policy)[^>]*>', page)
+    assert len(fields) >= 18
+    assert [field for field in fields if "aria-label=" not in field and 'type="hidden"' not in field] == []
+    assert 'aria-label="Wait before (min)"' in page
 
 
 def test_the_page_of_a_policy_lists_the_integrations_that_use_it(client, here):
@@ -276,3 +285,15 @@ def test_lists_cost_the_same_however_long_they_are(client, here, django_assert_m
     with django_assert_max_num_queries(14):
         response = client.get(f"/admin/{page}/")
     assert len(response.context["cl"].result_list) == 50
+
+
+def test_an_empty_list_says_so_and_a_search_without_results_leads_back(client, here):
+    OutOfOffice.objects.all().delete()
+    page = client.get("/admin/escalation/outofoffice/").content.decode()
+    assert "There is nothing here yet." in page
+    assert "The button above adds the first one." in page
+    assert "0 out of office" not in page
+    found = client.get("/admin/accounts/user/?q=zzz").content.decode()
+    assert "Nothing found" in found
+    assert "There is nothing here yet." not in found
+    assert "Nothing found" not in client.get("/admin/accounts/user/").content.decode()

@@ -139,3 +139,21 @@ def test_a_state_and_its_line_in_the_timeline_are_one_transaction(organization, 
     with pytest.raises(RuntimeError):
         services.close(alert, actor=ana, now=now)
     assert Alert.objects.get(pk=alert.pk).status == "open"
+
+
+def acknowledgements(alert):
+    return alert.timeline.filter(kind="acknowledged").count()
+
+
+def test_a_second_acknowledgement_by_the_same_person_leaves_no_line(organization, now):
+    ana, ben = (factories.UserFactory(organization=organization) for _ in range(2))
+    (alert,) = opened([draft(organization)], now=now)
+    for user in (ana, ana, ben, ben):
+        services.acknowledge(alert, actor=user, now=now)
+    assert acknowledgements(alert) == 2
+    services.escalate(alert, actor=ana, now=now)
+    services.acknowledge(alert, actor=ana, now=now)
+    assert acknowledgements(alert) == 3, "escalating took the acknowledgement back"
+    services.close(alert, actor=ana, now=now)
+    with pytest.raises(services.StateConflict):
+        services.acknowledge(alert, actor=ana, now=now)

@@ -114,7 +114,9 @@ def test_a_message_to_slack_has_buttons_where_slack_can_answer(tell, now, provid
     deliver_due(now=now)
     sent = json.loads(provider.requests[0].body)
     pressed = {element["action_id"]: element for block in sent["blocks"] for element in block.get("elements", ())}
-    assert pressed["heartbeat.assign"]["value"] == links.token(of(alert, "chat").pk)
+    assert pressed["heartbeat.assign"]["value"] == links.button(of(alert, "chat").pk)
+    assert pressed["heartbeat.page"]["url"].endswith(f"/alerts/{alert.pk}/")
+    assert links.token(of(alert, "chat").pk) not in provider.requests[0].body.decode(), "anybody there could use it"
 
 
 def test_a_policy_that_withholds_an_action_over_sms_and_voice_has_it_left_out(tell, rule, now, twilio):

@@ -229,6 +229,13 @@ def test_what_cannot_be_done_any_more_says_so(alert, ana, now):
     assert "was closed at 12:00" in said(response)
 
 
+def test_a_doubled_click_on_acknowledge_says_that_it_is_done_already(alert, ana):
+    client = browser(ana)
+    assert "Acknowledged." in said(act(client, alert, "acknowledge"))
+    assert "You have acknowledged it already." in said(act(client, alert, "acknowledge"))
+    assert alert.timeline.filter(kind="acknowledged").count() == 1
+
+
 def test_forms_answer_at_their_fields(alert, ana, person):
     elsewhere = factories.UserFactory()
     stakeholder = person("Stan", kind="stakeholder")

@@ -2,8 +2,11 @@
 
 import pytest
 
+from accounts.models import ContactMethod
+from alerting.models import Alert
+from escalation.models import Notification
 from tests import factories
-from tests.integration.escalation.posting import ScriptedBackend, Server
+from tests.integration.escalation.posting import PHONE, ScriptedBackend, Server, page
 
 
 @pytest.fixture
@@ -25,5 +28,28 @@ def person(organization):
         return factories.UserFactory(
             organization=organization, name=name.title(), email=f"{name}@example.com", **fields
         )
+
+    return make
+
+
+@pytest.fixture
+def told(organization, person, now):
+    """Ana was told of an alert over a channel; returns the notification."""
+    policy = factories.PolicyFactory(organization=organization, name="Rota")
+    ana = person("ana")
+
+    def make(channel="sms", address=PHONE, *, name="backup", at=now, **fields):
+        page(organization, policy=policy, users=[ana], name=name, now=at, **fields)
+        alert = Alert.objects.latest("id")
+        if channel != "email":
+            method, _ = ContactMethod.objects.get_or_create(
+                user=ana, label=channel, defaults={"kind": channel, "address": address, "verified_at": now}
+            )
+            Notification.objects.filter(alert=alert, contact_method=method).delete()
+            Notification.objects.filter(alert=alert).update(
+                contact_method=method, channel=channel, address=address, label=channel
+            )
+        Notification.objects.filter(alert=alert).update(status="accepted", accepted_at=at, next_attempt_at=None)
+        return Notification.objects.get(alert=alert)
 
     return make

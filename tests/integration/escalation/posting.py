@@ -1,14 +1,22 @@
 """A mail server whose answers are scripted, and alerts whose people are told over it."""
 
+import json
 import smtplib
 import threading
+from datetime import timedelta
+from urllib.parse import urlencode
 
 from django.core.mail.backends.base import BaseEmailBackend
 from django.db import connection
 
 from alerting.models import Alert
 from alerting.services import AlertDraft, open_alerts
+from escalation import links
+from escalation.channels.signatures import slack_signature
 from escalation.services.runs import Way, start_runs
+from heartbeat_project.kernel import clock
+
+PHONE = "+4915112345678"
 
 
 class Server:
@@ -86,6 +94,22 @@ def page(organization, *, policy=None, play=None, groups=(), users=(), now, **fi
     (alert,) = opened([draft(organization, **fields)], now=now)
     start([alert], policy=policy, play=play, groups=groups, users=users, now=now)
     return alert
+
+
+def press_slack(client, told, action, *, by="U0ANA", secret="slack-secret", age=timedelta(), **changes):
+    """Send what Slack sends when this member presses a button of the message."""
+    payload = {
+        "type": "block_actions",
+        "user": {"id": by, "team_id": "T1"},
+        "response_url": "https://hooks.slack.com/actions/T/1/x",
+        "actions": [{"action_id": f"heartbeat.{action}", "value": links.button(told.pk)}],
+    }
+    body = urlencode({"payload": json.dumps(payload | changes)})
+    stamp = str(int((clock.now() - age).timestamp()))
+    signature = slack_signature(body.encode(), timestamp=stamp, secret=secret)
+    headers = {"X-Slack-Signature": signature, "X-Slack-Request-Timestamp": stamp}
+    form = "application/x-www-form-urlencoded"
+    return client.post("/api/v1/responses/slack/", body, content_type=form, headers=headers)
 
 
 def race(act, *, workers):

@@ -70,7 +70,7 @@ def test_a_page_says_what_is_silent_how_long_and_what_happens_next(sent, organiz
             f"/alerts/{alert.pk}/",
             "If nobody takes it, Secondary of Database will be told in 4 minutes, at Mon 2 Mar 2026, 12:05:00 UTC.",
         ):
-            assert said in body, said
+            assert said in " ".join(body.split()), said
 
 
 def test_headers_let_programs_tell_and_thread_it(sent, organization):
@@ -210,3 +210,24 @@ class TestOutbox:
         assert KeptMessage.objects.count() == KEPT
         assert KeptMessage.objects.first().subject == "newest"
         assert KeptMessage.objects.last().subject == "6"
+
+
+def test_the_lines_of_a_text_fit_a_mail_program(sent, organization):
+    bridge = factories.BridgeFactory(organization=organization, name="Incident line of the operations team " * 3)
+    message = sent(name="Nightly differential backup of the warehouse, Frankfurt " * 2, bridge_id=bridge.pk)
+    long_lines = [line for line in message.body.splitlines() if len(line) > 78 and "http" not in line]
+    assert long_lines == []
+
+
+def test_a_notice_links_our_own_addresses_and_nobody_elses(organization, person, now, settings):
+    settings.BASE_URL = "https://heartbeat.example.org"
+    person("olga", roles=["Owner"])
+    text = "Look at https://heartbeat.example.org/on-call/. <b> and https://heartbeat.example.org.evil.example/x/"
+    write_owner_notice(organization.pk, subject="Look", text=text, now=now)
+    deliver_due(now=now)
+    shown = html(mail.outbox[-1])
+    assert (
+        '<a href="https://heartbeat.example.org/on-call/">https://heartbeat.example.org/on-call/</a>. &lt;b&gt;'
+        in shown
+    )
+    assert 'href="https://heartbeat.example.org.evil' not in shown

@@ -1,8 +1,6 @@
-"""What providers bring: replies by SMS, keys of a call, buttons of Slack, mails; signed, or refused."""
+"""What providers bring: replies by SMS, keys of a call, mails; signed, or refused."""
 
-import json
 from datetime import timedelta
-from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -11,19 +9,17 @@ from django.core import mail
 from accounts.models import ContactMethod
 from alerting.models import Alert
 from escalation import links
-from escalation.api import doors
-from escalation.channels.signatures import slack_signature, twilio_signature
+from escalation.channels.signatures import twilio_signature
 from escalation.models import Notification, Response
 from escalation.services.delivery import deliver_due
 from heartbeat_project.kernel import clock
 from tests import factories
-from tests.integration.escalation.posting import page
+from tests.integration.escalation.posting import PHONE, page, press_slack
 
 pytestmark = pytest.mark.django_db
 
-TOKEN, SECRET, MAIL_SECRET, PHONE = "twilio-token", "slack-secret", "mail-secret", "+4915112345678"
+TOKEN, SECRET, MAIL_SECRET = "twilio-token", "slack-secret", "mail-secret"
 BASE = "/api/v1/responses/"
-FORM = "application/x-www-form-urlencoded"
 
 
 @pytest.fixture(autouse=True)
@@ -33,29 +29,6 @@ def set_up(settings, monkeypatch, now):
     settings.REPLY_ADDRESS = "alerts@reply.example.org"
     settings.INBOUND_MAIL_SECRET = MAIL_SECRET
     monkeypatch.setattr(clock, "now", lambda: now + timedelta(minutes=1))
-
-
-@pytest.fixture
-def told(organization, person, now):
-    """Ana was told of an alert over a channel; returns the notification."""
-    policy = factories.PolicyFactory(organization=organization, name="Rota")
-    ana = person("ana")
-
-    def make(channel="sms", address=PHONE, *, name="backup", at=now, **fields):
-        page(organization, policy=policy, users=[ana], name=name, now=at, **fields)
-        alert = Alert.objects.latest("id")
-        if channel != "email":
-            method, _ = ContactMethod.objects.get_or_create(
-                user=ana, label=channel, defaults={"kind": channel, "address": address, "verified_at": now}
-            )
-            Notification.objects.filter(alert=alert, contact_method=method).delete()
-            Notification.objects.filter(alert=alert).update(
-                contact_method=method, channel=channel, address=address, label=channel
-            )
-        Notification.objects.filter(alert=alert).update(status="accepted", accepted_at=at, next_attempt_at=None)
-        return Notification.objects.get(alert=alert)
-
-    return make
 
 
 def twilio(client, path, *, token=TOKEN, **fields):
@@ -204,55 +177,6 @@ def test_a_call_about_many_lets_them_be_taken_together(client, told):
     assert status(one) == status(two) == "assigned"
 
 
-# -- Slack -------------------------------------------------------------------------------------------------------------
-@pytest.fixture
-def answers(monkeypatch):
-    sent = []
-    monkeypatch.setattr(doors, "_answer_slack", lambda address, words: sent.append((address, words)))
-    return sent
-
-
-def press(client, told, action, *, secret=SECRET, age=timedelta(), **changes):
-    payload = {
-        "type": "block_actions",
-        "response_url": "https://hooks.slack.com/actions/T/1/x",
-        "actions": [{"action_id": f"heartbeat.{action}", "value": links.token(told.pk)}],
-    }
-    body = urlencode({"payload": json.dumps(payload | changes)})
-    stamp = str(int((clock.now() - age).timestamp()))
-    signature = slack_signature(body.encode(), timestamp=stamp, secret=secret)
-    headers = {"X-Slack-Signature": signature, "X-Slack-Request-Timestamp": stamp}
-    return client.post(f"{BASE}slack/", body, content_type=FORM, headers=headers)
-
-
-def test_a_button_does_what_it_says_and_who_pressed_it_is_answered(client, told, answers):
-    note = told("chat", "https://hooks.slack.com/services/x")
-    response = press(client, note, "assign")
-    assert response.status_code == 200
-    assert "is yours" in response.json()["text"]
-    assert status(note) == "assigned"
-    assert answers == [("https://hooks.slack.com/actions/T/1/x", response.json()["text"])]
-    assert "did this already" in press(client, note, "assign").json()["text"]
-
-
-def test_a_recorded_request_is_refused_after_five_minutes(client, told, answers):
-    note = told("chat")
-    assert press(client, note, "close", age=timedelta(minutes=5, seconds=1)).status_code == 403
-    assert status(note) == "open"
-    assert answers == []
-
-
-def test_what_slack_reports_besides_buttons_is_taken_and_nothing_is_done(client, told, answers):
-    note = told("chat")
-    assert press(client, note, "page").status_code == 200
-    assert press(client, note, "assign", type="view_closed").status_code == 200
-    assert (
-        "This button is not ours"
-        in press(client, note, "close", actions=[{"action_id": "heartbeat.close", "value": "forged"}]).json()["text"]
-    )
-    assert status(note) == "open"
-
-
 # -- mail --------------------------------------------------------------------------------------------------------------
 def write(client, told, text, *, secret=MAIL_SECRET, to=None, headers=""):
     sent = (
@@ -347,7 +271,7 @@ def test_what_is_not_signed_is_refused(client, told):
     assert twilio(client, f"{BASE}twilio/sms/", token="x", From=PHONE, Body="9").status_code == 403
     assert client.post(f"{BASE}twilio/sms/", {"From": PHONE, "Body": "9"}).status_code == 403
     assert twilio(client, path, token="x", Digits="9").status_code == 403
-    assert press(client, note, "close", secret="x").status_code == 403
+    assert press_slack(client, note, "close", secret="x").status_code == 403
     assert write(client, note, "close", secret="x").status_code == 403
     assert status(note) == "open"
 
@@ -357,7 +281,7 @@ def test_a_door_that_is_not_set_up_is_not_there(client, told, settings):
     settings.TWILIO_AUTH_TOKEN = settings.SLACK_SIGNING_SECRET = settings.INBOUND_MAIL_SECRET = ""
     assert twilio(client, f"{BASE}twilio/sms/", token="", From=PHONE, Body="9").status_code == 404
     assert twilio(client, f"{BASE}twilio/voice/{links.token(note.pk)}/", token="", Digits="9").status_code == 404
-    assert press(client, note, "close", secret="").status_code == 404
+    assert press_slack(client, note, "close", secret="").status_code == 404
     assert write(client, note, "close", secret="").status_code == 404
     assert status(note) == "open"
 

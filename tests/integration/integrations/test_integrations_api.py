@@ -137,7 +137,7 @@ def test_an_interval_at_its_bounds_is_taken(api, good, interval):
 WRONG_IDS = [0, -1, 10**30, True, "x", "\x00", [], {}, 1.5, FOREIGN]
 WRONG_LISTS = ["x", None, {}, 5, [True], [None], [10**30], ["\x00"], [[]], [1.5], [0], list(range(1, 502)), FOREIGN]
 WRONG = {
-    "name": ["", "   ", None, "x" * 201, "a\x00b", "a\ud800b", True, [], {}],
+    "name": ["", "   ", None, "x" * 201, "a\x00b", "a\nb", "a\ud800b", True, [], {}],
     "interval_minutes": [
         None, "", 0, -5, 0.05, "0.05", 1.25, 44640.1, 44641, True, False, "five", "NaN", "Infinity", "1e9", [], {},
         10**400, 1e308, "9" * 5000, "\x00", "\ud800",
