@@ -278,7 +278,7 @@ def test_a_worker_killed_as_it_writes_down_that_another_was_lost_rings_nobody_an
         left[scene.message.status] += 1
 
         leases = Notification.objects.filter(status="sending").values_list("next_attempt_at", flat=True)
-        third = max([second, *filter(None, leases)])
+        third = max(filter(None, [second, *leases]))
         assert third <= second + timedelta(minutes=2), end.at
         assert not scene.work(now=third).killed
         assert not Notification.objects.filter(status="sending").exists(), end.at
