@@ -46,7 +46,8 @@ class DeliveryError(Exception):
     """The provider did not take the message; `permanent` says that trying again is of no use.
 
     `uncertain` says that it may have been taken: the request was on its way when the answer stayed away. `retry_after`
-    is how long the provider asks to be left alone.
+    is how long the provider asks to be left alone. `untried` says that nobody was asked:
+    a limit of ours stood before it.
     """
 
     def __init__(
@@ -56,11 +57,13 @@ class DeliveryError(Exception):
         permanent: bool = False,
         uncertain: bool = False,
         retry_after: timedelta | None = None,
+        untried: bool = False,
     ) -> None:
         super().__init__(message)
         self.permanent = permanent
         self.uncertain = uncertain
         self.retry_after = retry_after
+        self.untried = untried
 
 
 class Channel(Protocol):

@@ -75,6 +75,7 @@ class PhoneChannel:
             " ".join(said),
             permanent=all(error.permanent for error in failures),
             retry_after=_soonest(failures),
+            untried=all(error.untried for error in failures),
         )
 
     def close(self) -> None:
@@ -96,7 +97,7 @@ def _try(provider: Provider, kind: str, *, message: Message, text: str) -> str:
     if not circuits.is_closed(provider.name, now=message.at):
         raise DeliveryError("left alone for a while, because it failed again and again.")
     if (wait := take(f"provider {provider.name}", PER_PROVIDER, now=message.at)) is not None:
-        raise DeliveryError("has as many messages as it takes in a minute.", retry_after=wait)
+        raise DeliveryError("has as many messages as it takes in a minute.", retry_after=wait, untried=True)
     try:
         taken = provider.send(kind, message=message, text=text)
     except DeliveryError as error:

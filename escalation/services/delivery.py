@@ -20,6 +20,7 @@ from escalation import walk
 from escalation.channels import NEVER_AGAIN, Switchboard
 from escalation.channels.base import DeliveryError, Message
 from escalation.channels.lines import LINES
+from escalation.models import Notification
 from escalation.services.bundles import told_together
 from escalation.services.claims import Claim, Claimed, claim, due_channels
 from escalation.services.limits import PER_CONTACT_METHOD, take
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 # A round claims no more after this; the next tick starts another, and sees what has become due meanwhile.
 BUDGET_SECONDS: Final = 5.0
+# What no other contact method carries instead: it waits for a provider that has its fill, and is not given up for it.
+CAN_WAIT: Final = (Notification.Kind.RECOVERY, Notification.Kind.NOTICE)
 # So long an outcome waits for others, to be written down together with them.
 GATHER_SECONDS: Final = 0.02
 
@@ -88,13 +91,19 @@ def send(claimed: Claim, switchboard: Switchboard, *, now: datetime) -> Outcome:
     try:
         return Outcome(provider_id=switchboard.send(claimed.notification.channel, _message(claimed, now=now)))
     except DeliveryError as error:
-        log.warning("message %s was not taken: %s", claimed.envelope, error)
-        return Outcome(error=str(error), permanent=error.permanent, later=error.retry_after)
+        return _refused(claimed, error)
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:
         log.exception("message %s could not be written", claimed.envelope)
         return Outcome(error=f"{type(error).__name__}: {error}", permanent=True)
+
+
+def _refused(claimed: Claim, error: DeliveryError) -> Outcome:
+    if error.untried and error.retry_after and claimed.notification.kind in CAN_WAIT:
+        return Outcome(later=error.retry_after)
+    log.warning("message %s was not taken: %s", claimed.envelope, error)
+    return Outcome(error=str(error), permanent=error.permanent, later=error.retry_after)
 
 
 def _too_many(claimed: Claim, *, now: datetime) -> timedelta | None:

@@ -55,6 +55,12 @@ def test_after_the_pause_one_message_tries_and_its_success_lets_all_through(now)
     assert circuits.is_closed("Twilio", now=later)
 
 
+def test_a_pause_from_before_the_clock_was_set_back_holds_nobody_up(now):
+    fail(circuits.LIMIT, at=now)
+    earlier = now - timedelta(hours=3)
+    assert [circuits.is_closed("Twilio", now=earlier) for _ in range(3)] == [True, False, False]
+
+
 def test_a_try_that_was_lost_is_followed_by_another(now):
     fail(circuits.LIMIT, at=now)
     later = now + circuits.PAUSE

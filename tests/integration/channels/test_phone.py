@@ -1,8 +1,10 @@
 """SMS and calls over the wire: Twilio, the gateway behind it, and never the same message twice."""
 
+from datetime import timedelta
+
 import pytest
 
-from escalation.channels import Switchboard
+from escalation.channels import Switchboard, phone
 from escalation.channels.base import DeliveryError
 from tests.providers.server import GARBAGE, HALF, HANG_UP, SILENCE, answer
 
@@ -131,6 +133,17 @@ def test_when_all_refuse_it_is_permanent_only_if_all_say_so(twilio, gateway, mes
     assert judged(error) == (True, False)
     assert "Twilio: 400" in str(error)
     assert "The gateway: 403" in str(error)
+
+
+def test_a_limit_of_ours_is_told_from_a_provider_that_was_asked(twilio, gateway, message, monkeypatch):
+    full = {"provider Twilio", "provider The gateway"}
+    monkeypatch.setattr(phone, "take", lambda key, limit, *, now: timedelta(seconds=20) if key in full else None)
+    error = failure("sms", message(ANA))
+    assert (error.untried, error.retry_after) == (True, timedelta(seconds=20))
+
+    full.remove("provider The gateway")
+    gateway.answers(answer(503))
+    assert not failure("sms", message(ANA)).untried
 
 
 def test_a_template_fills_address_and_json_without_breaking_either(settings, gateway, message):

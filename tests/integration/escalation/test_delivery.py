@@ -10,6 +10,7 @@ import pytest
 
 from alerting.services import assign, hold, resume
 from escalation.channels import CHANNELS, Switchboard
+from escalation.channels.base import DeliveryError
 from escalation.models import EscalationRun, Notification
 from escalation.services import delivery
 from escalation.services.claims import claim
@@ -178,6 +179,25 @@ def test_a_lost_worker_leaves_a_lease_and_the_message_is_sent_again_under_its_id
     first, second = server.seen
     assert first.extra_headers["Message-ID"] == second.extra_headers["Message-ID"]
     assert Notification.objects.get().attempts == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "ends"), [("recovery", "pending"), ("notice", "pending"), ("page", "failed"), ("last_resort", "failed")]
+)
+def test_only_what_tells_of_trouble_is_given_up_for_a_provider_that_has_its_fill(
+    organization, ana, policy, server, now, monkeypatch, kind, ends
+):
+    def full(message):
+        raise DeliveryError("full", retry_after=seconds(20), untried=True)
+
+    monkeypatch.setitem(CHANNELS, "email", lambda: SimpleNamespace(send=full, close=lambda: None))
+    page(organization, policy=policy, users=[ana], now=now)
+    Notification.objects.update(kind=kind)
+    for minute in range(30):
+        deliver_due(now=now + timedelta(minutes=minute))
+
+    told = Notification.objects.get(kind=kind, step=1)
+    assert (told.status, told.attempts) == (ends, 0 if ends == "pending" else MAX_ATTEMPTS)
 
 
 def test_a_hold_does_not_make_a_phone_ring_twice_for_what_a_lost_worker_sent(
