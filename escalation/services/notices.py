@@ -40,7 +40,7 @@ def write_owner_notice(organization_id: int, *, subject: str, text: str, now: da
 
 def write_answer(told: Notification, *, said: str, now: datetime) -> None:
     """Write to the person who was told what came of their reply, over the same contact method."""
-    if told.contact_method is None or not told.user.is_active:
+    if told.contact_method is None or told.user is None or not told.user.is_active:
         return
     row = email_to(told.contact_method, organization_id=told.organization_id, now=now)
     about = f"Re: alert #{told.alert_id}"

@@ -52,7 +52,7 @@ def lines_of(forecast: Forecast) -> list[tuple[datetime, list[Line], list[str]]]
                 methods=[(told.label, told.at if told.at > moment.at else None) for told in methods],
             )
             for (_, name, stage, round_), methods in groupby(
-                moment.told, key=lambda told: (told.user_id, told.name, told.stage, told.round)
+                moment.told, key=lambda told: (told.user_id or -(told.group_id or 0), told.name, told.stage, told.round)
             )
         ]
         steps.append((moment.at, lines, list(moment.gaps)))
