@@ -137,6 +137,8 @@ def test_groups_within_a_group_have_their_contacts_told_with_it_and_once_where_t
     expect_shared(world, job, "all@example.org")
     expect_shared(world, job)
     world.expect_nothing_else()
+    foreseen = who_would_be_told(job, at=world.now).moments[0].told
+    assert [told.name for told in foreseen] == ["Ana", "Operations", "On call"]
 
 
 def test_the_contacts_of_a_group_around_it_are_left_alone(world, team):
@@ -207,6 +209,24 @@ def test_when_a_mailbox_refuses_the_walk_keeps_its_times(world, team, refuse):
     world.advance(minutes(4))
     world.expect_nothing_else()
     assert Notification.objects.get(group=team).status == "failed"
+    world.advance(minutes(1))
+    world.expect_page("sam", about=job)
+    world.expect_nothing_else()
+
+
+def test_a_mailbox_that_refuses_alone_in_its_step_hurries_nobody(world, refuse):
+    first = world.team("Database", primary=["ana"], secondary=["sam"])
+    second = world.team("Nobody there")
+    world.share(second, OPS)
+    refuse(OPS)
+    policy = world.policy(
+        next_group_wait_minutes=10, steps=[{"role": "primary"}, {"role": "secondary", "wait_minutes": 20}]
+    )
+    job = silent(world, recipient_groups=[first, second], escalation_policy=policy)
+    world.expect_page("ana", about=job)
+    world.advance(minutes(19))
+    assert Notification.objects.get(group=second).status == "failed"
+    world.expect_nothing_else()
     world.advance(minutes(1))
     world.expect_page("sam", about=job)
     world.expect_nothing_else()
