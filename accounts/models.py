@@ -195,6 +195,11 @@ class Group(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def time_zone(self) -> str:
+        """Return the zone in which the group's own contacts read times: the organization's."""
+        return self.organization.time_zone
+
 
 class GroupNesting(models.Model):
     """One group within another: who is on call in it is on call in the other, too."""
@@ -240,7 +245,7 @@ class GroupMember(models.Model):
 
 
 class ContactMethod(models.Model):
-    """One way to reach one person."""
+    """One way to reach one person, or a place that a group shares: a mailbox, a chat channel, a webhook."""
 
     class Kind(models.TextChoices):
         """Over what the person is told; each has its channel."""
@@ -253,7 +258,14 @@ class ContactMethod(models.Model):
         WEBHOOK = "webhook", "Webhook"
         APPRISE = "apprise", "Apprise"
 
-    user = models.ForeignKey(User, models.CASCADE, related_name="contact_methods")
+    # What a group may have: where several read along. A phone is somebody's.
+    SHARED = (Kind.EMAIL, Kind.CHAT, Kind.WEBHOOK)
+
+    user = models.ForeignKey(User, models.CASCADE, null=True, blank=True, related_name="contact_methods")
+    # group_contact_label_once serves what an index of its own would.
+    group = models.ForeignKey(
+        Group, models.CASCADE, null=True, blank=True, related_name="contact_methods", db_index=False
+    )
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.EMAIL)
     label = models.CharField(max_length=40, help_text="For example Email-Official or SMS-Personal.")
     address = models.CharField(
@@ -293,6 +305,14 @@ class ContactMethod(models.Model):
         ordering = ["position", "id"]
         constraints = [
             models.UniqueConstraint("user", Lower("label"), name="contact_label_once"),
+            models.UniqueConstraint(
+                "group", Lower("label"), condition=Q(group__isnull=False), name="group_contact_label_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(user__isnull=False, group__isnull=True)
+                | Q(user__isnull=True, group__isnull=False, kind__in=["email", "chat", "webhook"]),
+                name="contact_of_a_person_or_shared",
+            ),
             models.CheckConstraint(
                 condition=~Q(label=EMAIL_OFFICIAL) | Q(kind="email", enabled=True, verified_at__isnull=False),
                 name="email_official_always_usable",
@@ -307,19 +327,32 @@ class ContactMethod(models.Model):
         return f"{self.label}: {self.shown}"
 
     @property
+    def holder(self) -> User | Group:
+        """Return whose it is; the database holds that there is one."""
+        holder = self.user or self.group
+        assert holder is not None  # noqa: S101 - for the type alone
+        return holder
+
+    @property
     def shown(self) -> str:
-        """Return the address as others may see it: what holds a secret is cut down to where it leads."""
-        if self.kind in {self.Kind.EMAIL, self.Kind.SMS, self.Kind.VOICE}:
-            return self.address
-        if self.kind == self.Kind.PUSH:
-            found = re.search(r"://([^/:\"]+)", self.address)
-            return f"A browser, over {found[1] if found else 'its push service'}"
-        scheme, _, rest = self.address.partition("://")
-        if self.kind == self.Kind.APPRISE:
-            return f"{scheme}://…"
-        host, _, path = rest.partition("/")
-        # Four letters tell two channels of one service apart; of a short path they would be too much of it.
-        return f"{scheme}://{host.split('?')[0]}/…{path[-4:] if len(path) >= 8 else ''}"
+        """Return the address as others may see it."""
+        return shown_address(self.kind, self.address)
+
+
+def shown_address(kind: str, address: str) -> str:
+    """Return an address as others may see it: what holds a secret is cut down to where it leads."""
+    kinds = ContactMethod.Kind
+    if kind in {kinds.EMAIL, kinds.SMS, kinds.VOICE}:
+        return address
+    if kind == kinds.PUSH:
+        found = re.search(r"://([^/:\"]+)", address)
+        return f"A browser, over {found[1] if found else 'its push service'}"
+    scheme, _, rest = address.partition("://")
+    if kind == kinds.APPRISE:
+        return f"{scheme}://…"
+    host, _, path = rest.partition("/")
+    # Four letters tell two channels of one service apart; of a short path they would be too much of it.
+    return f"{scheme}://{host.split('?')[0]}/…{path[-4:] if len(path) >= 8 else ''}"
 
 
 class OptOut(models.Model):

@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
 
-from accounts.models import ContactMethod, Group, GroupRole, Organization, User
+from accounts.models import ContactMethod, Group, GroupRole, Organization, User, shown_address
 from alerting.models import Alert, Priority
 from escalation import offers, shift_models  # noqa: F401 - Django finds an app's models through this module
 
@@ -162,10 +162,10 @@ class EscalationRun(models.Model):
 
 
 class Notification(models.Model):
-    """One message to one person over one contact method: a row to be sent, and what became of it."""
+    """One message to one person, or to what a group shares: a row to be sent, and what became of it."""
 
     class Kind(models.TextChoices):
-        """Why the person is told."""
+        """Why they are told."""
 
         PAGE = "page", "Alert"
         LAST_RESORT = "last_resort", "Last resort"
@@ -199,7 +199,15 @@ class Notification(models.Model):
     )
     run = models.ForeignKey(EscalationRun, models.CASCADE, null=True, related_name="notifications", db_constraint=False)
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.PAGE)
-    user = models.ForeignKey(User, models.CASCADE, related_name="notifications")
+    user = models.ForeignKey(User, models.CASCADE, null=True, related_name="notifications")
+    group = models.ForeignKey(
+        Group,
+        models.CASCADE,
+        null=True,
+        related_name="+",
+        db_index=False,
+        help_text="Whose shared contact it went to; nobody in person.",
+    )
     contact_method = models.ForeignKey(ContactMethod, models.SET_NULL, null=True, related_name="+")
     channel = models.CharField(max_length=10, help_text="As ContactMethod.kind.")
     label = models.CharField(max_length=40)
@@ -243,6 +251,10 @@ class Notification(models.Model):
                 | Q(status__in=["accepted", "delivered", "failed", "superseded"], next_attempt_at__isnull=True),
                 name="notification_due_while_unsent",
             ),
+            models.CheckConstraint(
+                condition=Q(user__isnull=False, group__isnull=True) | Q(user__isnull=True, group__isnull=False),
+                name="notification_to_one",
+            ),
         ]
         indexes = [
             # The delivery tick, for each channel the most urgent first: what is due and what lost its worker.
@@ -259,14 +271,30 @@ class Notification(models.Model):
             ),
             models.Index(fields=["envelope"], condition=Q(envelope__isnull=False), name="notification_by_envelope"),
             models.Index(fields=["alert", "created_at"], name="notification_by_alert"),
+            # What goes with a group; most notifications are to people, and not in it.
+            models.Index(fields=["group"], condition=Q(group__isnull=False), name="notification_by_group"),
         ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} to {self.address}"
 
+    @property
+    def recipient(self) -> User | Group:
+        """Return whom it is to; the database holds that there is one."""
+        recipient = self.user or self.group
+        assert recipient is not None  # noqa: S101 - for the type alone
+        return recipient
+
+    @property
+    def addressee(self) -> str:
+        """Return whom it is to, and over what, as the timeline says it."""
+        if self.group is not None:
+            return f"{self.label} {shown_address(self.channel, self.address)} of {self.group}"
+        return f"{self.user} ({self.label})"
+
 
 class Letterbox(models.Model):
-    """When a person is told again over one contact method: what comes while it is shut goes out together afterwards.
+    """When somebody is told again over one contact method: what comes while it is shut goes out together afterwards.
 
     One for each contact method and kind of notification. Its row is also the lock: who holds it decides for all that
     waits here.

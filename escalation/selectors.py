@@ -14,8 +14,12 @@ ASKING = (Notification.Kind.PAGE, Notification.Kind.LAST_RESORT)
 
 
 def told_in(message_id: UUID) -> QuerySet[Notification]:
-    """Return what a message told its reader about alerts: one row for each alert, with all that an answer needs."""
+    """Return what a message told its reader about alerts: one row for each alert, with all that an answer needs.
+
+    What a group shares has no reader whom an answer could be from.
+    """
     told = Notification.objects.filter(Q(envelope=message_id) | Q(pk=message_id), alert__isnull=False)
+    told = told.filter(user__isnull=False)
     return told.filter(kind__in=ASKING).select_related("alert", "run", "user", "contact_method").order_by("alert_id")
 
 
@@ -28,6 +32,7 @@ def told_over(channel: str, address: str, *, now: datetime) -> QuerySet[Notifica
         channel=channel,
         kind__in=ASKING,
         alert__isnull=False,
+        user__isnull=False,
         accepted_at__isnull=False,
         created_at__gt=now - timedelta(days=settings.RESPOND_DAYS),
     )

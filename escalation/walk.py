@@ -172,11 +172,16 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What one moment brings: who is told, what led nowhere, and the position after it."""
+    """What one moment brings: who is told, what led nowhere, and the position after it.
+
+    `groups` are those whose shared contacts are told beside the people. They reach nobody in person: a stage with
+    nobody else in it is passed over all the same.
+    """
 
     tells: tuple[Tell, ...]
     gaps: tuple[Gap, ...]
     position: Position
+    groups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +205,7 @@ def advance(plan: Plan, position: Position, *, now: datetime, people: People, re
     """
     walker = _Walker(plan, position, now, people, reachable)
     walker.walk()
-    return Advance(tuple(walker.tells.values()), tuple(walker.gaps), walker.position())
+    return Advance(tuple(walker.tells.values()), tuple(walker.gaps), walker.position(), tuple(walker.groups))
 
 
 def hurry(position: Position, now: datetime) -> Position:
@@ -224,6 +229,14 @@ def coming(plan: Plan, position: Position) -> Coming | None:
     return Coming(at, stages[place.entered].label)
 
 
+def _groups_told(stage: Stage, *, first: bool) -> Iterator[int]:
+    """Return the groups whose shared contacts are told with a stage.
+
+    A group that is told role by role is that with the first of them; one that is told as a whole, with each stage.
+    """
+    return (target.id for target in stage.targets if target.kind == "group" and (first or target.role is None))
+
+
 def _first_places(plan: Plan, now: datetime, *, shift: float) -> Iterator[Place]:
     for track in plan.tracks:
         yield Place(due_at=now + timedelta(seconds=track.stages[0].wait + shift) if track.stages else None)
@@ -240,6 +253,7 @@ class _Walker:
     reachable: Reachable
     tells: dict[int, Tell] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
+    groups: dict[int, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.places = list(self.begun.places)
@@ -289,6 +303,7 @@ class _Walker:
         """Enter the track's next stage: tell its people, or the first of them, or pass over it."""
         number = self.places[track].entered
         stage = self.plan.tracks[track].stages[number]
+        self.groups.update(dict.fromkeys(_groups_told(stage, first=number == 0)))
         named = tuple(dict.fromkeys(person for target in stage.targets for person in self.people(target)))
         found = tuple(person for person in named if self.reachable(person, stage))
         if not found:

@@ -96,7 +96,7 @@ class GroupAdmin(OrganizationAdmin):
         return services.update_group(stored, actor=person(request), **values)
 
     def delete_says(self, obj: Group) -> str:
-        return "Its members stay; only the team goes. A group that something still names is not deleted."
+        return "Its members stay; the team and its contacts go. A group that something still names is not deleted."
 
     def delete_through(self, request: HttpRequest, obj: Group, *, now: datetime) -> None:
         services.delete_group(obj, actor=person(request))

@@ -10,6 +10,7 @@ from accounts.services.contact_methods import (
     verify_contact_method,
 )
 from accounts.services.groups import Member, create_group, delete_group, update_group
+from accounts.services.members import add_member, give_role, move_member, remove_member
 from accounts.services.opt_outs import opt_in, opt_out
 from accounts.services.organizations import create_organization, update_organization
 from accounts.services.roles import create_role, delete_role, update_role
@@ -24,6 +25,7 @@ from accounts.services.users import (
 
 __all__ = [
     "Member",
+    "add_member",
     "create_api_key",
     "create_contact_method",
     "create_group",
@@ -34,9 +36,12 @@ __all__ = [
     "delete_contact_method",
     "delete_group",
     "delete_role",
+    "give_role",
+    "move_member",
     "opt_in",
     "opt_out",
     "reactivate_user",
+    "remove_member",
     "request_code",
     "request_test",
     "revoke_api_key",

@@ -1,4 +1,7 @@
-"""Contact methods: added, verified by a code, ordered, switched, removed; Email-Official always stays usable."""
+"""Contact methods of people and groups: added, verified by a code, ordered, switched, removed.
+
+Email-Official, which every person has, always stays usable. Those of a group are in the hands of who may change it.
+"""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -13,8 +16,9 @@ from django.utils.crypto import salted_hmac
 from accounts import windows as weekly
 from accounts.addresses import clean_address, why_unavailable
 from accounts.entitlements import Entitlement
-from accounts.models import EMAIL_OFFICIAL, ContactMethod, User
+from accounts.models import EMAIL_OFFICIAL, ContactMethod, Group, User
 from accounts.permissions import may
+from accounts.selectors import may_update_group
 from accounts.services.saving import clean_name, unique
 from accounts.services.users import check_may_change
 from heartbeat_project.kernel.doorbell import ring
@@ -66,7 +70,7 @@ class JustTested(DomainError):
 
 
 def create_contact_method(
-    user: User,
+    holder: User | Group,
     *,
     actor: User,
     label: str,
@@ -79,20 +83,22 @@ def create_contact_method(
     repeat_gap_minutes: Decimal | float = 5,
     windows: Sequence[Mapping[str, Any]] = (),
 ) -> ContactMethod:
-    """Add a way to reach `user`, last in order unless told otherwise, and send it a code.
+    """Add a way to reach a person or group, last in order unless told otherwise, and send it a code.
 
-    It is used only after the user has verified it. Raises Forbidden, and FieldError at the field that is wrong.
+    It is used only after it was verified. Raises Forbidden, and FieldError at the field that is wrong.
     """
-    _check_actor(user, actor=actor)
+    _check_actor(holder, actor=actor)
     with transaction.atomic():
         # Held, so that the limit and the last position are counted by one request at a time.
-        User.objects.select_for_update(no_key=True).filter(pk=user.pk).first()
-        others = list(user.contact_methods.values_list("position", flat=True))
+        _lock(holder)
+        others = list(holder.contact_methods.values_list("position", flat=True))
         if len(others) >= MAX_METHODS:
-            raise FieldError("label", f"One person has at most {MAX_METHODS} contact methods.", code="max_length")
+            who = "group" if isinstance(holder, Group) else "person"
+            raise FieldError("label", f"One {who} has at most {MAX_METHODS} contact methods.", code="max_length")
         method = ContactMethod(
-            user=user,
-            kind=_kind(kind),
+            user=holder if isinstance(holder, User) else None,
+            group=holder if isinstance(holder, Group) else None,
+            kind=_kind(kind, holder=holder),
             label=_label(label),
             address=clean_address(kind, address),
             position=max(others, default=0) + 1 if position is None else position,
@@ -126,12 +132,11 @@ def update_contact_method(
 
     Raises Forbidden, OfficialStays, and FieldError at the field that is wrong; then nothing is saved.
     """
-    _check_actor(method.user, actor=actor)
+    _check_actor(method.holder, actor=actor)
     with transaction.atomic():
         # Held, so that no code is accepted for the old address while a new one is saved.
-        method = (
-            ContactMethod.objects.select_for_update(of=("self",), no_key=True).select_related("user").get(pk=method.pk)
-        )
+        held = ContactMethod.objects.select_for_update(of=("self",), no_key=True)
+        method = held.select_related("user", "group").get(pk=method.pk)
         wanted = method.address if address in {None, method.shown} else clean_address(method.kind, address or "")
         moved = wanted != method.address
         if method.label == EMAIL_OFFICIAL:
@@ -167,7 +172,7 @@ def update_contact_method(
 
 def delete_contact_method(method: ContactMethod, *, actor: User) -> None:
     """Remove a contact method. Raises Forbidden, OfficialStays."""
-    _check_actor(method.user, actor=actor)
+    _check_actor(method.holder, actor=actor)
     if method.label == EMAIL_OFFICIAL:
         raise OfficialStays("Email-Official cannot be removed: it is how everybody can be reached.")
     method.delete()
@@ -178,7 +183,7 @@ def request_code(method: ContactMethod, *, actor: User) -> None:
 
     Raises Forbidden, AlreadyVerified. A message lost on its way to the worker costs asking again.
     """
-    _check_actor(method.user, actor=actor)
+    _check_actor(method.holder, actor=actor)
     if method.verified_at is not None:
         raise AlreadyVerified("This contact method is verified already.")
     _ring_for_code(method)
@@ -191,7 +196,8 @@ def issue_code(contact_method_id: int, *, now: datetime) -> str | None:
     """
     code = f"{secrets.randbelow(10**6):06}"
     due = Q(code_expires_at=None) | Q(code_expires_at__lte=now + CODE_LIVES - CODE_PAUSE)
-    issued = ContactMethod.objects.filter(due, pk=contact_method_id, verified_at=None, user__is_active=True).update(
+    in_use = Q(user__is_active=True) | Q(user=None)
+    issued = ContactMethod.objects.filter(due, in_use, pk=contact_method_id, verified_at=None).update(
         code_digest=_digest(contact_method_id, code),
         code_expires_at=now + CODE_LIVES,
         code_tries=0,
@@ -215,7 +221,7 @@ def request_test(method: ContactMethod, *, actor: User, now: datetime) -> None:
 
     Raises Forbidden, NotVerified, JustTested.
     """
-    _check_actor(method.user, actor=actor)
+    _check_actor(method.holder, actor=actor)
     if method.verified_at is None:
         raise NotVerified("Enter the code that was sent to it first. Then it can be tested.")
     due = Q(tested_at=None) | Q(tested_at__lte=now - TEST_PAUSE)
@@ -229,10 +235,12 @@ def request_test(method: ContactMethod, *, actor: User, now: datetime) -> None:
 def verify_contact_method(method: ContactMethod, *, code: str, actor: User, now: datetime) -> ContactMethod:
     """Mark the contact method as its owner's when the code is right; it is used from now on.
 
-    Five wrong tries make the code useless. Raises Forbidden for anybody but the person themselves, AlreadyVerified,
-    CodeNotUsable, and FieldError for a wrong code.
+    Five wrong tries make the code useless. Raises Forbidden for anybody but the person themselves, or who may change
+    the group; AlreadyVerified, CodeNotUsable, and FieldError for a wrong code.
     """
-    if method.user_id != actor.pk:
+    if method.group is not None:
+        _check_actor(method.group, actor=actor)
+    elif method.user_id != actor.pk:
         raise Forbidden("Only the person themselves can verify a contact method.")
     # Each try is paid for before it is looked at, so that many at once do not get more than five.
     usable = ContactMethod.objects.filter(
@@ -268,9 +276,19 @@ def _digest(contact_method_id: int, code: str) -> str:
     return salted_hmac(salt, code.encode("utf-8", "surrogatepass"), algorithm="sha256").hexdigest()
 
 
-def _check_actor(user: User, *, actor: User) -> None:
-    if user.pk != actor.pk:
-        check_may_change(user, actor=actor)
+def _lock(holder: User | Group) -> None:
+    if isinstance(holder, User):
+        User.objects.select_for_update(no_key=True).filter(pk=holder.pk).first()
+    else:
+        Group.objects.select_for_update(no_key=True).filter(pk=holder.pk).first()
+
+
+def _check_actor(holder: User | Group, *, actor: User) -> None:
+    if isinstance(holder, Group):
+        if not may_update_group(actor, holder):
+            raise Forbidden("Only a Manager of this group, or who may update all groups, can change its contacts.")
+    elif holder.pk != actor.pk:
+        check_may_change(holder, actor=actor)
     elif not may(actor, Entitlement.OWN_NOTIFICATIONS_UPDATE):
         raise Forbidden("Your roles do not permit you to change your contact methods.")
 
@@ -287,8 +305,14 @@ def _refuse_official(*, moved: bool, renamed: bool, disabled: bool, narrowed: bo
 
 
 def _save(method: ContactMethod) -> None:
-    message = f"This person has a contact method “{method.label}” already."
-    with unique("contact_label_once", field="label", message=message):
+    if method.group_id is None:
+        constraint, who = "contact_label_once", "person"
+    else:
+        constraint, who = "group_contact_label_once", "group"
+        if method.label.lower() == EMAIL_OFFICIAL.lower():
+            raise FieldError("label", f"{EMAIL_OFFICIAL} is a person's own address. Use another name.")
+    message = f"This {who} has a contact method “{method.label}” already."
+    with unique(constraint, field="label", message=message):
         method.save()
 
 
@@ -296,9 +320,10 @@ def _label(label: str) -> str:
     return clean_name(label, field="label", max_length=40)
 
 
-def _kind(kind: str) -> str:
-    if kind not in ContactMethod.Kind.values:
-        raise FieldError("kind", f"The kind is {' or '.join(ContactMethod.Kind.values)}.")
+def _kind(kind: str, *, holder: User | Group) -> str:
+    kinds = ContactMethod.Kind.values if isinstance(holder, User) else [shared.value for shared in ContactMethod.SHARED]
+    if kind not in kinds:
+        raise FieldError("kind", f"The kind is {' or '.join(kinds)}.")
     if why := why_unavailable(kind):
         raise FieldError("kind", why, code="unavailable")
     return kind

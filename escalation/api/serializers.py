@@ -144,9 +144,13 @@ class ManualAlertSerializer(Strict):
 
 
 class ToldSerializer(serializers.Serializer[Any]):
-    """One person who would be told over one contact method; `at` is after the method's own delay."""
+    """One person who would be told over one contact method; `at` is after the method's own delay.
 
-    user = serializers.IntegerField(source="user_id", read_only=True)
+    Or, without a user, one contact that a group shares.
+    """
+
+    user = serializers.IntegerField(source="user_id", read_only=True, allow_null=True)
+    group = serializers.IntegerField(source="group_id", read_only=True, allow_null=True)
     name = serializers.CharField(read_only=True)
     stage = serializers.CharField(read_only=True)
     round = serializers.IntegerField(read_only=True, help_text="0: first; 1 and above: retries.")
@@ -190,7 +194,10 @@ class ForecastSerializer(serializers.Serializer[Any]):
 
 
 class NotificationSerializer(serializers.ModelSerializer[Notification]):
-    """One message about an alert, what it offers, and what became of it; addresses stay with their owners."""
+    """One message about an alert, what it offers, and what became of it; addresses stay with their owners.
+
+    It is to a user, or to a contact that a group shares.
+    """
 
     offers = serializers.SerializerMethodField()
 
@@ -200,6 +207,7 @@ class NotificationSerializer(serializers.ModelSerializer[Notification]):
             "id",
             "kind",
             "user",
+            "group",
             "channel",
             "label",
             "step",
@@ -218,6 +226,6 @@ class NotificationSerializer(serializers.ModelSerializer[Notification]):
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_offers(self, notification: Notification) -> list[str]:
         """Return the actions that it offers, as the alert's policy allows for its channel; only a page offers any."""
-        if notification.kind != Notification.Kind.PAGE or notification.run is None:
+        if notification.kind != Notification.Kind.PAGE or notification.run is None or notification.user_id is None:
             return []
         return list(offered(notification.run.withheld, notification.channel))

@@ -6,7 +6,7 @@ from typing import Any, Final
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.core.mail.backends.base import BaseEmailBackend
 
-from accounts.models import User
+from accounts.models import Group, User
 from escalation.models import KeptMessage
 from heartbeat_project.kernel import clock
 
@@ -45,10 +45,16 @@ def _html(message: EmailMessage) -> str:
 
 
 def _reader(message: EmailMessage) -> User | None:
-    """Return the one user who has the address of the message's one recipient."""
+    """Return the one user who has the address of the message's one recipient.
+
+    What went to a mailbox that a group shares is kept for the Owner, so that the right organization can read it.
+    """
     recipients = [address.lower() for address in message.recipients()]
     if len(recipients) != 1:
         return None
     # iexact could not use an index on a long table; there is one mail at a time and few people.
     users = User.objects.filter(contact_methods__address__iexact=recipients[0]).distinct()[:2]
+    if not users:
+        sharing = Group.objects.filter(contact_methods__address__iexact=recipients[0]).values("organization")
+        users = User.objects.filter(organization__in=sharing, is_owner=True)[:2]
     return users[0] if len(users) == 1 else None

@@ -32,7 +32,7 @@ LOOK_THROUGH: Final = 1_000
 class Claim:
     """One message to be sent, leased to the caller.
 
-    `notification` is one of those that travel in it, with its alert, run and user; `alerts` counts the alerts that it
+    `notification` is one of those that travel in it, with its alert, run and recipient; `alerts` counts those that it
     tells of, and `listed` are the first of them where there are several. `lost` says that a worker had leased it before
     and never said what came of it: it may have arrived.
     """
@@ -101,7 +101,7 @@ def claim(
                 looked_at += number
                 if envelope is not None:
                     rows.append((envelope, notification_id, alerts, attempts, lost))
-    related = ("alert__bridge", "alert__acknowledged_by", "run", "user")
+    related = ("alert__bridge", "alert__acknowledged_by", "run", "user", "group__organization")
     found = Notification.objects.select_related(*related).in_bulk([row[1] for row in rows]) if rows else {}
     messages = [
         Claim(
@@ -122,4 +122,4 @@ def claim(
 def _most_urgent_first(claimed: Claim) -> tuple[int, datetime, int, int]:
     """Order what was claimed together: statements return it in no order."""
     notification = claimed.notification
-    return notification.urgency, notification.created_at, notification.alert_id or 0, notification.user_id
+    return notification.urgency, notification.created_at, notification.alert_id or 0, notification.user_id or 0

@@ -5,13 +5,14 @@ import uuid
 from datetime import datetime
 
 from django.conf import settings
+from django.db.models import Q, QuerySet
 
 from accounts.models import ContactMethod
 from accounts.services.contact_methods import CODE_LIVES, issue_code, note_send_error, withdraw_code
 from escalation.channels import Switchboard
 from escalation.channels.base import DeliveryError, Message
 from escalation.models import Notification
-from escalation.services.limits import CODES_PER_PERSON, take
+from escalation.services.limits import CODES_PER_HOLDER, take
 from heartbeat_project.kernel.durations import in_words
 
 log = logging.getLogger(__name__)
@@ -26,16 +27,17 @@ def send_code(contact_method_id: int, *, now: datetime) -> bool:
     code = issue_code(contact_method_id, now=now)
     if code is None:
         return False
-    method = ContactMethod.objects.select_related("user").get(pk=contact_method_id)
-    wait = take(f"codes of user {method.user_id}", CODES_PER_PERSON, now=now)
+    method = _with_holder().get(pk=contact_method_id)
+    whose = f"user {method.user_id}" if method.group_id is None else f"group {method.group_id}"
+    wait = take(f"codes of {whose}", CODES_PER_HOLDER, now=now)
     if wait is not None:
         withdraw_code(contact_method_id)
         note_send_error(contact_method_id, f"Too many codes were asked for. Ask again in {in_words(wait)}.")
         return False
     text = (
         f"The code is {code}. It is valid for {CODE_LIVES.seconds // 60} minutes.\n\n"
-        f"{method.user.name} wants to be told about alerts here ({method.label}).\n"
-        f"Enter the code at {settings.BASE_URL}/profile/contact-methods/ to confirm it. If this was not you, nothing "
+        f"{method.holder} wants to be told about alerts here ({method.label}).\n"
+        f"Enter the code at {settings.BASE_URL}{_page_of(method)} to confirm it. If this was not you, nothing "
         "has to be done: without the code this address is not used.\n"
     )
     error = _send(method, subject="Confirm this address for Heartbeat", text=text, now=now)
@@ -46,15 +48,27 @@ def send_code(contact_method_id: int, *, now: datetime) -> bool:
 
 def send_test(contact_method_id: int, *, now: datetime) -> bool:
     """Send a test message over a verified contact method; return whether it was taken."""
-    found = ContactMethod.objects.select_related("user").filter(pk=contact_method_id, user__is_active=True)
-    method = found.filter(verified_at__isnull=False).first()
+    in_use = Q(user__is_active=True) | Q(user=None)
+    method = _with_holder().filter(in_use, pk=contact_method_id, verified_at__isnull=False).first()
     if method is None:
         return False
     text = (
-        f"This is a test. {method.user.name} asked for it to see that {method.label} works.\n"
+        f"This is a test. {_who_asked(method)} to see that {method.label} works.\n"
         "Nothing has to be done: no alert is open because of it.\n"
     )
     return _send(method, subject="A test from Heartbeat", text=text, now=now) is None
+
+
+def _with_holder() -> QuerySet[ContactMethod]:
+    return ContactMethod.objects.select_related("user", "group__organization")
+
+
+def _page_of(method: ContactMethod) -> str:
+    return "/profile/contact-methods/" if method.group_id is None else f"/groups/{method.group_id}/"
+
+
+def _who_asked(method: ContactMethod) -> str:
+    return f"{method.user} asked for it" if method.group_id is None else f"It was asked for in the group {method.group}"
 
 
 def _send(method: ContactMethod, *, subject: str, text: str, now: datetime) -> DeliveryError | None:
@@ -63,8 +77,8 @@ def _send(method: ContactMethod, *, subject: str, text: str, now: datetime) -> D
         id=uuid.uuid4(),
         kind=Notification.Kind.NOTICE,
         address=method.address,
-        reader=method.user.name,
-        time_zone=method.user.time_zone,
+        reader=str(method.holder),
+        time_zone=method.holder.time_zone,
         at=now,
         subject=subject,
         text=text,

@@ -114,14 +114,14 @@ def _too_many(claimed: Claim, *, now: datetime) -> timedelta | None:
 
 
 def _message(claimed: Claim, *, now: datetime) -> Message:
-    """Return what the person is told: about one alert, in a notice, or about many alerts at once."""
+    """Return what the recipient is told: about one alert, in a notice, or about many alerts at once."""
     notification, run = claimed.notification, claimed.notification.run
     message = Message(
         id=claimed.envelope,
         kind=notification.kind,
         address=notification.address,
-        reader=str(notification.user),
-        time_zone=notification.user.time_zone,
+        reader=str(notification.recipient),
+        time_zone=notification.recipient.time_zone,
         at=now,
     )
     if claimed.alerts > 1:

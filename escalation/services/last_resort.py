@@ -55,7 +55,7 @@ def tell_stewards(reasons: Mapping[EscalationRun, str], *, now: datetime) -> Non
 def official_addresses(users: Iterable[User]) -> dict[int, ContactMethod]:
     """Return the Email-Official contact method of each user, which everybody has."""
     methods = ContactMethod.objects.select_related("user").filter(user__in=list(users), label=EMAIL_OFFICIAL)
-    return {method.user_id: method for method in methods}
+    return {method.user_id or 0: method for method in methods}
 
 
 def email_to(method: ContactMethod, *, kind: Notification.Kind, organization_id: int, now: datetime) -> Notification:

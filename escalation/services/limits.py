@@ -33,7 +33,7 @@ class Limit:
 
 PER_CONTACT_METHOD: Final = Limit(30, timedelta(minutes=10))
 PER_PROVIDER: Final = Limit(60, timedelta(minutes=1))
-CODES_PER_PERSON: Final = Limit(10, timedelta(hours=1))
+CODES_PER_HOLDER: Final = Limit(10, timedelta(hours=1))
 
 
 def take(key: str, limit: Limit, *, now: datetime) -> timedelta | None:

@@ -42,7 +42,7 @@ def write_owner_notice(organization_id: int, *, subject: str, text: str, now: da
 
 def write_answer(told: Notification, *, said: str, now: datetime) -> None:
     """Write to the person who was told what came of their reply, over the same contact method."""
-    if told.contact_method is None or not told.user.is_active:
+    if told.contact_method is None or told.user is None or not told.user.is_active:
         return
     row = email_to(told.contact_method, kind=Notification.Kind.NOTICE, organization_id=told.organization_id, now=now)
     row.subject, row.text = f"Re: alert #{told.alert_id}", said

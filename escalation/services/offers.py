@@ -43,14 +43,14 @@ def offered(run: EscalationRun | None, channel: str) -> Collection[Action]:
 def offered_in(message_id: UUID) -> Collection[Action]:
     """Return what a message that is about to be sent offers its reader; stakeholders receive and cannot respond."""
     told = told_in(message_id).first()
-    if told is None or told.user.kind == User.Kind.STAKEHOLDER:
+    if told is None or person_of(told).kind == User.Kind.STAKEHOLDER:
         return ()
     return offered(told.run, told.channel)
 
 
 def refusal(told: Notification) -> str:
     """Say why this person cannot respond from this message at all; empty when they can."""
-    user, method = told.user, told.contact_method
+    user, method = person_of(told), told.contact_method
     if not user.is_active:
         return f"The account of {user} is deactivated. Nothing can be done from this message any more."
     if method is None or method.address != told.address:
@@ -100,10 +100,17 @@ def alert_of(told: Notification) -> Alert:
     return told.alert
 
 
+def person_of(told: Notification) -> User:
+    """Return whom a notification that can be answered is to: what a group shares cannot."""
+    assert told.user is not None  # noqa: S101 - for the type alone: the selectors leave out all others
+    return told.user
+
+
 def _nothing_to_escalate(told: Notification) -> str:
     """Say that an old message would escalate past people who were told since, or that nobody is left."""
     later = Notification.objects.filter(alert=told.alert_id, kind=Notification.Kind.PAGE, step__gt=told.step)
-    since = later.exclude(user=told.user_id).select_related("user").order_by("step", "created_at").first()
+    others = later.filter(user__isnull=False).exclude(user=told.user_id)
+    since = others.select_related("user").order_by("step", "created_at").first()
     if since is not None:
         when = at_night(since.created_at, zone=_zone(told))
         return f"The escalation has gone on since this message: {since.user} was told ({when})."
@@ -117,4 +124,4 @@ def _nothing_to_escalate(told: Notification) -> str:
 
 
 def _zone(told: Notification) -> tzinfo:
-    return zone(told.user.time_zone)
+    return zone(person_of(told).time_zone)

@@ -101,7 +101,7 @@ def _line(claimed: Claim, what: str) -> str:
     notification = claimed.notification
     called = _CALLED.get(_Kind(notification.kind), "")
     channel = CHANNEL_NAMES.get(notification.channel, notification.channel)
-    said = f"{channel} {called}to {notification.user} ({notification.label}): {what}"
+    said = f"{channel} {called}to {notification.addressee}: {what}"
     others = claimed.alerts - 1
     if others < 1:
         return said
@@ -139,11 +139,15 @@ def _write(records: Sequence[tuple[Claim, _Record]], *, now: datetime) -> dict[U
 
 
 def go_on_after_failures(notification_ids: Sequence[UUID], runs: dict[int, EscalationRun], *, now: datetime) -> None:
-    """Use each person's next method at once; without one, the next step; without one, the last resort."""
+    """Use each person's next method at once; without one, the next step; without one, the last resort.
+
+    What a group shares has no next method, and nobody waits for it: people are told as if it were not there.
+    """
     lost = Notification.objects.filter(pk__in=notification_ids)
     for alert_id, error in lost.filter(kind=_Kind.LAST_RESORT).values_list("alert_id", "last_error"):
         log.error("the last resort of alert %s failed: %s", alert_id, error)
-    pages = set(lost.filter(kind=_Kind.PAGE, run__isnull=False).values_list("run_id", "user_id", "step"))
+    to_people = lost.filter(kind=_Kind.PAGE, run__isnull=False, user__isnull=False)
+    pages = set(to_people.values_list("run_id", "user_id", "step"))
     if not pages:
         return
     with connection.cursor() as cursor:
@@ -159,8 +163,10 @@ def go_on_after_failures(notification_ids: Sequence[UUID], runs: dict[int, Escal
 
 
 def _last_hopes(run_ids: Iterable[int]) -> dict[int, int]:
-    """Return for each run the newest step in which somebody was told or still may be."""
-    pages = Notification.objects.filter(run__in=run_ids, kind=_Kind.PAGE, status__in=HOPEFUL).order_by()
+    """Return for each run the newest step in which a person was told or still may be."""
+    pages = Notification.objects.filter(
+        run__in=run_ids, kind=_Kind.PAGE, status__in=HOPEFUL, user__isnull=False
+    ).order_by()
     return dict(pages.values_list("run").annotate(newest=Max("step")))
 
 

@@ -41,10 +41,12 @@ class Directory:
         *,
         members: Mapping[Target, Mapping[int, int | None]],
         methods: Mapping[int, list[ContactMethod]],
+        contacts: Mapping[int, list[ContactMethod]],
         away: Sequence[Away],
         now: datetime,
     ) -> None:
         self._methods = methods
+        self._contacts = contacts
         self._now = now
         out = {entry.absence.user for entry in away}
         self._ways = {
@@ -76,8 +78,8 @@ class Directory:
         methods: dict[int, list[ContactMethod]] = defaultdict(list)
         usable = ContactMethod.objects.filter(user_id__in=people, user__is_active=True, verified_at__isnull=False)
         for method in usable.select_related("user").order_by("user_id", "position", "id"):
-            methods[method.user_id].append(method)
-        return cls(members=members, methods=methods, away=away, now=now)
+            methods[method.user_id or 0].append(method)
+        return cls(members=members, methods=methods, contacts=_contacts(within), away=away, now=now)
 
     def people(self, target: Target) -> Sequence[int]:
         """Return who is told for the target, in order: covers instead of who is out; stakeholders receive, too."""
@@ -95,6 +97,11 @@ class Directory:
         """Return the contact methods over which the person is told, in order."""
         return self._usable(tell.person, labels=tell.labels, centralized=tell.centralized)
 
+    def contacts(self, group_ids: Iterable[int]) -> list[ContactMethod]:
+        """Return what these groups, and the groups within them, share; each once, in order."""
+        shared = (method for group_id in group_ids for method in self._contacts.get(group_id, ()))
+        return list({method.pk: method for method in shared}.values())
+
     def times(self, tell: Tell, method: ContactMethod) -> list[datetime]:
         """Return when the method is used: after its own delay and again as its owner wants; centralized once, now."""
         return [self._now] if tell.centralized else self._own_times(method)
@@ -110,12 +117,25 @@ class Directory:
     def _own_times(self, method: ContactMethod) -> list[datetime]:
         return times_of_use(
             at=self._now,
-            time_zone=method.user.time_zone,
+            time_zone=method.holder.time_zone,
             delay_minutes=float(method.delay_minutes),
             repeat_count=method.repeat_count,
             repeat_gap_minutes=float(method.repeat_gap_minutes),
             windows=method.windows,
         )
+
+
+def _contacts(within: Mapping[int, Sequence[int]]) -> dict[int, list[ContactMethod]]:
+    """Return what each group and, in order, the groups within it share; none asks the database nothing."""
+    if not within:
+        return {}
+    shared: dict[int, list[ContactMethod]] = defaultdict(list)
+    usable = ContactMethod.objects.filter(
+        group_id__in=set(chain.from_iterable(within.values())), enabled=True, verified_at__isnull=False
+    )
+    for method in usable.select_related("group").order_by("position", "id"):
+        shared[method.group_id or 0].append(method)
+    return {group_id: [method for each in inner for method in shared[each]] for group_id, inner in within.items()}
 
 
 def _way(

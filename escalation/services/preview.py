@@ -1,6 +1,6 @@
 """Who would be told: walks played out ahead of time, without writing anything."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,15 +10,21 @@ from escalation import walk
 from escalation.models import EscalationRun
 from escalation.services.people import Directory, stewards
 from escalation.services.runs import Way, plans_of
+from escalation.services.steps import ONLY_SHARED
 
 MOST_STEPS = 50
+_Step = tuple[datetime, walk.Advance, Directory]
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One person who is told over one contact method, at `at`: the step's time and the method's own delay."""
+    """One person who is told over one contact method, at `at`: the step's time and the method's own delay.
 
-    user_id: int
+    Or, without a person, one contact that a group shares.
+    """
+
+    user_id: int | None
+    group_id: int | None
     name: str
     stage: str
     round: int
@@ -68,7 +74,7 @@ def foresee(way: Way, *, at: datetime, most_steps: int = MOST_STEPS) -> Forecast
     """
     (plan,) = plans_of([way])
     position = walk.start(plan, at)
-    steps: list[tuple[datetime, walk.Advance, Directory]] = []
+    steps: list[_Step] = []
     unreached: dict[int, walk.Stage] = {}
     while position.next_at is not None and len(steps) < most_steps:
         now = position.next_at
@@ -90,7 +96,7 @@ def foresee(way: Way, *, at: datetime, most_steps: int = MOST_STEPS) -> Forecast
         at=at,
         name=way.name,
         moments=[_moment(*step, people=people) for step in steps],
-        problems=_problems(way, plan, [step for _, step, _ in steps], unreached, people),
+        problems=_problems(way, plan, steps, unreached, people),
         complete=complete,
         instead=stewards([way.organization_id])[way.organization_id] if complete and not told else [],
     )
@@ -134,7 +140,10 @@ def _first(way: Way, plan: walk.Plan, directory: Directory, *, at: datetime) -> 
         return person not in way.opted_out and directory.reachable(person, stage)
 
     step = walk.advance(plan, begun, now=now, people=directory.people, reachable=reachable)
-    return "" if step.tells else " ".join(str(gap) for gap in step.gaps)
+    if step.tells:
+        return ""
+    shared = [ONLY_SHARED] if directory.contacts(step.groups) else []
+    return " ".join([*map(str, step.gaps), *shared])
 
 
 def _refusal(way: Way, plan: walk.Plan) -> str:
@@ -148,6 +157,7 @@ def _moment(at: datetime, step: walk.Advance, directory: Directory, *, people: M
     told = [
         Told(
             user_id=tell.person,
+            group_id=None,
             name=str(people[tell.person]),
             stage=tell.stage,
             round=tell.round,
@@ -159,13 +169,26 @@ def _moment(at: datetime, step: walk.Advance, directory: Directory, *, people: M
         for method in directory.methods(tell)
         for used_at in directory.times(tell, method)
     ]
-    return Moment(at, told, [str(gap) for gap in step.gaps])
+    shared = [
+        Told(
+            user_id=None,
+            group_id=method.group_id,
+            name=str(method.group),
+            stage="Shared contacts",
+            round=0,
+            label=method.label,
+            channel=method.kind,
+            at=at,
+        )
+        for method in directory.contacts(step.groups)
+    ]
+    return Moment(at, [*told, *shared], [str(gap) for gap in step.gaps])
 
 
 def _problems(
     way: Way,
     plan: walk.Plan,
-    steps: Iterable[walk.Advance],
+    steps: Sequence[_Step],
     unreached: Mapping[int, walk.Stage],
     people: Mapping[int, User],
 ) -> list[Problem]:
@@ -173,11 +196,15 @@ def _problems(
         return [Problem("refused" if way.refusal else "nobody_named", reason)]
     # A repeat of the walk names the same gaps again.
     gaps = dict.fromkeys(
-        (gap.stage, "nobody_reachable" if gap.named else "nobody_there") for step in steps for gap in step.gaps
+        (gap.stage, "nobody_reachable" if gap.named else "nobody_there") for _, step, _ in steps for gap in step.gaps
     )
     texts = {"nobody_reachable": "nobody in it can be reached", "nobody_there": "nobody is in it"}
+    only_shared = not any(step.tells for _, step, _ in steps) and any(
+        directory.contacts(step.groups) for _, step, directory in steps
+    )
     return [
         *(Problem(code, f"{stage}: {texts[code]}.") for stage, code in gaps),
+        *([Problem("only_shared_contacts", ONLY_SHARED)] if only_shared else []),
         *(_why_unreached(people[person], stage, way) for person, stage in unreached.items() if person in people),
     ]
 

@@ -50,7 +50,7 @@ def _waiting(message_id: UUID, *, provider_id: str) -> list[Notification]:
     """
     still = Q(status=_Status.ACCEPTED, provider_id=provider_id) | Q(status=_Status.SENDING)
     carried = Notification.objects.filter(still, envelope=message_id)
-    return list(carried.select_for_update(no_key=True, of=("self",)).select_related("user").order_by("id"))
+    return list(carried.select_for_update(no_key=True, of=("self",)).select_related("user", "group").order_by("id"))
 
 
 def _write(found: list[Notification], status: str, **fields: Any) -> None:
@@ -64,7 +64,7 @@ def _tell_timelines(found: list[Notification], kind: str, what: str, *, now: dat
             alert_id=row.alert_id,
             at=now,
             kind=kind,
-            text=f"{CHANNEL_NAMES.get(row.channel, row.channel)} to {row.user} ({row.label}): {what}",
+            text=f"{CHANNEL_NAMES.get(row.channel, row.channel)} to {row.addressee}: {what}",
         )
         for row in found
         if row.alert_id is not None

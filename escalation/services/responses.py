@@ -22,7 +22,7 @@ from alerting.states import Action
 from escalation.models import Notification, Response
 from escalation.selectors import expires_at, told_in
 from escalation.services.engine import hurry
-from escalation.services.offers import alert_of, hindrance, offered, refusal, standing
+from escalation.services.offers import alert_of, hindrance, offered, person_of, refusal, standing
 from escalation.wording import at_night, zone
 from heartbeat_project.kernel.errors import FieldError
 from heartbeat_project.kernel.ids import digest
@@ -123,7 +123,7 @@ def respond(
                 alert_id=alert_id,
                 action=action,
                 reference=reference,
-                defaults={"user": told.user, "via": via, "said": "", "at": now},
+                defaults={"user": person_of(told), "via": via, "said": "", "at": now},
             )
             told.alert = Alert.objects.select_related("owner", "bridge").get(pk=alert_id)
             if not first:
@@ -153,7 +153,7 @@ def take_all(
         return Answer(Outcome.NOT_POSSIBLE, refused)
     if Action.ASSIGN not in offered(told.run, told.channel):
         return Answer(Outcome.NOT_POSSIBLE, "This is not offered over this channel. Sign in to do it.")
-    user = told.user
+    user = person_of(told)
     mine = respondable_alerts(user).filter(pk__in=alert_ids).values_list("pk", flat=True)
     with transaction.atomic():
         try:
@@ -180,7 +180,7 @@ class _NotPossible(Exception):
 
 def _act(told: Notification, action: Action, *, note: str, now: datetime) -> str:
     """Do it and return what to say; raise StateConflict when somebody was faster."""
-    alert, user = alert_of(told), told.user
+    alert, user = alert_of(told), person_of(told)
     name = f"#{alert.pk} {alert.source_name}"
     if action is Action.REPLY:
         alerts.reply(alert, actor=user, now=now, text=note)
@@ -215,5 +215,5 @@ def _is_so(told: Notification, action: Action) -> bool:
 
 def _used(told: Notification, used: Response) -> str:
     """Say what the first use did, and where the alert stands if that has changed since."""
-    when = at_night(used.at, zone=zone(told.user.time_zone))
+    when = at_night(used.at, zone=zone(person_of(told).time_zone))
     return f"{used.user} did this already ({when}): {used.said} Now: {standing(told)}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import connection
 
+from accounts.models import ContactMethod
 from alerting.models import TimelineEntry
 from alerting.services import add_viewers, write_timeline
 from escalation import walk
@@ -22,6 +23,7 @@ HOPEFUL = (
     Notification.Status.ACCEPTED,
     Notification.Status.DELIVERED,
 )
+ONLY_SHARED = "Only the shared contacts of groups are told."
 _Kind = TimelineEntry.Kind
 
 
@@ -29,13 +31,15 @@ _Kind = TimelineEntry.Kind
 class Step:
     """What one moment brings to runs that stand at the same place of the same plan.
 
-    `number` is EscalationRun.step after it, `name` the policy's or play's, `runs` their (run id, alert id).
+    `number` is EscalationRun.step after it, `name` the policy's or play's, `runs` their (run id, alert id); `contacts`
+    are told beside the people, because their groups are.
     """
 
     organization_id: int
     name: str
     number: int
     advance: walk.Advance
+    contacts: tuple[ContactMethod, ...] = ()
     redirects: tuple[Redirect, ...] = ()
     runs: list[tuple[int, int]] = field(default_factory=list)
 
@@ -67,18 +71,20 @@ def take_step(
         return person not in opted_out and directory.reachable(person, stage)
 
     advance = walk.advance(plan, position, now=now, people=people, reachable=reachable)
+    contacts = tuple(directory.contacts(advance.groups))
     return Step(
         organization_id=organization_id,
         name=name,
-        number=taken + 1 if advance.tells else taken,
+        number=taken + 1 if advance.tells or contacts else taken,
         advance=advance,
+        contacts=contacts,
         redirects=tuple(redirects),
     )
 
 
 def write_steps(steps: Sequence[Step], directory: Directory, *, now: datetime) -> None:
     """Write what saved runs came to, in a number of statements that does not depend on how many there are."""
-    told = [step for step in steps if step.advance.tells]
+    told = [step for step in steps if step.advance.tells or step.contacts]
     if told:
         _write_pages(told, directory, now=now)
         add_viewers(
@@ -98,36 +104,30 @@ def write_steps(steps: Sequence[Step], directory: Directory, *, now: datetime) -
 
 
 def without_hope(run_ids: Sequence[int]) -> set[int]:
-    """Return those of the runs that have no page which reached somebody or still may."""
+    """Return those of the runs that have no page which reached a person or still may."""
     if not run_ids:
         return set()
-    hopeful = Notification.objects.filter(run__in=run_ids, kind=Notification.Kind.PAGE, status__in=HOPEFUL)
+    hopeful = Notification.objects.filter(
+        run__in=run_ids, kind=Notification.Kind.PAGE, status__in=HOPEFUL, user__isnull=False
+    )
     return set(run_ids) - set(hopeful.values_list("run_id", flat=True).distinct())
 
 
 def _write_pages(steps: Sequence[Step], directory: Directory, *, now: datetime) -> None:
-    """Write a row for each use of each contact method of each person.
+    """Write a row for each use of each contact method of each person, and for each contact that a group shares.
 
     Two engines cannot step the same run; a row that is there already means that this very step was written before.
     """
     runs = [(run_id, alert_id, step, place) for place, step in enumerate(steps) for run_id, alert_id in step.runs]
     pages = [
-        {
-            "place": place,
-            "user_id": tell.person,
-            "contact_method_id": method.pk,
-            "channel": method.kind,
-            "label": method.label,
-            "address": method.address,
-            "step": step.number,
-            "round": tell.round,
-            "repeat": repeat,
-            "due_at": due_at,
-        }
+        _page(method, step, place=place, round_=tell.round, repeat=repeat, due_at=due_at)
         for place, step in enumerate(steps)
         for tell in step.advance.tells
         for method in directory.methods(tell)
         for repeat, due_at in enumerate(directory.times(tell, method))
+    ]
+    pages += [
+        _page(method, step, place=place, due_at=now) for place, step in enumerate(steps) for method in step.contacts
     ]
     parameters: dict[str, Any] = {
         "runs": array(run_id for run_id, _, _, _ in runs),
@@ -141,6 +141,24 @@ def _write_pages(steps: Sequence[Step], directory: Directory, *, now: datetime) 
     }
     with connection.cursor() as cursor:
         cursor.execute(statement("escalation", "write_pages"), parameters)
+
+
+def _page(
+    method: ContactMethod, step: Step, *, place: int, due_at: datetime, round_: int = 0, repeat: int = 0
+) -> dict[str, Any]:
+    return {
+        "place": place,
+        "user_id": method.user_id,
+        "group_id": method.group_id,
+        "contact_method_id": method.pk,
+        "channel": method.kind,
+        "label": method.label,
+        "address": method.address,
+        "step": step.number,
+        "round": round_,
+        "repeat": repeat,
+        "due_at": due_at,
+    }
 
 
 def _write_ends(ended: Sequence[Step], *, now: datetime) -> None:
@@ -161,8 +179,10 @@ def _write_ends(ended: Sequence[Step], *, now: datetime) -> None:
 
 
 def _why_nobody(step: Step) -> str:
-    """Say why the walk told nobody."""
-    if step.number:
+    """Say why the walk told nobody in person."""
+    position = step.advance.position
+    if position.told or position.lap:
         return f"Nobody whom “{step.name}” names could be told: every notification failed."
     said = " ".join(str(gap) for gap in step.advance.gaps)
-    return f"Nobody whom “{step.name}” names can be reached. {said}".strip()
+    shared = ONLY_SHARED if step.number else ""
+    return " ".join(part for part in (f"Nobody whom “{step.name}” names can be reached.", said, shared) if part)

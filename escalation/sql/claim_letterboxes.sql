@@ -14,8 +14,10 @@ letterbox AS MATERIALIZED (
         make_interval(secs => organization.bundle_seconds) AS shut_for
     FROM escalation_letterbox AS letterbox
     JOIN accounts_contactmethod AS method ON method.id = letterbox.contact_method_id
-    JOIN accounts_user AS person ON person.id = method.user_id
-    JOIN accounts_organization AS organization ON organization.id = person.organization_id
+    LEFT JOIN accounts_user AS person ON person.id = method.user_id
+    LEFT JOIN accounts_group AS team ON team.id = method.group_id
+    JOIN accounts_organization AS organization
+      ON organization.id = COALESCE(person.organization_id, team.organization_id)
     WHERE (letterbox.contact_method_id, letterbox.kind) IN (SELECT contact_method_id, kind FROM oldest)
       AND organization.bundle_seconds > 0
     LIMIT %(limit)s

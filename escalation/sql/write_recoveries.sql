@@ -14,19 +14,19 @@ put_away AS (
     WHERE notification.id = unsent.id
 ),
 told AS (
-    SELECT DISTINCT ON (told.alert_id, told.user_id, told.contact_method_id) told.*
+    SELECT DISTINCT ON (told.alert_id, told.contact_method_id) told.*
     FROM escalation_notification AS told
     JOIN escalation_escalationrun AS run ON run.alert_id = told.alert_id
     WHERE told.alert_id = ANY(%(ids)s::bigint[]) AND run.recovery_notice
       AND told.kind IN ('page', 'last_resort') AND told.status IN ('sending', 'accepted', 'delivered')
       AND told.contact_method_id IS NOT NULL
-    ORDER BY told.alert_id, told.user_id, told.contact_method_id, told.created_at DESC
+    ORDER BY told.alert_id, told.contact_method_id, told.created_at DESC
 )
 INSERT INTO escalation_notification (
-    id, organization_id, alert_id, run_id, kind, user_id, contact_method_id, channel, label, address,
+    id, organization_id, alert_id, run_id, kind, user_id, group_id, contact_method_id, channel, label, address,
     step, round, urgency, subject, text, status, attempts, created_at, next_attempt_at, provider_id, last_error
 )
-SELECT gen_random_uuid(), organization_id, alert_id, run_id, 'recovery', user_id, contact_method_id, channel, label,
-    address, 0, 0, %(urgency)s, '', '', 'pending', 0, %(now)s, %(now)s, '', ''
+SELECT gen_random_uuid(), organization_id, alert_id, run_id, 'recovery', user_id, group_id, contact_method_id,
+    channel, label, address, 0, 0, %(urgency)s, '', '', 'pending', 0, %(now)s, %(now)s, '', ''
 FROM told
 ON CONFLICT DO NOTHING

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from django import forms
 from django.contrib.auth.forms import AuthenticationForm
@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 
 from accounts import windows
 from accounts.admin.base import CheckBoxes, time_field
-from accounts.models import ContactMethod, Group, User, time_zones
+from accounts.models import ContactMethod, Group, GroupRole, User, time_zones
 from accounts.services.contact_methods import MAX_REPEATS
 from alerting.models import Bridge, Priority
 from alerting.services import REASON_LENGTH
@@ -287,6 +287,38 @@ class SlackForm(forms.Form):
         label="Slack member ID",
         help_text="In Slack: open your profile, then ⋮, then “Copy member ID”. Empty: Slack answers for nobody.",
     )
+
+
+class SharedContactForm(ContactMethodForm):
+    """What a group shares: where it is, and what it is called."""
+
+    LABELS = {
+        ContactMethod.Kind.EMAIL.value: "Mailbox",
+        ContactMethod.Kind.CHAT.value: "Channel",
+        ContactMethod.Kind.WEBHOOK.value: "Webhook",
+    }
+
+    def __init__(self, *args: Any, kind: str, **options: Any) -> None:
+        super().__init__(*args, **{"kind": kind, "initial": {"label": self.LABELS[kind]}, **options})
+        self.fields["label"].help_text = "Alerts say by this what was told."
+
+    @classmethod
+    def of(cls, method: ContactMethod, data: Any = None) -> Self:
+        """Return the form that changes a contact; its address is shown as everybody sees it."""
+        initial = {"label": method.label, "address": method.shown}
+        return cls(data, kind=method.kind, initial=initial, auto_id=f"id_{method.pk}_%s")
+
+
+class MemberForm(forms.Form):
+    """One more member of a group, in one role."""
+
+    user = UserChoice(User.objects.none(), label="Person", empty_label="Choose a person")
+    role = forms.ChoiceField(choices=GroupRole.choices, label="Role")
+
+    def __init__(self, *args: Any, group: Group, **options: Any) -> None:
+        super().__init__(*args, **options)
+        people = User.objects.filter(organization_id=group.organization_id, is_active=True)
+        self.fields["user"].queryset = people  # type: ignore[attr-defined]
 
 
 class OutOfOfficeForm(forms.Form):

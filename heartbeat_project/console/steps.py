@@ -9,7 +9,7 @@ from escalation.services.preview import Moment
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What one person is told in one step: over what, and when where that is later."""
+    """What one person, or what a group shares, is told in one step: over what, and when where that is later."""
 
     name: str
     stage: str
@@ -27,6 +27,6 @@ def lines_of(moment: Moment) -> list[Line]:
             methods=[(told.label, told.at if told.at > moment.at else None) for told in methods],
         )
         for (_, name, stage, round_), methods in groupby(
-            moment.told, key=lambda told: (told.user_id, told.name, told.stage, told.round)
+            moment.told, key=lambda told: (told.user_id or -(told.group_id or 0), told.name, told.stage, told.round)
         )
     ]

@@ -1,4 +1,4 @@
-"""Who is on call, for pages that lie below the app which knows it."""
+"""Who is on call, and what a group shares, for pages that lie below the app which knows it."""
 
 from typing import Any
 
@@ -24,3 +24,9 @@ def group_on_call(context: dict[str, Any], group: Group) -> dict[str, Any]:
         "standing": standing_of(group, at=now),
         "may_change": may(person(request), Entitlement.GROUPS_UPDATE_ALL),
     }
+
+
+@register.inclusion_tag("parts/group_shares.html")
+def group_shares(group: Group) -> dict[str, Any]:
+    """Show what a group shares, and lead to where it is changed."""
+    return {"group": group, "contacts": group.contact_methods.all()}

@@ -7,6 +7,8 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
+from accounts.models import ContactMethod
+from escalation.models import Notification
 from heartbeat_project.kernel.sql import records, statement
 
 pytestmark = pytest.mark.django_db
@@ -168,3 +170,22 @@ def test_alerts_are_assigned_by_primary_key(outbox):
     found = plan("alerting", "assign_alerts", values)
     assert "alerting_alert_pkey" in found, found
     assert not big_scans(found), found
+
+
+def test_what_goes_with_a_group_is_found_by_it_among_what_was_sent_to_people(outbox):
+    found = Notification.objects.filter(group__in=[1, 2]).explain()
+    assert "notification_by_group" in found, found
+
+
+def test_what_groups_share_is_found_by_them_among_the_contact_methods_of_people(outbox):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO accounts_contactmethod (user_id, kind, label, address, position, enabled, delay_minutes,"
+            " code_digest, code_tries)"
+            " SELECT n %% 50 + 1, 'email', 'label ' || n, 'a@example.com', 0, true, 0, '', 0"
+            " FROM generate_series(1, 5000) AS n",
+            [],
+        )
+        cursor.execute("ANALYZE accounts_contactmethod")
+    found = ContactMethod.objects.filter(group__in=[1, 2], enabled=True, verified_at__isnull=False).explain()
+    assert "group_contact_label_once" in found, found

@@ -1,7 +1,9 @@
 """The walk of an escalation: who is told when, whatever the plan."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -175,6 +177,43 @@ def test_hurry_leaves_an_ended_walk_and_what_is_overdue_as_they_are():
     assert walk.hurry(ended, START) == ended
 
 
+def groups_told(plan, *, reachable=everybody):
+    """Return [(seconds after the start, [groups whose contacts are told]), ...], leaving out moments without any."""
+    position, found = walk.start(plan, START), []
+    while position.next_at is not None:
+        now = position.next_at
+        step = walk.advance(plan, position, now=now, people=members_of, reachable=reachable)
+        if step.groups:
+            found.append(((now - START).total_seconds(), list(step.groups)))
+        position = step.position
+    return found
+
+
+def role(label, group, **rule):
+    return Stage(label, (Target("group", group, label.lower()),), **rule)
+
+
+def test_a_groups_contacts_are_told_once_with_its_first_role_and_by_no_retry():
+    plan = policy(role("Primary", 1, wait=60, retries=3, retry_gap=10), role("Secondary", 1, wait=300))
+    assert groups_told(plan) == [(60, [1])]
+
+
+def test_a_groups_contacts_are_told_though_nobody_of_its_first_role_can_be_reached():
+    plan = policy(role("Primary", 1), role("Secondary", 1, wait=300))
+    assert groups_told(plan, reachable=lambda *_: False) == [(0, [1])]
+
+
+def test_a_groups_contacts_are_told_again_with_each_repeat_of_the_walk():
+    plan = policy(role("Primary", 1), role("Secondary", 1, wait=300), repeats=1, repeat_wait=300)
+    assert groups_told(plan) == [(0, [1]), (600, [1])]
+
+
+def test_a_group_that_is_told_as_a_whole_has_its_contacts_told_with_each_stage():
+    tiers = [Stage(f"Tier {number}", (Target("group", 1), Target("user", 5)), wait=300) for number in (1, 2)]
+    named = Stage("Named", (Target("group", 1), Target("group", 2)), wait=300)
+    assert groups_told(Plan((Track((named,)), Track(tuple(tiers))))) == [(300, [1, 2]), (600, [1])]
+
+
 waits = st.sampled_from([0.0, 6.0, 60.0, 300.0])
 targets = st.one_of(
     st.builds(Target, kind=st.just("user"), id=st.integers(0, 9)),
@@ -291,6 +330,39 @@ def test_whoever_can_be_reached_is_reached_and_each_stage_that_reaches_nobody_is
     # Each lap names them again; a lap that told nobody is the last one.
     assert sorted(set(empty)) == sorted({gap.stage for gap in gaps})
     assert len(gaps) % max(1, len(empty)) == 0
+
+
+@given(plan=plans, absent=st.sets(everyone), late=lateness)
+def test_contacts_of_groups_change_nothing_about_who_is_told_and_when(plan, absent, late):
+    """A stage with a group in it is walked as if its members were named one by one."""
+
+    def by_name(target):
+        return tuple(Target("user", person) for person in members_of(target))
+
+    tracks = tuple(
+        Track(tuple(replace(each, targets=tuple(chain(*map(by_name, each.targets)))) for each in track.stages))
+        for track in plan.tracks
+    )
+    reached = all_but(absent)
+    assert play_out(plan, reachable=reached, late=late) == play_out(
+        replace(plan, tracks=tracks), reachable=reached, late=late
+    )
+
+
+@given(plan=plans, moves=troubles)
+def test_each_group_that_a_walk_comes_to_has_its_contacts_told_in_each_lap_and_once_in_a_step(plan, moves):
+    steps = [step for _, step in troubled(plan, moves)]
+    laps = 1 + (steps[-1].position.lap if steps else 0)
+    told = [group for step in steps for group in step.groups]
+    meant = [
+        {target.id for target in each.targets if target.kind == "group" and (number == 0 or target.role is None)}
+        for track in plan.tracks
+        for number, each in enumerate(track.stages)
+    ]
+    assert all(len(step.groups) == len(set(step.groups)) for step in steps)
+    assert set(told) == set().union(*meant)
+    for group in set(told):
+        assert told.count(group) <= laps * sum(group in groups for groups in meant)
 
 
 @given(plan=plans)

@@ -14,13 +14,13 @@ from accounts.services import Member, create_group, delete_group, update_group
 from accounts.services.groups import MAX_MEMBERS
 from heartbeat_project.kernel.api import CleanCharField, OwnedRelatedField, Rows, Strict
 
-_VIEW = (
+VIEW = (
     Entitlement.GROUPS_VIEW_ALL,
     Entitlement.GROUPS_VIEW_OWN,
     Entitlement.GROUPS_UPDATE_ALL,
     Entitlement.GROUPS_UPDATE_OWN,
 )
-_WRITE = (Entitlement.GROUPS_ADD, Entitlement.GROUPS_UPDATE_ALL, Entitlement.GROUPS_UPDATE_OWN)
+WRITE = (Entitlement.GROUPS_ADD, Entitlement.GROUPS_UPDATE_ALL, Entitlement.GROUPS_UPDATE_OWN)
 
 
 class MemberSerializer(Strict):
@@ -63,7 +63,7 @@ class GroupViewSet(OrganizationViewSet):
 
     queryset = Group.objects.all()
     serializer_class = GroupSerializer
-    permission_classes = [entitled(read=_VIEW, write=_WRITE)]
+    permission_classes = [entitled(read=VIEW, write=WRITE)]
 
     def get_permissions(self) -> list[Any]:
         """A Manager changes the own group, and makes none."""

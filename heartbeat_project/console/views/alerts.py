@@ -128,7 +128,7 @@ def _next_context(alert: Alert, *, now: datetime) -> dict[str, Any]:
 
 def _progress_context(alert: Alert, *, now: datetime) -> dict[str, Any]:
     entries = alert.timeline.select_related("actor").order_by("-at", "-id")[: SHOWN_ENTRIES + 1]
-    told = Notification.objects.filter(alert=alert).select_related("user").order_by("-created_at", "-id")
+    told = Notification.objects.filter(alert=alert).select_related("user", "group").order_by("-created_at", "-id")
     timeline = list(entries)
     return {
         "alert": alert,

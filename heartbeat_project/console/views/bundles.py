@@ -44,7 +44,7 @@ def bundle(request: HttpRequest, envelope: UUID) -> HttpResponse:
         "here": "alerts",
         "now": clock.now(),
         "envelope": envelope,
-        "told": Notification.objects.filter(envelope=envelope).select_related("user").first(),
+        "told": Notification.objects.filter(envelope=envelope).select_related("user", "group").first(),
         "page": page,
         "count": pages.count,
         "may_take": mine.exists(),

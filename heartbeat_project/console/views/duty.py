@@ -10,6 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts.models import Group
 from escalation.api.feeds import feed_url
 from escalation.on_call import turns_of
 from escalation.services.absences import create_absence, delete_absence
@@ -32,6 +33,7 @@ def _page(request: HttpRequest, *, now: datetime, status: int = 200, **filled: A
     absences = OutOfOffice.objects.select_related("cover", "group", "user")
     context = {
         "here": "duty",
+        "groups": Group.objects.filter(pk__in=user.memberships.values("group")),
         "now": now,
         "turns": turns[:SHOWN_TURNS],
         "further_turns": len(turns[SHOWN_TURNS:]),

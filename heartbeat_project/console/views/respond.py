@@ -25,7 +25,7 @@ from escalation.models import Notification, Response
 from escalation.replies import NOTE_LENGTH
 from escalation.selectors import expires_at, told_in
 from escalation.services.bundles import LISTED, most_urgent_first
-from escalation.services.offers import alert_of, caption, hindrance, refusal, standing
+from escalation.services.offers import alert_of, caption, hindrance, person_of, refusal, standing
 from escalation.services.offers import possible as possible_from
 from escalation.services.responses import Answer, Outcome, respond, take_all
 from escalation.wording import what_next
@@ -77,7 +77,7 @@ def message(request: HttpRequest, token: str, alert_id: int | None = None) -> Ht
         return render(request, "respond/expired.html", {"told": first}, status=410)
     alert_ids = set(told.values_list("alert_id", flat=True))
     show = partial(_show_list, alert_ids=alert_ids) if len(alert_ids) > 1 else _show_alert
-    with timezone.override(zoneinfo.ZoneInfo(first.user.time_zone)):
+    with timezone.override(zoneinfo.ZoneInfo(person_of(first).time_zone)):
         if request.method != "POST":
             return show(request, first, now=now)
         if _too_often(message_id):
