@@ -12,7 +12,10 @@ ONCE = [
     CREATE UNIQUE INDEX CONCURRENTLY recipient_once ON alerting_alertrecipient (alert_id, group_id, user_id)
         NULLS NOT DISTINCT
     """,
-    "ALTER TABLE alerting_alertrecipient ADD CONSTRAINT recipient_once UNIQUE USING INDEX recipient_once",
+    """
+    ALTER TABLE alerting_alertrecipient
+        ADD CONSTRAINT recipient_once UNIQUE USING INDEX recipient_once
+    """,
     "DROP INDEX CONCURRENTLY recipient_group_once",
     "DROP INDEX CONCURRENTLY recipient_user_once",
 ]

@@ -180,9 +180,9 @@ def test_what_goes_with_a_group_is_found_by_it_among_what_was_sent_to_people(out
 def test_what_groups_share_is_found_by_them_among_the_contact_methods_of_people(outbox):
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO accounts_contactmethod (user_id, kind, label, address, position, enabled, delay_minutes,"
+            "INSERT INTO accounts_contactmethod (id, user_id, kind, label, address, position, enabled, delay_minutes,"
             " code_digest, code_tries)"
-            " SELECT n %% 50 + 1, 'email', 'label ' || n, 'a@example.com', 0, true, 0, '', 0"
+            " SELECT 100 + n, n %% 50 + 1, 'email', 'label ' || n, 'a@example.com', 0, true, 0, '', 0"
             " FROM generate_series(1, 5000) AS n",
             [],
         )
