@@ -2,13 +2,12 @@
 
 import pytest
 
-from tests import world as harness
 from tests.world import World, minutes, seconds
 
 pytestmark = pytest.mark.django_db
 
 
-def test_after_a_time_without_delivery_first_pages_go_before_reminders_and_recoveries(world: World, monkeypatch):
+def test_after_a_time_without_delivery_first_pages_go_before_reminders_and_recoveries(world: World):
     retrying = world.policy(steps=[{"role": "primary", "retries": 1, "retry_interval_minutes": 5}])
     over = world.heartbeat("over", every=minutes(5), tell=["ana"])
     known = world.heartbeat("known", every=minutes(5), tell=["ben"], escalation_policy=retrying)
@@ -18,12 +17,12 @@ def test_after_a_time_without_delivery_first_pages_go_before_reminders_and_recov
     world.expect_page("ben", about=known)
     world.expect_nothing_else()
 
-    with monkeypatch.context() as patched:
-        patched.setattr(harness, "deliver_due", lambda **_: 0)
-        world.advance(minutes(3))
-        world.ping(over)
-        world.advance(minutes(4))
+    world.away.add("delivery")
+    world.advance(minutes(3))
+    world.ping(over)
+    world.advance(minutes(4))
     world.expect_nothing_else()
+    world.away.clear()
 
     world.advance(seconds(1))
     world.expect_page("cleo", about=fresh)

@@ -62,7 +62,7 @@ def test_the_lane_says_what_became_of_its_pings(monkeypatch):
 
     monkeypatch.setattr(clock, "now", lambda: NOW)
     hearing = Hearing()
-    receipt = Receipt(**dict.fromkeys(Receipt.__dataclass_fields__) | {"status": "ok", "received_at": NOW})
+    receipt = Receipt(**dict.fromkeys(Receipt._fields) | {"status": "ok", "received_at": NOW})
     lane = PingLane(None, Store(Away("disk full"), None, receipt), max_body_bytes=10, hearing=hearing)
     ping(lane)
     assert "disk full" in hearing.trouble(now=NOW)
