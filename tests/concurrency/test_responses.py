@@ -35,12 +35,12 @@ def entries(kind):
 def test_a_button_pressed_eight_times_at_once_counts_once(told, now):
     answers = []
 
-    raised = at_once(*[lambda: answers.append(answer(told, Action.ACKNOWLEDGE, now=now)) for _ in range(8)])
+    raised = at_once(*[lambda: answers.append(answer(told, Action.ESCALATE, now=now)) for _ in range(8)])
 
     assert raised == []
     outcomes = [one.outcome for one in answers]
     assert (outcomes.count(Outcome.DONE), outcomes.count(Outcome.ALREADY)) == (1, 7)
-    assert entries("acknowledged") == 1
+    assert entries("escalated") == 1
     assert Response.objects.count() == 1
 
 
@@ -48,10 +48,10 @@ def test_without_the_row_of_the_use_it_would_count_eight_times(told, now, monkey
     """The negative control: each use under a reference of its own, and nobody looks whether it is so already."""
     monkeypatch.setattr(responses, "hindrance", lambda *_: "")
 
-    raised = at_once(*[lambda n=n: answer(told, Action.ACKNOWLEDGE, now=now, reference=f"link {n}") for n in range(8)])
+    raised = at_once(*[lambda n=n: answer(told, Action.ESCALATE, now=now, reference=f"link {n}") for n in range(8)])
 
     assert raised == []
-    assert entries("acknowledged") == 8
+    assert entries("escalated") == 8
 
 
 def test_the_second_waits_for_the_first_and_is_told_what_it_did(told, now):
