@@ -212,6 +212,33 @@ def take(at):
     return claim("email", due_by=at, now=at, limit=50)
 
 
+def test_what_comes_to_a_shut_letterbox_waits_from_the_start_and_goes_when_it_opens(
+    organization, ana, policy, server, now
+):
+    storm(organization, 1, policy=policy, users=[ana], now=now)
+    later, opens = now + timedelta(seconds=1), now + WINDOW
+    for number in range(3):
+        page(organization, policy=policy, users=[ana], now=later, name=f"late {number}")
+
+    waiting = Notification.objects.filter(status="pending")
+    assert list(waiting.values_list("next_attempt_at", flat=True)) == [opens] * 3
+    assert deliver_due(now=later) == 0
+    assert deliver_due(now=opens) == 1
+    assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize("bundle_seconds", [0, 5])
+def test_nothing_waits_for_a_letterbox_that_is_open_or_was_shut_before_the_clock_was_set_back(
+    organization, ana, policy, server, now, bundle_seconds
+):
+    storm(organization, 1, policy=policy, users=[ana], now=now)
+    organization.bundle_seconds = bundle_seconds
+    organization.save()
+    for at in (now - LONG, now + WINDOW):
+        alert = page(organization, policy=policy, users=[ana], now=at, name=f"at {at}")
+        assert alert.notifications.get().next_attempt_at == at
+
+
 @pytest.mark.parametrize("locked", [True, False], ids=["with the lock", "negative control: without it"])
 def test_two_workers_claim_one_message_for_one_letterbox(
     now, close_connections, server, transactional_db, monkeypatch, locked
