@@ -1,5 +1,6 @@
 """What a miss says to people (pure)."""
 
+from calendar import month_abbr
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -53,7 +54,8 @@ class Silence:
     def short_text(self) -> str:
         """For SMS and voice."""
         name = self.name if len(self.name) <= NAME_IN_SHORT_TEXT else f"{self.name[: NAME_IN_SHORT_TEXT - 1]}…"
-        last = self.last_ping_at.strftime("%H:%M UTC on %d %b") if self.last_ping_at else "never"
+        at = self.last_ping_at
+        last = f"{at.hour:02}:{at.minute:02} UTC on {at.day:02} {month_abbr[at.month]}" if at else "never"
         return f"{name} is silent. Expected every {in_words(minutes(self.interval_minutes))}, last ping {last}."
 
     @property

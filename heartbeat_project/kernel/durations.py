@@ -5,6 +5,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 
+@lru_cache(maxsize=1024)  # as below
 def minutes(value: Decimal | float) -> timedelta:
     """Return a duration from minutes; 0.1 is six seconds."""
     return timedelta(seconds=float(value) * 60)

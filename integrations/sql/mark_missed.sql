@@ -8,7 +8,6 @@ WITH missed AS (
 )
 SELECT integration.id, integration.organization_id, integration.name, integration.escalation_policy_id,
     integration.response_play_id, integration.bridge_id, missed.interval_minutes, missed.grace_minutes,
-    missed.last_ping_at, missed.deadline_at,
     ARRAY(
         SELECT named.group_id FROM integrations_inboundintegration_recipient_groups AS named
         WHERE named.inboundintegration_id = integration.id
@@ -18,7 +17,8 @@ SELECT integration.id, integration.organization_id, integration.name, integratio
         SELECT named.user_id FROM integrations_inboundintegration_recipient_users AS named
         WHERE named.inboundintegration_id = integration.id
         ORDER BY named.id
-    ) AS user_ids
+    ) AS user_ids,
+    missed.last_ping_at::text, missed.deadline_at::text
 FROM missed
 JOIN integrations_inboundintegration AS integration ON integration.id = missed.integration_id
 ORDER BY integration.id
