@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from celery import Celery
+
 from benchmarks.machine import ROOT
 from heartbeat_project.embedded.options import read_options
 from heartbeat_project.embedded.process import Program, tied
@@ -26,8 +28,8 @@ def workers(*, beat_later: float = 0.0, **env: str) -> Iterator[None]:
 
     `beat_later` (seconds) moves the ticks against the pulses, so that several runs see several phases.
     """
-    from heartbeat_project.celery import app  # noqa: PLC0415 - needs the settings
-
+    # Theirs may be another broker than ours.
+    asking = Celery(broker=env.get("REDIS_URL", os.environ["REDIS_URL"]), set_as_current=False)
     base = Program(name="", command=(), folder=ROOT, env={}, account=None)
     options = replace(read_options(()), database_url="", redis_url="")
     commands = {program.name: program.command for program in programs(base, options) if program.name != "web"}
@@ -35,11 +37,9 @@ def workers(*, beat_later: float = 0.0, **env: str) -> Iterator[None]:
     running = [_started(command, env) for command in commands.values()]
     try:
         end = time.monotonic() + 60
-        # Theirs may be another broker than ours.
-        with app.connection_for_write(env.get("REDIS_URL")) as broker:
-            while len(app.control.ping(timeout=1, connection=broker)) < len(commands):
-                if time.monotonic() > end:
-                    raise SystemExit("the workers did not start")
+        while len(asking.control.ping(timeout=1)) < len(commands):
+            if time.monotonic() > end:
+                raise SystemExit("the workers did not start")
         time.sleep(beat_later)
         running.append(_started(beat, env))
         time.sleep(6)  # until it ticks; nothing is due before
