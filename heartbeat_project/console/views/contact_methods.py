@@ -18,6 +18,7 @@ from accounts.addresses import why_unavailable
 from accounts.models import EMAIL_OFFICIAL, ContactMethod, User
 from accounts.signing import signing_secret
 from escalation.channels import push
+from heartbeat_project.console.contact_actions import act_on
 from heartbeat_project.console.forms import KINDS, CodeForm, ContactMethodForm, EditContactMethodForm, SlackForm
 from heartbeat_project.console.views.alerts import signed_in
 from heartbeat_project.kernel import clock
@@ -160,26 +161,10 @@ def change(request: HttpRequest, method_id: int, action: str) -> HttpResponse:
     method = get_object_or_404(user.contact_methods, pk=method_id)
     if action == "verify":
         return _verify(request, method, user=user, now=now)
-    try:
-        if action == "code":
-            services.request_code(method, actor=user)
-            messages.success(request, f"A new code is on its way over {method.label}: one a minute at most.")
-        elif action == "test":
-            services.request_test(method, actor=user, now=now)
-            messages.success(
-                request, f"A test is on its way over {method.label}. If it fails, this page says why: load it again."
-            )
-        elif action in {"up", "down"}:
-            _move(method, user=user, by=-1 if action == "up" else 1)
-        elif action in {"enable", "disable"}:
-            services.update_contact_method(method, actor=user, enabled=action == "enable")
-        elif action == "delete":
-            services.delete_contact_method(method, actor=user)
-            messages.success(request, f"{method.label} is removed.")
-        else:
-            raise Http404
-    except DomainError as error:
-        messages.error(request, str(error))
+    if action in {"up", "down"}:
+        _move(method, user=user, by=-1 if action == "up" else 1)
+    else:
+        act_on(request, method, action, user=user, now=now)
     return redirect("console:contact_methods")
 
 

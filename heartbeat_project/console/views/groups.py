@@ -17,6 +17,7 @@ from accounts.models import ContactMethod, Group, GroupMember, GroupRole, User
 from accounts.permissions import may
 from accounts.selectors import may_update_group, visible_groups
 from accounts.signing import signing_secret
+from heartbeat_project.console.contact_actions import act_on
 from heartbeat_project.console.forms import KINDS, CodeForm, MemberForm, SharedContactForm
 from heartbeat_project.console.views.alerts import signed_in
 from heartbeat_project.console.views.contact_methods import refused
@@ -177,24 +178,7 @@ def change_contact(request: HttpRequest, group_id: int, method_id: int, action: 
         return _verify(request, group, method, user=user, now=now)
     if action == "edit":
         return _edit(request, group, method, user=user, now=now)
-    try:
-        if action == "code":
-            services.request_code(method, actor=user)
-            messages.success(request, f"A new code is on its way over {method.label}: one a minute at most.")
-        elif action == "test":
-            services.request_test(method, actor=user, now=now)
-            messages.success(
-                request, f"A test is on its way over {method.label}. If it fails, this page says why: load it again."
-            )
-        elif action in {"enable", "disable"}:
-            services.update_contact_method(method, actor=user, enabled=action == "enable")
-        elif action == "delete":
-            services.delete_contact_method(method, actor=user)
-            messages.success(request, f"{method.label} is removed.")
-        else:
-            raise Http404
-    except DomainError as error:
-        messages.error(request, str(error))
+    act_on(request, method, action, user=user, now=now)
     return redirect("console:group", group.pk)
 
 
