@@ -196,9 +196,13 @@ def _act(told: Notification, action: Action, *, note: str, now: datetime) -> str
         hurry([alert.pk], now=now)
         said = f"You escalated {name}: the next people are told now."
     else:
-        alerts.acknowledge(alert, actor=user, now=now)
-        stops = told.run is not None and told.run.acknowledge_stops
-        what_follows = "nobody else is told" if stops else "others are told until somebody takes it"
+        alert = alerts.acknowledge(alert, actor=user, now=now)
+        if told.run is not None and told.run.acknowledge_stops:
+            what_follows = "nobody else is told"
+        elif alert.status == Alert.Status.ON_HOLD:
+            what_follows = "it is on hold, and nobody is told until it is resumed"
+        else:
+            what_follows = "others are told until somebody takes it"
         said = f"You acknowledged {name}: {what_follows}."
     if note:
         alerts.reply(alert, actor=user, now=now, text=note)

@@ -185,6 +185,15 @@ def test_after_the_last_step_an_escalation_tells_the_owner(world: World, client,
     assert "No further step follows" in press(client, told, "escalate")
 
 
+def test_who_acknowledges_what_is_on_hold_is_told_that_nobody_else_is_told(world: World, client, silent):
+    link = link_in(world.expect_page("ana", about=silent))
+    hold(world.alert(silent), actor=world.person("max"), now=world.now)
+    page = client.get(link).content.decode()
+    assert "It is on hold: nobody is told until it is resumed." in page
+    assert "stops the escalation" not in page
+    assert "it is on hold, and nobody is told until it is resumed" in press(client, link, "acknowledge")
+
+
 def test_what_is_on_hold_can_still_be_taken(world: World, client, silent):
     link = link_in(world.expect_page("ana", about=silent))
     hold(world.alert(silent), actor=world.person("max"), now=world.now)

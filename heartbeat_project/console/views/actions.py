@@ -49,7 +49,7 @@ def _escalate(alert: Alert, *, actor: User, now: datetime) -> Alert:
 _PLAIN: dict[str, tuple[Callable[..., Alert], str]] = {
     Action.ACKNOWLEDGE.value: (
         services.acknowledge,
-        "Acknowledged. Unless its policy says otherwise, others are told until somebody takes it.",
+        "Acknowledged. “Next” says who is told now.",
     ),
     Action.ESCALATE.value: (_escalate, "Escalated: the next people are told now."),
     Action.HOLD.value: (services.hold, "On hold: nobody else is told until it is resumed."),
