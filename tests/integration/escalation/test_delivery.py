@@ -281,7 +281,8 @@ def test_one_connection_serves_all_messages_and_is_opened_again_after_an_error(
     page(organization, policy=policy, users=people, now=now)
     deliver_due(now=now)
     assert server.opened == 1
-    page(organization, policy=policy, users=people, now=now, name="other")
+    alert = page(organization, policy=policy, users=people, now=now, name="other")
+    alert.notifications.filter(user=people[1]).update(next_attempt_at=now - seconds(1))  # goes first, so that others follow
     server.answer("bob@example.com", TimeoutError("timed out"))
     deliver_due(now=now)
     assert server.opened == 3
@@ -292,7 +293,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_no_failure(organizatio
     server.answer("bob@example.com", smtplib.SMTPServerDisconnected("idle"), None)
     deliver_due(now=now)
     assert set(Notification.objects.values_list("status", "attempts")) == {("accepted", 1)}
-    assert server.sent_to() == ["ana@example.com", "bob@example.com", "bob@example.com"]
+    assert sorted(server.sent_to()) == ["ana@example.com", "bob@example.com", "bob@example.com"]
 
 
 def test_back_off_differs_from_message_to_message():
