@@ -1,9 +1,8 @@
 """What changes alerts: open and close them in sets, and the actions of people, one alert at a time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models.functions import Coalesce
@@ -15,10 +14,13 @@ from alerting.models import Alert, TimelineEntry
 from alerting.selectors import has_acknowledged
 from alerting.states import LIVE, Action, Status, actions_from, step
 from heartbeat_project.kernel.errors import DomainError, FieldError
-from heartbeat_project.kernel.sql import array, records, statement
+from heartbeat_project.kernel.sql import array, records, statement, strings
 
 REASON_LENGTH = 200
 _Kind = TimelineEntry.Kind
+_LENGTHS: dict[str, int] = {
+    field: getattr(Alert, field).field.max_length for field in ("subject", "short_text", "source_name", "source_id")
+}
 
 
 class StateConflict(DomainError):
@@ -29,9 +31,11 @@ class StateConflict(DomainError):
     status = 409
 
 
-@dataclass(frozen=True, slots=True)
-class AlertDraft:
-    """What an alert is opened with: `facts` as Alert.facts describes them, `actor_id` for who opens it by hand."""
+class AlertDraft(NamedTuple):
+    """What an alert is opened with: `facts` as Alert.facts describes them, `actor_id` for who opens it by hand.
+
+    `expected_at`, the deadline that passed, is RFC 3339.
+    """
 
     organization_id: int
     subject: str
@@ -43,7 +47,7 @@ class AlertDraft:
     source_id: str
     priority: str
     integration_id: int | None = None
-    expected_at: datetime | None = None
+    expected_at: str | None = None
     bridge_id: int | None = None
     group_ids: Sequence[int] = ()
     user_ids: Sequence[int] = ()
@@ -55,32 +59,31 @@ def open_alerts(drafts: Sequence[AlertDraft], *, now: datetime) -> list[int]:
 
     Raises django.db.IntegrityError when a heartbeat already has a live alert, or one for the same silence.
     """
+    recipients = [
+        (number, group_id, user_id)
+        for number, draft in enumerate(drafts, start=1)
+        for group_id, user_id in (
+            *((pk, None) for pk in dict.fromkeys(draft.group_ids)),
+            *((None, pk) for pk in dict.fromkeys(draft.user_ids)),
+        )
+    ]
     parameters: dict[str, Any] = {
-        "drafts": records(
-            {
-                "number": number,
-                "organization_id": draft.organization_id,
-                "priority": draft.priority,
-                "subject": _fitted("subject", draft.subject),
-                "short_text": _fitted("short_text", draft.short_text),
-                "long_text": draft.long_text,
-                "facts": draft.facts,
-                "source": draft.source,
-                "source_name": _fitted("source_name", draft.source_name),
-                "source_id": _fitted("source_id", draft.source_id),
-                "integration_id": draft.integration_id,
-                "expected_at": draft.expected_at,
-                "bridge_id": draft.bridge_id,
-                "actor_id": draft.actor_id,
-            }
-            for number, draft in enumerate(drafts)
-        ),
-        "recipients": records(
-            {"number": number, column: pk}
-            for number, draft in enumerate(drafts)
-            for column, pks in (("group_id", draft.group_ids), ("user_id", draft.user_ids))
-            for pk in dict.fromkeys(pks)
-        ),
+        "organizations": array(draft.organization_id for draft in drafts),
+        "priorities": strings(draft.priority for draft in drafts),
+        "subjects": strings(_fitted("subject", draft.subject) for draft in drafts),
+        "short_texts": strings(_fitted("short_text", draft.short_text) for draft in drafts),
+        "long_texts": strings(draft.long_text for draft in drafts),
+        "facts": strings(draft.facts for draft in drafts),
+        "sources": strings(draft.source for draft in drafts),
+        "source_names": strings(_fitted("source_name", draft.source_name) for draft in drafts),
+        "source_ids": strings(_fitted("source_id", draft.source_id) for draft in drafts),
+        "integrations": array(draft.integration_id for draft in drafts),
+        "expected": strings(draft.expected_at for draft in drafts),
+        "bridges": array(draft.bridge_id for draft in drafts),
+        "actors": array(draft.actor_id for draft in drafts),
+        "recipients": array(number for number, _, _ in recipients),
+        "groups": array(group_id for _, group_id, _ in recipients),
+        "users": array(user_id for _, _, user_id in recipients),
         "now": now,
     }
     with connection.cursor() as cursor:
@@ -295,5 +298,5 @@ def _ended(word: str, actor: User | None, reason: str) -> str:
 
 def _fitted(field: str, text: str) -> str:
     """Cut what does not fit its column: a long name must not keep an alert from opening."""
-    length: int = getattr(Alert, field).field.max_length
+    length = _LENGTHS[field]
     return text if len(text) <= length else f"{text[: length - 1]}…"

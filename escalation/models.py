@@ -127,10 +127,14 @@ class PlayTier(models.Model):
 class EscalationRun(models.Model):
     """The escalation of one alert: what it follows, where it is, when it goes on."""
 
-    # No constraint, as for alerting.TimelineEntry.alert.
+    # No constraints, as for alerting.TimelineEntry.alert; what is followed is copied, and may be deleted at any time.
     alert = models.OneToOneField(Alert, models.CASCADE, related_name="run", db_constraint=False)
-    policy = models.ForeignKey(EscalationPolicy, models.SET_NULL, null=True, related_name="+", db_index=False)
-    play = models.ForeignKey(ResponsePlay, models.SET_NULL, null=True, related_name="+", db_index=False)
+    policy = models.ForeignKey(
+        EscalationPolicy, models.SET_NULL, null=True, related_name="+", db_index=False, db_constraint=False
+    )
+    play = models.ForeignKey(
+        ResponsePlay, models.SET_NULL, null=True, related_name="+", db_index=False, db_constraint=False
+    )
     name = models.CharField(max_length=200, help_text="Of the policy or play, as it was.")
     version = models.PositiveIntegerField(help_text="Of the policy or play.")
     plan = models.JSONField(help_text="escalation.walk.Plan as it was when the alert opened.")
@@ -190,16 +194,19 @@ class Notification(models.Model):
         SUPERSEDED = "superseded", "Not needed any more"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, help_text="Also the idempotency key.")
-    # No constraints, as for alerting.TimelineEntry.alert: the alert, its run and its organization are held meanwhile.
+    # No constraints, as for alerting.TimelineEntry.alert: the alert, its run and its organization are held meanwhile;
+    # the user is there because the contact method is.
     organization = models.ForeignKey(
         Organization, models.CASCADE, related_name="+", db_index=False, db_constraint=False
     )
     alert = models.ForeignKey(
         Alert, models.CASCADE, null=True, related_name="notifications", db_index=False, db_constraint=False
     )
-    run = models.ForeignKey(EscalationRun, models.CASCADE, null=True, related_name="notifications", db_constraint=False)
+    run = models.ForeignKey(
+        EscalationRun, models.CASCADE, null=True, related_name="+", db_index=False, db_constraint=False
+    )
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.PAGE)
-    user = models.ForeignKey(User, models.CASCADE, null=True, related_name="notifications")
+    user = models.ForeignKey(User, models.CASCADE, null=True, related_name="notifications", db_constraint=False)
     group = models.ForeignKey(
         Group,
         models.CASCADE,
@@ -270,7 +277,6 @@ class Notification(models.Model):
                 name="notification_for_letterbox",
             ),
             models.Index(fields=["envelope"], condition=Q(envelope__isnull=False), name="notification_by_envelope"),
-            models.Index(fields=["alert", "created_at"], name="notification_by_alert"),
             # What goes with a group; most notifications are to people, and not in it.
             models.Index(fields=["group"], condition=Q(group__isnull=False), name="notification_by_group"),
         ]

@@ -20,7 +20,7 @@ from integrations.ingest.record import Arrival, record_pings
 from integrations.models import InboundIntegration
 from integrations.services.heartbeats import create_heartbeat
 from integrations.services.windows import create_window
-from integrations.wording import Silence
+from integrations.wording import silence
 
 DAY = timedelta(days=1)
 MAX_PINGS = 200  # of one heartbeat
@@ -243,27 +243,27 @@ def _history(
 
 def _past_silence(integration: InboundIntegration, group: Group, who: User, *, at: datetime) -> None:
     heartbeat = integration.heartbeat
-    silence = Silence(
+    said = silence(
         name=integration.name,
         interval_minutes=heartbeat.interval_minutes,
         grace_minutes=heartbeat.grace_minutes,
-        last_ping_at=at - timedelta(minutes=float(heartbeat.interval_minutes)),
-        deadline_at=at,
-        now=at,
+        last_ping_at=(at - timedelta(minutes=float(heartbeat.interval_minutes))).isoformat(),
+        deadline_at=at.isoformat(),
+        overdue=timedelta(),
         link=f"{settings.BASE_URL}/heartbeats/{integration.pk}/",
     )
     draft = alerting.AlertDraft(
         organization_id=integration.organization_id,
-        subject=silence.subject,
-        short_text=silence.short_text,
-        long_text=silence.long_text,
-        facts=silence.facts,
+        subject=said.subject,
+        short_text=said.short_text,
+        long_text=said.long_text,
+        facts=said.facts,
         source="Heartbeat",
         source_name=integration.name,
         source_id=str(integration.pk),
         priority=Priority.HIGH,
         integration_id=integration.pk,
-        expected_at=at,
+        expected_at=at.isoformat(),
         group_ids=[group.pk],
     )
     [alert_id] = alerting.open_alerts([draft], now=at)

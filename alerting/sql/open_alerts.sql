@@ -2,26 +2,32 @@
 -- Index: none is read; the unique indexes of alerting_alert refuse a second alert for one heartbeat or one silence.
 WITH draft AS MATERIALIZED (
     SELECT nextval('alerting_alert_id_seq') AS id, given.*
-    FROM json_to_recordset(%(drafts)s::json) AS given (
-        number bigint, organization_id bigint, priority text, subject text, short_text text, long_text text, facts jsonb,
-        source text, source_name text, source_id text, integration_id bigint, expected_at timestamptz, bridge_id bigint,
-        actor_id bigint
+    FROM ROWS FROM (
+        unnest(%(organizations)s::bigint[]), json_array_elements_text(%(priorities)s::json),
+        json_array_elements_text(%(subjects)s::json), json_array_elements_text(%(short_texts)s::json),
+        json_array_elements_text(%(long_texts)s::json), json_array_elements(%(facts)s::json),
+        json_array_elements_text(%(sources)s::json), json_array_elements_text(%(source_names)s::json),
+        json_array_elements_text(%(source_ids)s::json), unnest(%(integrations)s::bigint[]),
+        json_array_elements_text(%(expected)s::json), unnest(%(bridges)s::bigint[]), unnest(%(actors)s::bigint[])
+    ) WITH ORDINALITY AS given (
+        organization_id, priority, subject, short_text, long_text, facts, source, source_name, source_id, integration_id,
+        expected_at, bridge_id, actor_id, number
     )
-    ORDER BY number
 ),
 opened AS (
     INSERT INTO alerting_alert (
         id, organization_id, status, priority, subject, short_text, long_text, facts, source, source_name, source_id,
         integration_id, expected_at, bridge_id, opened_at, close_reason
     )
-    SELECT id, organization_id, 'open', priority, subject, short_text, long_text, facts, source, source_name, source_id,
-        integration_id, expected_at, bridge_id, %(now)s, ''
+    SELECT id, organization_id, 'open', priority, subject, short_text, long_text, facts::jsonb, source, source_name,
+        source_id, integration_id, expected_at::timestamptz, bridge_id, %(now)s, ''
     FROM draft
 ),
 addressed AS (
     INSERT INTO alerting_alertrecipient (alert_id, group_id, user_id)
     SELECT draft.id, recipient.group_id, recipient.user_id
-    FROM json_to_recordset(%(recipients)s::json) AS recipient (number bigint, group_id bigint, user_id bigint)
+    FROM unnest(%(recipients)s::bigint[], %(groups)s::bigint[], %(users)s::bigint[])
+        AS recipient (number, group_id, user_id)
     JOIN draft USING (number)
 ),
 logged AS (

@@ -20,7 +20,7 @@ def tell_stewards(reasons: Mapping[EscalationRun, str], *, now: datetime) -> Non
     """
     again = [run.pk for run in reasons if run.last_resort_at is not None]
     put_away = Notification.objects.filter(
-        run__in=again, kind=Notification.Kind.LAST_RESORT, status=Notification.Status.SUPERSEDED
+        alert__run__in=again, kind=Notification.Kind.LAST_RESORT, status=Notification.Status.SUPERSEDED
     )
     if again and put_away.update(status=Notification.Status.PENDING, next_attempt_at=now):
         ring("escalation.deliver_due", queue="delivery")

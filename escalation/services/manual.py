@@ -11,7 +11,7 @@ from alerting.models import Alert, Bridge
 from alerting.services import AlertDraft, add_viewers, open_alerts
 from escalation.models import EscalationPolicy, ResponsePlay
 from escalation.services.preview import Forecast, foresee
-from escalation.services.runs import Way, start_runs
+from escalation.services.runs import Starter, Way
 from escalation.wording import one_line
 from heartbeat_project.kernel.errors import FieldError
 
@@ -82,7 +82,7 @@ def send_alert(draft: ManualAlert, *, sender: User, now: datetime) -> Alert:
             now=now,
         )
         add_viewers([(alert_id, sender.pk)])
-        start_runs([(alert_id, way)], now=now)
+        Starter(now=now).start([(way, [alert_id])])
     return Alert.objects.get(pk=alert_id)
 
 

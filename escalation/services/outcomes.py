@@ -165,7 +165,7 @@ def go_on_after_failures(notification_ids: Sequence[UUID], runs: dict[int, Escal
 def _last_hopes(run_ids: Iterable[int]) -> dict[int, int]:
     """Return for each run the newest step in which a person was told or still may be."""
     pages = Notification.objects.filter(
-        run__in=run_ids, kind=_Kind.PAGE, status__in=HOPEFUL, user__isnull=False
+        alert__run__in=run_ids, kind=_Kind.PAGE, status__in=HOPEFUL, user__isnull=False
     ).order_by()
     return dict(pages.values_list("run").annotate(newest=Max("step")))
 

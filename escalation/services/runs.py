@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from django.db import connection, transaction
 
@@ -40,6 +41,11 @@ class Way:
         return self.rule.name if self.rule else ""
 
     @property
+    def version(self) -> int:
+        """Of the policy or play."""
+        return self.rule.version if self.rule else 0
+
+    @property
     def refusal(self) -> str:
         """Why this cannot be walked at all; empty when it can."""
         if self.rule is None:
@@ -48,28 +54,51 @@ class Way:
         return "" if self.rule.enabled else f"The {kind} “{self.rule.name}” is disabled."
 
 
-def start_runs(starts: Sequence[tuple[int, Way]], *, now: datetime) -> None:
-    """Start the run of each (alert id, way) and do its first step at once, in one transaction.
+class Starter:
+    """Starts the escalations of what opens at one moment: who is told then is read once for many batches.
 
-    The number of statements does not depend on how many there are, and the walk is computed once for each way. A run
-    that leads to nobody, or cannot be walked, is told to the Owners and App Admins in the same transaction.
+    It is read again when a batch goes another way, or when a policy or play was edited in between.
     """
-    if not starts:
-        return
-    ways = list(dict.fromkeys(way for _, way in starts))
-    with transaction.atomic():
-        plans = plans_of(ways)
-        directory = Directory.of(plans, now=now)
-        steps = [_first_step(way, plan, directory, now=now) for way, plan in zip(ways, plans, strict=True)]
-        refused = {}
-        for (alert_id, way), run_id, number in _insert(starts, ways, plans, steps):
-            steps[number].runs.append((run_id, alert_id))
-            if way.refusal:
-                refused[run_id] = way.refusal
-        write_steps([step for way, step in zip(ways, steps, strict=True) if not way.refusal], directory, now=now)
-        if refused:
-            runs = EscalationRun.objects.select_related("alert").filter(pk__in=refused)
-            tell_stewards({run: refused[run.pk] for run in runs}, now=now)
+
+    def __init__(self, *, now: datetime) -> None:
+        self._now = now
+        self._read: tuple[dict[tuple[Way, int], walk.Plan], Directory] | None = None
+
+    def start(self, starts: Sequence[tuple[Way, Sequence[int]]]) -> None:
+        """Start the runs of alerts, given by id with their way, and do their first step at once, in one transaction.
+
+        The number of statements does not depend on how many there are, and the walk is computed once for each way. A
+        run that leads to nobody, or cannot be walked, is told to the Owners and App Admins in the same transaction.
+        """
+        if not starts:
+            return
+        ways = [way for way, _ in starts]
+        with transaction.atomic():
+            plans, directory = self._whom_to_tell(ways)
+            steps = [_first_step(way, plan, directory, now=self._now) for way, plan in zip(ways, plans, strict=True)]
+            run_ids = iter(_insert(starts, plans, steps))
+            for (_, alert_ids), step in zip(starts, steps, strict=True):
+                step.runs.extend(zip(islice(run_ids, len(alert_ids)), alert_ids, strict=True))
+            walked = [step for way, step in zip(ways, steps, strict=True) if not way.refusal]
+            write_steps(walked, directory, now=self._now)
+            refused = {
+                run_id: way.refusal
+                for way, step in zip(ways, steps, strict=True)
+                if way.refusal
+                for run_id, _ in step.runs
+            }
+            if refused:
+                runs = EscalationRun.objects.select_related("alert").filter(pk__in=refused)
+                tell_stewards({run: refused[run.pk] for run in runs}, now=self._now)
+
+    def _whom_to_tell(self, ways: Sequence[Way]) -> tuple[list[walk.Plan], Directory]:
+        """Return each way's plan, and whoever they lead to."""
+        keys = [(way, way.version) for way in ways]
+        if self._read is None or not self._read[0].keys() >= set(keys):
+            plans = dict(zip(keys, plans_of(ways), strict=True))
+            self._read = plans, Directory.of(plans.values(), now=self._now)
+        known, directory = self._read
+        return [known[key] for key in keys], directory
 
 
 def plans_of(ways: Sequence[Way]) -> list[walk.Plan]:
@@ -106,27 +135,24 @@ def _first_step(way: Way, plan: walk.Plan, directory: Directory, *, now: datetim
 
 
 def _insert(
-    starts: Sequence[tuple[int, Way]],
-    ways: Sequence[Way],
+    starts: Sequence[tuple[Way, Sequence[int]]],
     plans: Sequence[walk.Plan],
     steps: Sequence[Step],
-) -> list[tuple[tuple[int, Way], int, int]]:
-    """Insert the runs as they stand after their first step; return each start with its run's id and way's index."""
-    indexes = {way: index for index, way in enumerate(ways)}
-    numbers = [indexes[way] for _, way in starts]
+) -> list[int]:
+    """Insert the runs as they stand after their first step; return their ids in the alerts' order."""
     with connection.cursor() as cursor:
         cursor.execute(
             statement("escalation", "start_runs"),
             {
-                "alerts": array(alert_id for alert_id, _ in starts),
-                "numbers": array(numbers),
+                "alerts": array(alert_id for _, alert_ids in starts for alert_id in alert_ids),
+                "numbers": array(number for number, (_, alert_ids) in enumerate(starts) for _ in alert_ids),
                 "ways": records(
                     {
                         "number": number,
                         "policy_id": way.policy and way.policy.pk,
                         "play_id": way.play and way.play.pk,
                         "name": way.name,
-                        "version": way.rule.version if way.rule else 0,
+                        "version": way.version,
                         "acknowledge_stops": bool(way.policy and way.policy.acknowledge_stops),
                         "recovery_notice": way.rule.recovery_notice if way.rule else True,
                         "withheld": way.policy.withheld if way.policy else [],
@@ -135,9 +161,8 @@ def _insert(
                         "step": step.number,
                         "next_step_at": step.next_at,
                     }
-                    for number, (way, plan, step) in enumerate(zip(ways, plans, steps, strict=True))
+                    for number, ((way, _), plan, step) in enumerate(zip(starts, plans, steps, strict=True))
                 ),
             },
         )
-        run_ids = [run_id for (run_id,) in cursor.fetchall()]
-    return list(zip(starts, run_ids, numbers, strict=True))
+        return [run_id for (run_id,) in cursor.fetchall()]

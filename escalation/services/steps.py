@@ -108,7 +108,7 @@ def without_hope(run_ids: Sequence[int]) -> set[int]:
     if not run_ids:
         return set()
     hopeful = Notification.objects.filter(
-        run__in=run_ids, kind=Notification.Kind.PAGE, status__in=HOPEFUL, user__isnull=False
+        alert__run__in=run_ids, kind=Notification.Kind.PAGE, status__in=HOPEFUL, user__isnull=False
     )
     return set(run_ids) - set(hopeful.values_list("run_id", flat=True).distinct())
 

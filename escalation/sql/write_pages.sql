@@ -8,12 +8,12 @@ SELECT gen_random_uuid(), run.organization_id, run.alert_id, run.id, 'page', pag
     page.contact_method_id, page.channel, page.label, page.address, page.step, page.round, page.repeat,
     -- What waits for its turn is a first page when it takes the place of one that failed: see hurry_methods.
     CASE
-        WHEN page.round = 0 AND page.due_at <= %(now)s AND NOT EXISTS (
+        WHEN page.round = 0 AND page.due_at <= %(now)s AND (page.step = 1 OR NOT EXISTS (
             SELECT
             FROM escalation_notification AS told
             WHERE told.alert_id = run.alert_id AND told.kind = 'page' AND told.user_id IS NOT NULL
               AND told.status IN ('accepted', 'delivered')
-        ) THEN %(first)s
+        )) THEN %(first)s
         ELSE %(further)s
     END,
     '', '', 'pending', 0, %(now)s,
@@ -28,6 +28,8 @@ JOIN json_to_recordset(%(pages)s::json) AS page (
 JOIN accounts_organization AS organization ON organization.id = run.organization_id
 LEFT JOIN escalation_letterbox AS letterbox
   ON letterbox.contact_method_id = page.contact_method_id AND letterbox.kind = 'page'
-  AND letterbox.shut_until <= %(now)s::timestamptz + make_interval(secs => organization.bundle_seconds)
+  -- Shut since, by a clock that is a little ahead of this moment; much longer it cannot be shut for: see claim_letterboxes.
+  AND letterbox.shut_until
+    <= %(now)s::timestamptz + make_interval(secs => organization.bundle_seconds) + interval '60 seconds'
 ORDER BY run.id
 ON CONFLICT DO NOTHING

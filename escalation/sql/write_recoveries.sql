@@ -1,5 +1,5 @@
 -- Put away what was not sent yet for these alerts, and write one notice to each address that was told, where the run says so.
--- Index: notification_by_alert. Rows are locked in id order, so that two callers never deadlock.
+-- Index: notification_once, by alert. Rows are locked in id order, so that two callers never deadlock.
 WITH unsent AS (
     SELECT id
     FROM escalation_notification

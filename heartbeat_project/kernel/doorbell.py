@@ -30,6 +30,15 @@ def ring_now(task_name: str, /, *, queue: str, **kwargs: Any) -> None:
     _send(task_name, queue=queue, kwargs=kwargs)
 
 
+def learn_to_ring() -> None:
+    """Load what the first ring needs: a deadline or a recovery shall not wait for it."""
+    try:
+        with producers[_door()].acquire(block=True, timeout=1):
+            pass
+    except Exception as error:  # noqa: BLE001 - as for a ring
+        log.info("the doorbell is away at the start: %s", error)
+
+
 def _send(task_name: str, *, queue: str, kwargs: dict[str, Any]) -> None:
     global _quiet_until  # noqa: PLW0603 - one door for the whole process
     if time.monotonic() < _quiet_until:

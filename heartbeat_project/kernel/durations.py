@@ -11,10 +11,13 @@ def minutes(value: Decimal | float) -> timedelta:
     return timedelta(seconds=float(value) * 60)
 
 
-@lru_cache(maxsize=1024)  # in a storm thousands of alerts say the same
 def in_words(duration: timedelta) -> str:
     """Return a duration as people say it, in at most two units: `1 day 2 hours`, `5 minutes`, `6 seconds`."""
-    seconds = max(0, round(duration.total_seconds()))
+    return _in_words(max(0, round(duration.total_seconds())))
+
+
+@lru_cache(maxsize=1024)  # in a storm thousands of alerts say the same
+def _in_words(seconds: int) -> str:
     parts = []
     for name, size in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
         count, seconds = divmod(seconds, size)

@@ -15,8 +15,8 @@ from integrations.ingest.record import (
     PULSE_PARAMETERS,
     Arrival,
     Batch,
+    Heard,
     Receipt,
-    heed_pulse,
     ring_for_misses,
     ring_for_recoveries,
 )
@@ -49,6 +49,7 @@ class Committer:
         self.conninfo = conninfo
         self.max_waiting = max_waiting
         self._waiting: list[tuple[Arrival, asyncio.Future[Receipt | None]]] = []
+        self._batch: list[tuple[Arrival, asyncio.Future[Receipt | None]]] = []
         self._some = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._connection: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
@@ -80,8 +81,9 @@ class Committer:
             await self._some.wait()
             self._some.clear()
             while self._waiting:
-                batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-                await self._commit(batch)
+                self._batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+                await self._commit(self._batch)
+                self._batch = []
             if self._closing:
                 break
         async with self._one_at_a_time:
@@ -94,11 +96,20 @@ class Committer:
         self._closing = True
         self._some.set()
 
-    async def pulse(self, *, now: datetime) -> None:
-        """Commit that this process listens, over the connection that pings take. Raises Away."""
-        rows = await self._execute("record_pulse", {"now": now, **PULSE_PARAMETERS})
-        if heed_pulse((started_at, ended_at, due) for started_at, ended_at, due in rows):
+    async def pulse(self, *, now: datetime) -> datetime | None:
+        """Commit that this process has stored what it heard by `now`, over the connection that pings take.
+
+        Returns the first deadline after it, if there is one. Raises Away.
+        """
+        async with self._one_at_a_time:
+            # What is still to be committed came in time for its deadlines, and they are not to be judged before it is.
+            heard_by = min([now, *(arrival.received_at for arrival, _ in (*self._batch, *self._waiting))])
+            rows = await self._execute_alone("record_pulse", {"now": heard_by, **PULSE_PARAMETERS})
+        heard = Heard._make(rows[0])
+        heard.say()
+        if heard.due:
             self._ring_for(misses=True)
+        return heard.next_deadline
 
     async def _commit(self, waiting: list[tuple[Arrival, asyncio.Future[Receipt | None]]]) -> None:
         batch = Batch([arrival for arrival, _ in waiting])
@@ -139,16 +150,19 @@ class Committer:
 
     async def _execute(self, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         async with self._one_at_a_time:
-            try:
-                connection = await self._connected()
-                return await _in_time(connection, statement("integrations", name), parameters)
-            except (psycopg.DataError, psycopg.IntegrityError):  # what was sent is wrong, and the store is well
-                raise
-            except (psycopg.Error, TimeoutError) as error:
-                if isinstance(error, TimeoutError):
-                    self._away_until = asyncio.get_running_loop().time() + AWAY_SECONDS
-                await self._disconnect()
-                raise Away(str(error).partition("\n")[0]) from error
+            return await self._execute_alone(name, parameters)
+
+    async def _execute_alone(self, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        try:
+            connection = await self._connected()
+            return await _in_time(connection, statement("integrations", name), parameters)
+        except (psycopg.DataError, psycopg.IntegrityError):  # what was sent is wrong, and the store is well
+            raise
+        except (psycopg.Error, TimeoutError) as error:
+            if isinstance(error, TimeoutError):
+                self._away_until = asyncio.get_running_loop().time() + AWAY_SECONDS
+            await self._disconnect()
+            raise Away(str(error).partition("\n")[0]) from error
 
     async def _connected(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         if self._connection is None or self._connection.closed:

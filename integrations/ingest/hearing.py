@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-# A pulse is committed twice a second.
+# A pulse is committed each second.
 PULSE_AGE_LIMIT: Final = timedelta(seconds=5)
 # So long a refused ping counts, unless one is stored after it: without pings nobody else would say that it is over.
 REFUSAL_COUNTS: Final = timedelta(seconds=30)

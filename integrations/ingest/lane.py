@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from heartbeat_project.kernel import clock
+from heartbeat_project.kernel.doorbell import learn_to_ring
 from integrations.ingest import answers
 from integrations.ingest.answers import Answer, answer_to
 from integrations.ingest.committer import Away, Committer, Full
@@ -20,7 +21,10 @@ from integrations.ingest.record import Arrival, ip
 
 log = logging.getLogger(__name__)
 
-PULSE_SECONDS: Final = 0.5  # a deadline is judged by the pulse after it: so long its alert waits at most
+PULSE_SECONDS: Final = 1.0
+# A deadline is judged by the pulse after it. That pulse comes a moment later, so that what another web process heard in
+# time is stored by then; many deadlines in a row share one.
+DEADLINE_SECONDS, BETWEEN_SECONDS = 0.05, 0.1
 BODY_SECONDS: Final = 10.0
 
 Scope = MutableMapping[str, Any]
@@ -34,7 +38,7 @@ class BrokenOff(Exception):
 
 
 class PingLane:
-    """Pings to `committer`, everything else to `inner`; while the server lives, two pulses a second."""
+    """Pings to `committer`, all else to `inner`; while the server lives, a pulse each second and after a deadline."""
 
     def __init__(
         self, inner: Application, committer: Committer, *, max_body_bytes: int, hearing: Hearing = HERE
@@ -59,6 +63,7 @@ class PingLane:
         running = asyncio.create_task(self.committer.run())
         pulse = asyncio.create_task(self._keep_pulse())
         await send({"type": "lifespan.startup.complete"})
+        await asyncio.to_thread(learn_to_ring)
         await receive()  # lifespan.shutdown
         pulse.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -69,13 +74,16 @@ class PingLane:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _keep_pulse(self) -> None:
-        """Commit a pulse twice a second, through the path that pings take; a store that is away ends nothing."""
+        """Commit pulses, through the path that pings take; a store that is away ends nothing."""
         heard = True
         self.hearing.pulsed(clock.now())
         while True:
-            now = clock.now()
+            now, wait = clock.now(), PULSE_SECONDS
             try:
-                await self.committer.pulse(now=now)
+                deadline = await self.committer.pulse(now=now)
+                if deadline is not None:
+                    coming = (deadline - clock.now()).total_seconds() + DEADLINE_SECONDS
+                    wait = min(PULSE_SECONDS, max(BETWEEN_SECONDS, coming))
                 self.hearing.pulsed(now)
                 heard = True
             except Away as error:
@@ -84,7 +92,7 @@ class PingLane:
                 heard = False
             except Exception:
                 log.exception("no pulse")
-            await asyncio.sleep(PULSE_SECONDS)
+            await asyncio.sleep(wait)
 
     async def _ping(self, token: str, scope: Scope, receive: Receive, send: Send) -> None:
         received_at = clock.now()

@@ -112,19 +112,24 @@ def record_pulse(*, now: datetime) -> None:
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement("integrations", "record_pulse"), {"now": now, **PULSE_PARAMETERS})
-        due = heed_pulse(cursor.fetchall())
-    if due:
+        heard = Heard._make(cursor.fetchone())
+    heard.say()
+    if heard.due:
         ring_for_misses(bell=ring)
 
 
-def heed_pulse(rows: Iterable[tuple[datetime | None, datetime | None, bool]]) -> bool:
-    """Say in the log which outage a pulse ended, if there was one; return whether a deadline has passed by it."""
-    due = False
-    for started_at, ended_at, passed in rows:
-        due = due or passed
-        if started_at:
-            log.warning("nobody was listening for pings from %s to %s", started_at, ended_at)
-    return due
+class Heard(NamedTuple):
+    """The row of record_pulse.sql: the outage that the pulse ended, if there was one, and what the timers say."""
+
+    started_at: datetime | None
+    ended_at: datetime | None
+    due: bool
+    next_deadline: datetime | None
+
+    def say(self) -> None:
+        """Put the outage into the log."""
+        if self.started_at:
+            log.warning("nobody was listening for pings from %s to %s", self.started_at, self.ended_at)
 
 
 def ring_for_misses(*, bell: Callable[..., None]) -> None:

@@ -18,7 +18,8 @@ SELECT integration.id, integration.organization_id, integration.name, integratio
         WHERE named.inboundintegration_id = integration.id
         ORDER BY named.id
     ) AS user_ids,
-    missed.last_ping_at::text, missed.deadline_at::text
+    -- RFC 3339, in the session's time zone
+    to_json(missed.last_ping_at) #>> '{}', to_json(missed.deadline_at) #>> '{}'
 FROM missed
 JOIN integrations_inboundintegration AS integration ON integration.id = missed.integration_id
 ORDER BY integration.id

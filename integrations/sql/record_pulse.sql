@@ -1,4 +1,4 @@
--- Commit that somebody was listening; returns the outage that this pulse ended, or nulls, and whether a deadline has passed.
+-- Commit that somebody was listening; returns the outage it ended, or nulls, whether a deadline has passed, and the next one.
 -- Index: the primary key of the one row of integrations_listening, whose lock puts pulses in a row; then heartbeat_due.
 WITH before AS (
     SELECT heard_until FROM integrations_listening WHERE id = 1 FOR UPDATE
@@ -20,6 +20,11 @@ SELECT ended.started_at, ended.ended_at, EXISTS (
     SELECT 1 FROM integrations_heartbeat
     WHERE state IN ('waiting', 'healthy') AND deadline_at IS NOT NULL AND deadline_at <= %(now)s
       AND (set_aside_until IS NULL OR set_aside_until <= %(now)s)
-) AS due
+) AS due, (
+    SELECT deadline_at FROM integrations_heartbeat
+    WHERE state IN ('waiting', 'healthy') AND deadline_at > %(now)s
+    ORDER BY deadline_at
+    LIMIT 1
+) AS next_deadline
 FROM (SELECT) AS pulse
 LEFT JOIN ended ON TRUE

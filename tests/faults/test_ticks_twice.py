@@ -79,16 +79,16 @@ def test_a_poison_row_is_set_aside_with_its_error_and_stops_nobody(world: World,
     world.person("olga", roles=["Owner"])
     poison = world.heartbeat("poison", every=minutes(5), tell=["ana"])
     good = world.heartbeat("good", every=minutes(5), tell=["ana"])
-    real = misses._draft
+    real = misses._said
     tried = set()
 
-    def draft(integration, *args, **kwargs):
+    def said(integration, *args, **kwargs):
         if integration.name == "poison":
             tried.add(kwargs["now"])
             raise ValueError("something nobody thought of\x00")
         return real(integration, *args, **kwargs)
 
-    monkeypatch.setattr(misses, "_draft", draft)
+    monkeypatch.setattr(misses, "_said", said)
     world.advance(minutes(5))
 
     assert [alert.source_name for alert in Alert.objects.all()] == ["good"]
@@ -103,7 +103,7 @@ def test_a_poison_row_is_set_aside_with_its_error_and_stops_nobody(world: World,
     assert HeartbeatEvent.objects.filter(integration=poison, kind="set_aside").count() == 1
     world.expect_nothing_else()
 
-    monkeypatch.setattr(misses, "_draft", real)
+    monkeypatch.setattr(misses, "_said", real)
     world.advance(minutes(1))
 
     world.expect_page("ana", about=poison)
@@ -120,7 +120,7 @@ def test_a_crash_in_the_middle_of_a_tick_leaves_nothing_half_done(world: World, 
         raise SystemExit("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(misses, "start_runs", crash)
+        patched.setattr(misses.Starter, "start", crash)
         world.now += seconds(1)
         with pytest.raises(SystemExit):
             world.beat()

@@ -116,7 +116,7 @@ def test_nothing_is_left_behind_when_the_escalation_cannot_be_started(world, tea
     def refuse(*_, **__):
         raise RuntimeError("no run")
 
-    monkeypatch.setattr("escalation.services.manual.start_runs", refuse)
+    monkeypatch.setattr("escalation.services.manual.Starter.start", refuse)
     draft = ManualAlert(subject="Smoke", escalation_policy=world.policy(quick_launch=True), recipient_groups=[team])
     with pytest.raises(RuntimeError):
         send_alert(draft, sender=sender, now=world.now)

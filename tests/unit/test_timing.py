@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from heartbeat_project.kernel.durations import in_words, minutes
 from integrations.timing import deadline
-from integrations.wording import SHORT_TEXT_LENGTH, Silence
+from integrations.wording import SHORT_TEXT_LENGTH, silence
 
 T = datetime(2026, 3, 2, 12, tzinfo=UTC)
 tenths = st.integers(0, 446_400).map(lambda n: Decimal(n) / 10)
@@ -39,12 +39,12 @@ def test_durations_read_as_people_say_them():
     st.integers(0, 10**7),
 )
 def test_a_silence_names_itself_everywhere_and_its_short_text_fits_one_sms(name, interval, last_ping_at, late):
-    silence = Silence(
-        name=name, interval_minutes=interval, grace_minutes=Decimal(0), last_ping_at=last_ping_at,
-        deadline_at=T, now=T + timedelta(seconds=late), link="https://example.org/heartbeats/1/",
+    said = silence(
+        name=name, interval_minutes=interval, grace_minutes=Decimal(0), last_ping_at=last_ping_at and last_ping_at.isoformat(),
+        deadline_at=T.isoformat(), overdue=timedelta(seconds=late), link="https://example.org/heartbeats/1/",
     )  # fmt: skip
-    assert name in silence.subject
-    assert name in silence.long_text
-    assert silence.link in silence.long_text
-    assert silence.short_text.startswith(name[:59])
-    assert len(silence.short_text) <= SHORT_TEXT_LENGTH + 60
+    assert name in said.subject
+    assert name in said.long_text
+    assert "Heartbeat: https://example.org/heartbeats/1/" in said.long_text
+    assert said.short_text.startswith(name[:59])
+    assert len(said.short_text) <= SHORT_TEXT_LENGTH + 60

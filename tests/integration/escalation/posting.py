@@ -13,7 +13,7 @@ from alerting.models import Alert
 from alerting.services import AlertDraft, open_alerts
 from escalation import links
 from escalation.channels.signatures import slack_signature
-from escalation.services.runs import Way, start_runs
+from escalation.services.runs import Starter, Way
 from heartbeat_project.kernel import clock
 
 PHONE = "+4915112345678"
@@ -59,7 +59,7 @@ def refused(address, code, said=b"no"):
     return smtplib.SMTPRecipientsRefused({address: (code, said)})
 
 
-def draft(organization, name="backup", **fields):
+def draft(organization, name="backup", *, expected_at=None, **fields):
     return AlertDraft(
         organization_id=organization.pk,
         subject=f"{name} is silent",
@@ -69,6 +69,7 @@ def draft(organization, name="backup", **fields):
         source_name=name,
         source_id="1",
         priority="high",
+        expected_at=expected_at and expected_at.isoformat(),
         **{"facts": [], **fields},
     )
 
@@ -83,10 +84,9 @@ def opened(drafts, *, now):
 def start(alerts, *, policy=None, play=None, groups=(), users=(), now):
     """Start the runs of alerts that go the same way."""
     group_ids, user_ids = (tuple(each.pk for each in named) for named in (groups, users))
-    start_runs(
-        [(alert.pk, Way(alert.organization_id, policy, play, group_ids, user_ids)) for alert in alerts],
-        now=now,
-    )
+    (organization_id,) = {alert.organization_id for alert in alerts}
+    way = Way(organization_id, policy, play, group_ids, user_ids)
+    Starter(now=now).start([(way, [alert.pk for alert in alerts])])
 
 
 def page(organization, *, policy=None, play=None, groups=(), users=(), now, **fields):

@@ -212,11 +212,12 @@ def take(at):
     return claim("email", due_by=at, now=at, limit=50)
 
 
+@pytest.mark.parametrize("after", [1, -2], ids=["", "written by a detector that had begun before it was shut"])
 def test_what_comes_to_a_shut_letterbox_waits_from_the_start_and_goes_when_it_opens(
-    organization, ana, policy, server, now
+    organization, ana, policy, server, now, after
 ):
     storm(organization, 1, policy=policy, users=[ana], now=now)
-    later, opens = now + timedelta(seconds=1), now + WINDOW
+    later, opens = now + timedelta(seconds=after), now + WINDOW
     for number in range(3):
         page(organization, policy=policy, users=[ana], now=later, name=f"late {number}")
 
@@ -234,7 +235,7 @@ def test_nothing_waits_for_a_letterbox_that_is_open_or_was_shut_before_the_clock
     storm(organization, 1, policy=policy, users=[ana], now=now)
     organization.bundle_seconds = bundle_seconds
     organization.save()
-    for at in (now - LONG, now + WINDOW):
+    for at in (now - 2 * LONG, now + WINDOW):
         alert = page(organization, policy=policy, users=[ana], now=at, name=f"at {at}")
         assert alert.notifications.get().next_attempt_at == at
 

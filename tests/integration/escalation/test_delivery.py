@@ -282,7 +282,9 @@ def test_one_connection_serves_all_messages_and_is_opened_again_after_an_error(
     deliver_due(now=now)
     assert server.opened == 1
     alert = page(organization, policy=policy, users=people, now=now, name="other")
-    alert.notifications.filter(user=people[1]).update(next_attempt_at=now - seconds(1))  # goes first, so that others follow
+    alert.notifications.filter(user=people[1]).update(
+        next_attempt_at=now - seconds(1)
+    )  # goes first, so that others follow
     server.answer("bob@example.com", TimeoutError("timed out"))
     deliver_due(now=now)
     assert server.opened == 3

@@ -7,6 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import Organization
 from alerting.models import Alert
 from escalation.models import Notification
+from escalation.services.runs import Starter
 from integrations.ingest.record import Arrival, record_pings, record_pulse
 from integrations.models import Heartbeat, HeartbeatEvent, Listening, Outage
 from integrations.services import misses
@@ -59,7 +60,7 @@ def test_the_pulse_by_which_a_deadline_has_passed_rings_for_the_detector(backup,
 
 def test_where_there_is_more_than_a_batch_one_more_detector_is_rung_for(now, monkeypatch):
     rung = []
-    monkeypatch.setattr(misses, "ring", lambda name, **kwargs: rung.append((name, kwargs)))
+    monkeypatch.setattr(misses, "ring_now", lambda name, **kwargs: rung.append((name, kwargs)))
     for _ in range(5):
         HeartbeatFactory(now=now)
     record_pulse(now=now + minutes(5))
@@ -188,7 +189,7 @@ def test_what_an_earlier_silence_left_open_is_closed_when_a_new_one_opens(backup
 def test_a_heartbeat_that_changed_after_the_claim_opens_nothing(backup, now, meanwhile):
     Heartbeat.objects.update(**meanwhile)
     with pytest.raises(RuntimeError, match="changed"):
-        misses._open([backup.pk], now=now + minutes(5))
+        misses._open([backup.pk], starter=Starter(now=now + minutes(5)), now=now + minutes(5))
     assert not Alert.objects.exists()
 
 
@@ -210,5 +211,5 @@ def test_a_store_that_goes_away_is_no_fault_of_the_heartbeat(backup, now, monkey
 def test_a_ping_after_the_claim_opens_nothing(backup, now):
     record_pings([Arrival(token=backup.token, received_at=now + minutes(1))])
     with pytest.raises(RuntimeError, match="changed"):
-        misses._open([backup.pk], now=now + minutes(5))
+        misses._open([backup.pk], starter=Starter(now=now + minutes(5)), now=now + minutes(5))
     assert not Alert.objects.exists()
