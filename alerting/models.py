@@ -123,6 +123,11 @@ class Alert(models.Model):
     def __str__(self) -> str:
         return self.subject
 
+    @property
+    def recovers(self) -> bool:
+        """Answer whether it closes by itself, once the signal comes back."""
+        return self.source == "Heartbeat"
+
 
 class AlertRecipient(models.Model):
     """A group or user the alert is addressed to, or who was told; it decides who may see the alert."""

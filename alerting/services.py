@@ -14,7 +14,7 @@ from alerting.models import Alert, TimelineEntry
 from alerting.selectors import has_acknowledged
 from alerting.states import LIVE, Action, Status, actions_from, step
 from heartbeat_project.kernel.errors import DomainError, FieldError
-from heartbeat_project.kernel.sql import array, records, statement, strings
+from heartbeat_project.kernel.sql import array, column, records, statement
 
 REASON_LENGTH = 200
 _Kind = TimelineEntry.Kind
@@ -69,16 +69,16 @@ def open_alerts(drafts: Sequence[AlertDraft], *, now: datetime) -> list[int]:
     ]
     parameters: dict[str, Any] = {
         "organizations": array(draft.organization_id for draft in drafts),
-        "priorities": strings(draft.priority for draft in drafts),
-        "subjects": strings(_fitted("subject", draft.subject) for draft in drafts),
-        "short_texts": strings(_fitted("short_text", draft.short_text) for draft in drafts),
-        "long_texts": strings(draft.long_text for draft in drafts),
-        "facts": strings(draft.facts for draft in drafts),
-        "sources": strings(draft.source for draft in drafts),
-        "source_names": strings(_fitted("source_name", draft.source_name) for draft in drafts),
-        "source_ids": strings(_fitted("source_id", draft.source_id) for draft in drafts),
+        "priorities": column(draft.priority for draft in drafts),
+        "subjects": column(_fitted("subject", draft.subject) for draft in drafts),
+        "short_texts": column(_fitted("short_text", draft.short_text) for draft in drafts),
+        "long_texts": column(draft.long_text for draft in drafts),
+        "facts": column(draft.facts for draft in drafts),
+        "sources": column(draft.source for draft in drafts),
+        "source_names": column(_fitted("source_name", draft.source_name) for draft in drafts),
+        "source_ids": column(_fitted("source_id", draft.source_id) for draft in drafts),
         "integrations": array(draft.integration_id for draft in drafts),
-        "expected": strings(draft.expected_at for draft in drafts),
+        "expected": column(draft.expected_at for draft in drafts),
         "bridges": array(draft.bridge_id for draft in drafts),
         "actors": array(draft.actor_id for draft in drafts),
         "recipients": array(number for number, _, _ in recipients),

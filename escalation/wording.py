@@ -39,10 +39,11 @@ def at_night(at: datetime, *, zone: tzinfo) -> str:
     return f"{local.day} {local:%b %H:%M}"
 
 
-def what_next(coming: Coming | None, *, at: datetime, zone: tzinfo) -> str:
-    """Say in plain words what happens if nobody does anything."""
+def what_next(coming: Coming | None, *, recovers: bool, at: datetime, zone: tzinfo) -> str:
+    """Say in plain words what happens if nobody does anything; `recovers`: the alert can close by itself."""
     if coming is None:
-        return "No further step follows. The alert stays open until somebody takes it or the signal comes back."
+        ends = " or the signal comes back" if recovers else ""
+        return f"No further step follows. The alert stays open until somebody takes it{ends}."
     label = one_line(coming.label)
     if coming.at <= at:
         return f"If nobody takes it, {label} will be told now."

@@ -130,7 +130,7 @@ def _words(message: Message) -> dict[str, Any]:
         "closed": moment(alert.closed_at, zone=local) if alert.closed_at else "",
         "rows": _rows(alert, at=message.at, local=local),
         "bridge": _bridge(alert.bridge),
-        "next": what_next(message.coming, at=message.at, zone=local),
+        "next": what_next(message.coming, recovers=alert.recovers, at=message.at, zone=local),
     }
 
 

@@ -23,13 +23,13 @@ def statement(app: str, name: str) -> str:
 def records(rows: Iterable[Mapping[str, Any]]) -> str:
     """Return rows as the JSON text that PostgreSQL's json_to_recordset takes; times as RFC 3339.
 
-    For few rows with many fields; for thousands a list for each field costs a third: `strings`.
+    For few rows with many fields; for thousands, a `column` for each field costs a third.
     """
     return json.dumps(list(rows), default=_as_text, ensure_ascii=False)
 
 
-def strings(values: Iterable[Any]) -> str:
-    """Return any values JSON knows as the text that PostgreSQL's json_array_elements_text takes; None as NULL."""
+def column(values: Iterable[Any]) -> str:
+    """Return values as the JSON text that PostgreSQL's json_array_elements_text takes; None as NULL."""
     return json.dumps(list(values), ensure_ascii=False)
 
 

@@ -1,5 +1,6 @@
 """Deadlines that passed become alerts."""
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -27,6 +28,7 @@ from integrations.services.recoveries import close_as_recovered
 from integrations.wording import Silence, silence
 
 FIRST_BATCH = 5  # the part of a batch that comes first
+BUDGET_SECONDS = 5.0
 SET_ASIDE_FOR = timedelta(minutes=1)
 SOURCE = "Heartbeat"
 NOBODY: frozenset[int] = frozenset()
@@ -71,13 +73,14 @@ def detect_misses(*, now: datetime, limit: int = 1_000) -> int:
 
     Works in batches of `limit` heartbeats, each one transaction: it holds up the pings of its heartbeats for as long as
     it takes. The first is small, so that somebody is told soon. Where it does not take all, a second detector is rung
-    for at once and shares the work, since a row that one has locked is passed over by the other.
+    for at once and shares the work, since a row that one has locked is passed over by the other. What is left after
+    some seconds is for the next, which begins at its own moment: who is told is asked anew.
     """
     horizon = listening_horizon(now=now)
     opened = 0
     if horizon is None:
         return opened
-    starter = Starter(now=now)
+    started, starter = time.monotonic(), Starter(now=now)
     for number, size in enumerate(chain([max(1, limit // FIRST_BATCH)], repeat(limit))):
         with transaction.atomic():
             claimed = _claim(horizon=horizon, now=now, limit=size)
@@ -90,6 +93,9 @@ def detect_misses(*, now: datetime, limit: int = 1_000) -> int:
                 set_aside=partial(_set_aside, now=now),
             )
         if len(claimed) < size:
+            break
+        if time.monotonic() - started > BUDGET_SECONDS:
+            ring_now("integrations.detect_misses", queue="engine")
             break
     return opened
 

@@ -83,7 +83,7 @@ def test_what_waits_on_a_frozen_database_is_bounded_and_the_rest_is_told_when_to
         assert ping(web.port).status == 200
         [pid] = web.pids()
         with emptied.database.frozen():
-            first = at_once(web.port, range(1, 41))
+            first = at_once(web.port, range(1, 101))
             time.sleep(1)
             memory = memory_mib(pid)
             with pinging(web.port, heartbeats=10, connections=16) as log:
@@ -99,8 +99,8 @@ def test_what_waits_on_a_frozen_database_is_bounded_and_the_rest_is_told_when_to
     assert refused.seconds < 1
     assert set(log.statuses) == {503}
     assert grown < 10, "what is refused is kept"
-    # The batch under way is not waiting any more: one more batch of 20 waits behind it.
-    assert 20 <= [answer.status for answer in answers].count(200) <= 21
+    # The batch under way is not waiting any more, however many came in the same moment: 20 more wait behind it.
+    assert 20 <= [answer.status for answer in answers].count(200) <= 40
     assert {answer.status for answer in answers} == {200, 503}
 
 

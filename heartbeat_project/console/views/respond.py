@@ -118,7 +118,9 @@ def _show_alert(
         "possible": set(possible),
         "asked": caption(Action(asked)) if asked in possible else "",
         "hindered": _hindered(told, asked) if possible and alert.status in LIVE else "",
-        "next": what_next(coming, at=now, zone=timezone.get_current_timezone()) if alert.status == "open" else "",
+        "next": what_next(coming, recovers=alert.recovers, at=now, zone=timezone.get_current_timezone())
+        if alert.status == "open"
+        else "",
         "call": call_link(alert.bridge) if alert.bridge else "",
         "note_length": NOTE_LENGTH,
         "reason_length": REASON_LENGTH,

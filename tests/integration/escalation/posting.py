@@ -65,12 +65,11 @@ def draft(organization, name="backup", *, expected_at=None, **fields):
         subject=f"{name} is silent",
         short_text=f"{name} is silent.",
         long_text=f"The heartbeat “{name}” is silent.",
-        source="Heartbeat",
         source_name=name,
         source_id="1",
         priority="high",
         expected_at=expected_at and expected_at.isoformat(),
-        **{"facts": [], **fields},
+        **{"facts": [], "source": "Heartbeat", **fields},
     )
 
 

@@ -141,11 +141,14 @@ def test_durations_in_words(seconds, words):
     assert in_words(timedelta(seconds=seconds)) == words
 
 
-def test_the_last_step_says_that_nobody_else_will_be_told(organization, person, now):
+@pytest.mark.parametrize("source", ["Heartbeat", "Manual"])
+def test_the_last_step_says_that_nobody_else_will_be_told_and_what_ends_the_alert(organization, person, now, source):
     policy = factories.PolicyFactory(organization=organization, steps=[{"role": "primary"}])
-    page(organization, policy=policy, users=[person("ana")], now=now)
+    page(organization, policy=policy, users=[person("ana")], now=now, source=source)
     deliver_due(now=now)
-    assert "No further step follows." in mail.outbox[-1].body
+    said = " ".join(mail.outbox[-1].body.split())
+    assert "No further step follows. The alert stays open until somebody takes it" in said
+    assert ("or the signal comes back" in said) == (source == "Heartbeat")
 
 
 def test_a_recovery_mail_is_short(sent, organization, now):

@@ -68,6 +68,19 @@ def test_where_there_is_more_than_a_batch_one_more_detector_is_rung_for(now, mon
     assert rung == [("integrations.detect_misses", {"queue": "engine"})]
 
 
+def test_a_detector_leaves_what_takes_too_long_to_the_next(now, monkeypatch):
+    rung = []
+    monkeypatch.setattr(misses, "ring_now", lambda name, **kwargs: rung.append(name))
+    monkeypatch.setattr(misses, "BUDGET_SECONDS", 0.0)
+    for _ in range(10):
+        HeartbeatFactory(now=now)
+    record_pulse(now=now + minutes(5))
+    opened = [detect_misses(now=now + minutes(5) + seconds(number), limit=5) for number in range(5)]
+    assert opened == [1, 1, 1, 1, 1]
+    assert rung == ["integrations.detect_misses"] * 10  # for a second one, and for the rest
+    assert Alert.objects.values("opened_at").distinct().count() == 5
+
+
 def test_detecting_costs_the_same_for_2_and_for_40(now):
     spent = []
     for count in (2, 40):
