@@ -241,10 +241,14 @@ def overtaken(*, by, call):
 
 
 def impatient(call, **arguments):
-    """Make the call with a connection that waits for no lock."""
+    """Make the call with a connection that waits for no lock; it is as patient as before when it returns to its pool."""
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '500ms'")
-    call(**arguments)
+    try:
+        call(**arguments)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("RESET lock_timeout")
 
 
 def test_pings_of_many_heartbeats_in_different_orders_never_deadlock(now):
