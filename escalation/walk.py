@@ -1,8 +1,9 @@
 """The walk of an escalation (pure): from a plan and a position to who is told now, and when it goes on.
 
 A plan is a set of tracks that run beside each other, one for each recipient group; a track is a sequence of stages. The
-plan is a snapshot of ids and times; who they stand for is asked when a stage is entered. Every wait counts from the
-moment at which the walk really did what comes before it, so that a late worker never pages two roles together.
+plan is a snapshot of ids and times; who they stand for is asked whenever somebody is to be told, so that a turn or a
+retry goes to whoever is there then. Every wait counts from the moment at which the walk really did what comes before
+it, so that a late worker never pages two roles together.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -84,11 +85,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a track is: how many stages it entered, who still waits for their turn, and when it goes on."""
+    """Where a track is: how many stages it entered, and when it goes on.
+
+    `told` are those of a stage in turn who had their turn, while others may still have theirs.
+    """
 
     entered: int = 0
     due_at: datetime | None = None
-    waiting: tuple[int, ...] = ()
+    told: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ class Position:
     def dump(self) -> dict[str, Any]:
         """Return the position as JSON can hold it."""
         return {
-            "places": [[p.entered, p.due_at and p.due_at.isoformat(), list(p.waiting)] for p in self.places],
+            "places": [[p.entered, p.due_at and p.due_at.isoformat(), list(p.told)] for p in self.places],
             "retries": [[r.at.isoformat(), r.person, r.track, r.stage, r.round] for r in self.retries],
             "lap": self.lap,
             "told": self.told,
@@ -131,8 +135,8 @@ class Position:
         """Return the position that `dump` gave."""
         return cls(
             places=tuple(
-                Place(entered, due_at and datetime.fromisoformat(due_at), tuple(waiting))
-                for entered, due_at, waiting in data["places"]
+                Place(entered, due_at and datetime.fromisoformat(due_at), tuple(told))
+                for entered, due_at, told in data["places"]
             ),
             retries=tuple(Retry(datetime.fromisoformat(at), *rest) for at, *rest in data["retries"]),
             lap=data["lap"],
@@ -158,15 +162,20 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A stage that reached nobody; `named` people were meant, `then` is the stage that came at once instead."""
+    """A stage that reached nobody; `named` people were meant, `then` is the stage that came at once instead.
+
+    `begun` says that it had told somebody before, and found nobody for a further turn or to tell again.
+    """
 
     stage: str
     named: int
     then: str | None
+    begun: bool = False
 
     def __str__(self) -> str:
         """Say it in one sentence."""
-        said = f"{self.stage}: {'nobody can be reached' if self.named else 'nobody is there'}"
+        nobody = "nobody else" if self.begun else "nobody"
+        said = f"{self.stage}: {nobody} {'can be reached' if self.named else 'is there'}"
         return f"{said}. Going on to {self.then} at once." if self.then else f"{said}, and no further step follows."
 
 
@@ -201,7 +210,7 @@ def advance(plan: Plan, position: Position, *, now: datetime, people: People, re
     """Do everything that is due by `now`, as one step in which nobody is told twice.
 
     `people` returns who a target stands for, `reachable` whether a person can be told in a stage. A stage that reaches
-    nobody is passed over at once.
+    nobody is passed over at once; where its track ends with that, the next track comes at once.
     """
     walker = _Walker(plan, position, now, people, reachable)
     walker.walk()
@@ -224,7 +233,7 @@ def coming(plan: Plan, position: Position) -> Coming | None:
         return None
     at, track, place = min(due, key=lambda found: found[:2])
     stages = plan.tracks[track].stages
-    if place.waiting:
+    if place.told:
         return Coming(at, f"the next {stages[place.entered - 1].label}")
     return Coming(at, stages[place.entered].label)
 
@@ -260,6 +269,7 @@ class _Walker:
         self.retries = list(self.begun.retries)
         self.lap = self.begun.lap
         self.told = self.begun.told
+        self.earlier_gaps = 0  # those of laps that ended in this step
 
     def position(self) -> Position:
         return Position(tuple(self.places), tuple(self.retries), self.lap, self.told)
@@ -270,7 +280,7 @@ class _Walker:
         It ends: stages, members and retries are finite, and a further lap begins only after one that told somebody
         whom this step had not told yet.
         """
-        while self.is_due() or self.begins_again():
+        while self.is_due() or self.brings_on_another_track() or self.begins_again():
             for track in range(len(self.places)):
                 self.go_along(track)
             self.make_retries()
@@ -278,6 +288,21 @@ class _Walker:
     def is_due(self) -> bool:
         next_at = self.position().next_at
         return next_at is not None and next_at <= self.now
+
+    def brings_on_another_track(self) -> bool:
+        """Where a track ended with stages that reached nobody, let the first of those that have not begun begin now."""
+        if self.tells or len(self.gaps) == self.earlier_gaps:
+            return False
+        later = [(place.due_at, track) for track, place in enumerate(self.places) if place.due_at and not place.entered]
+        if not later:
+            return False
+        _, track = min(later)
+        label = self.plan.tracks[track].stages[0].label
+        self.places[track] = Place(due_at=self.now)
+        self.gaps[self.earlier_gaps :] = [
+            replace(gap, then=gap.then or label) for gap in self.gaps[self.earlier_gaps :]
+        ]
+        return True
 
     def begins_again(self) -> bool:
         """Begin the next lap where this one has ended."""
@@ -287,6 +312,7 @@ class _Walker:
             return False
         self.lap += 1
         self.told = False
+        self.earlier_gaps = len(self.gaps)
         waits = [track.stages[0].wait for track in self.plan.tracks if track.stages]
         shift = max(0.0, self.plan.repeat_wait - min(waits, default=0))
         self.places = list(_first_places(self.plan, self.now, shift=shift))
@@ -294,7 +320,7 @@ class _Walker:
 
     def go_along(self, track: int) -> None:
         while (due_at := self.places[track].due_at) is not None and due_at <= self.now:
-            if self.places[track].waiting:
+            if self.places[track].told:
                 self.call_next(track)
             else:
                 self.enter(track)
@@ -304,32 +330,50 @@ class _Walker:
         number = self.places[track].entered
         stage = self.plan.tracks[track].stages[number]
         self.groups.update(dict.fromkeys(_groups_told(stage, first=number == 0)))
-        named = tuple(dict.fromkeys(person for target in stage.targets for person in self.people(target)))
-        found = tuple(person for person in named if self.reachable(person, stage))
+        named, found = self.asked(stage)
         if not found:
-            following = self.following(track, number + 1)
-            self.gaps.append(Gap(stage.label, len(named), following.label if following else None))
-            self.places[track] = Place(number + 1, self.now if following else None)
+            self.pass_over(track, number, named=len(named))
         elif stage.between > 0:
-            self.places[track] = Place(number + 1, self.now, found)
+            self.call(found, track=track, number=number)
         else:
             for person in found:
                 self.tell(person, track=track, number=number)
             self.leave(track, number + 1)
 
+    def asked(self, stage: Stage) -> tuple[Sequence[int], Sequence[int]]:
+        """Return whom the stage stands for now, and those of them who can be told."""
+        named = tuple(dict.fromkeys(person for target in stage.targets for person in self.people(target)))
+        return named, tuple(person for person in named if self.reachable(person, stage))
+
+    def pass_over(self, track: int, number: int, *, named: int, begun: bool = False) -> None:
+        """Say that a stage reaches nobody, and let the track's next stage come at once."""
+        following = self.following(track, number + 1)
+        label, then = self.plan.tracks[track].stages[number].label, following.label if following else None
+        gap = Gap(label, named, then, begun=begun)
+        self.places[track] = Place(number + 1, self.now if following else None)
+        if not begun or gap not in self.gaps:
+            self.gaps.append(gap)
+
     def call_next(self, track: int) -> None:
-        """Tell the member whose turn it is; who cannot be reached any more loses the turn to the next at once."""
+        """Tell the next of those who are in the stage now and had no turn; where none is left, pass it over."""
         place = self.places[track]
-        stage = self.plan.tracks[track].stages[place.entered - 1]
-        person, *others = place.waiting
-        due_at = self.now
-        if self.reachable(person, stage):
-            self.tell(person, track=track, number=place.entered - 1)
-            due_at += timedelta(seconds=stage.between)
-        if others:
-            self.places[track] = Place(place.entered, due_at, tuple(others))
+        number = place.entered - 1
+        named, found = self.asked(self.plan.tracks[track].stages[number])
+        left = [person for person in found if person not in place.told]
+        if left:
+            self.call(left, track=track, number=number)
         else:
-            self.leave(track, place.entered)
+            self.pass_over(track, number, named=len(named), begun=True)
+
+    def call(self, left: Sequence[int], *, track: int, number: int) -> None:
+        """Tell the first of those who are left of a stage in turn, and set when the next of them, or stage, comes."""
+        person, *others = left
+        self.tell(person, track=track, number=number)
+        if others:
+            due_at = self.now + timedelta(seconds=self.plan.tracks[track].stages[number].between)
+            self.places[track] = Place(number + 1, due_at, (*self.places[track].told, person))
+        else:
+            self.leave(track, number + 1)
 
     def leave(self, track: int, entered: int) -> None:
         """Set when the track's next stage comes: its wait counts from now, the last first notification."""
@@ -341,18 +385,38 @@ class _Walker:
         return stages[entered] if entered < len(stages) else None
 
     def make_retries(self) -> None:
-        due = [retry for retry in self.retries if retry.at <= self.now]
+        due = sorted(
+            (retry for retry in self.retries if retry.at <= self.now),
+            key=lambda retry: (retry.at, retry.track, retry.round),
+        )
         self.retries = [retry for retry in self.retries if retry.at > self.now]
-        for retry in sorted(due, key=lambda retry: (retry.at, retry.track, retry.round)):
+        for retry in due:
+            self.make_retry(retry, due)
+
+    def make_retry(self, retry: Retry, due: Sequence[Retry]) -> None:
+        """Tell the person again, or whoever stands in the stage instead of them by now."""
+        place = self.places[retry.track]
+        is_last = place.entered == retry.stage + 1  # no later stage of the track has come
+        named, found = self.asked(self.plan.tracks[retry.track].stages[retry.stage])
+        if retry.person in found:
             self.tell(retry.person, track=retry.track, number=retry.stage, round_=retry.round)
+        elif is_last and place.told:
+            self.places[retry.track] = replace(place, due_at=self.now)  # whose turn comes next is told instead
+        elif found:
+            theirs = {
+                each.person for each in (*due, *self.retries) if (each.track, each.stage) == (retry.track, retry.stage)
+            }
+            for person in found:
+                if person not in theirs:
+                    self.tell(person, track=retry.track, number=retry.stage, round_=retry.round)
+        elif is_last:
+            self.pass_over(retry.track, retry.stage, named=len(named), begun=True)
 
     def tell(self, person: int, *, track: int, number: int, round_: int = 0) -> None:
         stage = self.plan.tracks[track].stages[number]
         if round_ < stage.retries:
             at = self.now + timedelta(seconds=stage.retry_gap)
             self.retries.append(Retry(at, person, track, number, round_ + 1))
-        if round_ and not self.reachable(person, stage):
-            return
         telling = Tell(person, stage.label, round_, stage.labels, stage.centralized)
         if person in self.tells:
             self.tells[person] = self.tells[person].merged(telling)

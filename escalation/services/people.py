@@ -25,6 +25,11 @@ class Redirect:
 
     via: tuple[Away, ...]
 
+    @property
+    def to(self) -> int:
+        """Return the id of who is told."""
+        return self.via[-1].absence.cover
+
     def __str__(self) -> str:
         """Say it in one sentence."""
         first, last = self.via[0], self.via[-1]

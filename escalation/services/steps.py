@@ -72,13 +72,15 @@ def take_step(
 
     advance = walk.advance(plan, position, now=now, people=people, reachable=reachable)
     contacts = tuple(directory.contacts(advance.groups))
+    again = {retry.person for retry in position.retries}
+    first_told = {tell.person for tell in advance.tells if not tell.round or tell.person not in again}
     return Step(
         organization_id=organization_id,
         name=name,
         number=taken + 1 if advance.tells or contacts else taken,
         advance=advance,
         contacts=contacts,
-        redirects=tuple(redirects),
+        redirects=tuple(redirect for redirect in redirects if redirect.to in first_told),
     )
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from accounts.services.opt_outs import opt_out
 from tests.factories.shifts import make_absence, make_rotation, make_shift
 from tests.stories.test_escalation_policy import silent, timeline
 from tests.world import minutes
@@ -48,6 +49,58 @@ def test_a_hand_off_between_two_steps_counts(world):
     world.advance(minutes(5))  # 12:05, the second
     world.expect_page("ana", about=job)
     world.expect_nothing_else()
+
+
+def test_a_hand_off_between_two_retries_counts(world):
+    team = world.team("Database", primary=["ana", "bob"])
+    make_rotation(team, primary=people(world, "ana", "bob"), rotates_every="day", first="2026-03-01", at="12:03")
+    policy = world.policy(steps=[{"role": "primary", "retries": 2, "retry_interval_minutes": 2}])
+    job = silent(world, recipient_groups=[team], escalation_policy=policy)
+    world.expect_page("ana", about=job)
+    world.advance(minutes(2))
+    world.expect_page("ana", about=job)
+    world.advance(minutes(2))  # 12:04
+    world.expect_page("bob", about=job)
+    world.advance(minutes(60))
+    world.expect_nothing_else()
+
+
+def test_a_hand_off_between_two_turns_counts(world):
+    team = world.team("Database", primary=["ana", "bob", "cy"], managers=["mia"])
+    ana, bob, cy = people(world, "ana", "bob", "cy")
+    make_shift(team, primary=[ana, bob], name="Always")
+    make_shift(team, primary=[ana, cy], name="Later", starts_at=world.now + minutes(1), ends_at=world.now + minutes(60))
+    policy = world.policy(
+        steps=[{"role": "primary", "between_members_minutes": 2}, {"role": "manager", "wait_minutes": 5}]
+    )
+    job = silent(world, recipient_groups=[team], escalation_policy=policy)
+    world.expect_page("ana", about=job)
+    world.advance(minutes(2))
+    world.expect_page("cy", about=job)
+    world.advance(minutes(5))
+    world.expect_page("mia", about=job)
+    world.advance(minutes(60))
+    world.expect_nothing_else()
+
+
+def test_where_nobody_is_left_for_a_retry_the_next_role_comes_at_once_and_the_timeline_says_so(world):
+    team = world.team("Database", primary=["ana"], managers=["mia"])
+    make_shift(team, primary=people(world, "ana"), ends_at=world.now + minutes(1), starts_at=world.now - minutes(600))
+    make_shift(team, primary=people(world, "ana"), windows=[(WEEKDAYS, "01:00", "02:00")])
+    policy = world.policy(
+        steps=[
+            {"role": "primary", "retries": 5, "retry_interval_minutes": 5},
+            {"role": "manager", "wait_minutes": 30},
+        ]
+    )
+    job = silent(world, recipient_groups=[team], escalation_policy=policy)
+    world.expect_page("ana", about=job)
+    world.advance(minutes(5))
+    world.expect_page("mia", about=job)
+    world.advance(minutes(60))
+    world.expect_nothing_else()
+    said = "Primary of Database: nobody else is there. Going on to Manager of Database at once."
+    assert timeline(world, job).count(("skipped", said)) == 1
 
 
 def test_an_override_wins_and_then_the_longer_shift_resumes(world):
@@ -139,6 +192,30 @@ def test_the_cover_is_told_instead_and_the_timeline_says_for_whom(world):
     world.expect_nothing_else()
     said = "Cy is told for Ana, out of office until Mon 2 Mar 2026, 13:00:00 UTC."
     assert ("told", said) in timeline(world, job)
+
+
+def test_whoever_goes_out_of_office_is_not_told_again_but_their_cover_is(world):
+    away(world, "ana", "cy", starts_at=world.now + minutes(1), ends_at=world.now + minutes(60))
+    policy = world.policy(steps=[{"role": "primary", "retries": 2, "retry_interval_minutes": 2}])
+    job = silent(world, tell=["ana"], escalation_policy=policy)
+    world.expect_page("ana", about=job)
+    for _ in range(2):
+        world.advance(minutes(2))
+        world.expect_page("cy", about=job)
+    world.advance(minutes(60))
+    world.expect_nothing_else()
+    said = "Cy is told for Ana, out of office until Mon 2 Mar 2026, 13:00:00 UTC."
+    assert timeline(world, job).count(("told", said)) == 1
+
+
+def test_the_timeline_does_not_say_that_somebody_is_told_who_cannot_be(world):
+    away(world, "ana", "cy")
+    job = world.heartbeat("backup", every=minutes(5), tell=["ana", "bob"])
+    opt_out(world.person("cy"), integration_id=job.pk, now=world.now)
+    world.advance(minutes(5))
+    world.expect_page("bob", about=job)
+    world.expect_nothing_else()
+    assert not [text for _, text in timeline(world, job) if "is told for" in text]
 
 
 def test_a_cover_who_is_out_is_followed(world):

@@ -116,6 +116,117 @@ def test_a_member_in_turn_who_cannot_be_reached_any_more_loses_the_turn_to_the_n
     assert [tell.person for tell in step.tells] == [3]
 
 
+def roster(plan, members, *, changes):
+    """Return what `play_out` does where the targets stand for `members` by id, which `changes` replace from a time on."""
+
+    def people(target):
+        return members[target.id]
+
+    position, told, gaps = walk.start(plan, START), [], []
+    while position.next_at is not None:
+        seconds = (position.next_at - START).total_seconds()
+        members = members | {key: value for at, key, value in changes if at <= seconds}
+        step = walk.advance(plan, position, now=position.next_at, people=people, reachable=everybody)
+        told += [(seconds, tell.person, tell.round) for tell in step.tells]
+        gaps += map(str, step.gaps)
+        position = walk.Position.load(json.loads(json.dumps(step.position.dump())))
+    return told, gaps
+
+
+def group(label, number, **rule):
+    return Stage(label, (Target("group", number),), **rule)
+
+
+def test_after_a_hand_off_the_retries_go_to_who_took_over():
+    plan = policy(group("Primary", 1, retries=3, retry_gap=60), group("Secondary", 2, wait=300))
+    told, gaps = roster(plan, {1: [10, 11], 2: [20]}, changes=[(100, 1, [12, 11])])
+    assert told == [
+        *((0, 10, 0), (0, 11, 0), (60, 10, 1), (60, 11, 1)),
+        *((120, 12, 2), (120, 11, 2), (180, 12, 3), (180, 11, 3), (300, 20, 0)),
+    ]
+    assert gaps == []
+
+
+def test_whoever_left_is_not_replaced_by_those_who_are_told_again_themselves():
+    plan = policy(group("Primary", 1, retries=2, retry_gap=60))
+    told, gaps = roster(plan, {1: [10, 11, 12]}, changes=[(60, 1, [12])])
+    assert told == [(0, 10, 0), (0, 11, 0), (0, 12, 0), (60, 12, 1), (120, 12, 2)]
+    assert gaps == []
+
+
+def test_a_retry_that_finds_nobody_any_more_lets_the_next_stage_come_at_once_and_says_so_once():
+    plan = policy(group("Primary", 1, retries=5, retry_gap=60), group("Secondary", 2, wait=1_800))
+    told, gaps = roster(plan, {1: [10, 11], 2: [20]}, changes=[(60, 1, [])])
+    assert told == [(0, 10, 0), (0, 11, 0), (60, 20, 0)]
+    assert gaps == ["Primary: nobody else is there. Going on to Secondary at once."]
+
+
+def test_a_retry_that_finds_nobody_leaves_a_later_stage_its_time():
+    plan = policy(
+        group("Primary", 1, retries=2, retry_gap=100), group("Secondary", 2, wait=60), group("Manager", 3, wait=600)
+    )
+    told, gaps = roster(plan, {1: [10], 2: [20], 3: [30]}, changes=[(90, 1, [])])
+    assert told == [(0, 10, 0), (60, 20, 0), (660, 30, 0)]
+    assert gaps == []
+
+
+def test_turns_go_to_whoever_is_there_by_then_and_nobody_has_two():
+    plan = policy(group("Primary", 1, between=60), group("Secondary", 2, wait=300))
+    told, gaps = roster(plan, {1: [10, 11, 12], 2: [20]}, changes=[(60, 1, [10, 13, 12])])
+    assert told == [(0, 10, 0), (60, 13, 0), (120, 12, 0), (420, 20, 0)]
+    assert gaps == []
+
+
+def test_a_turn_for_which_nobody_is_left_lets_the_next_stage_come_at_once_and_says_so():
+    plan = policy(group("Primary", 1, between=60), group("Secondary", 2, wait=300))
+    told, gaps = roster(plan, {1: [10, 11], 2: [20]}, changes=[(60, 1, [10])])
+    assert told == [(0, 10, 0), (60, 20, 0)]
+    assert gaps == ["Primary: nobody else can be reached. Going on to Secondary at once."]
+
+
+def test_where_a_person_in_turn_left_before_their_retry_the_next_turn_comes_at_once():
+    plan = policy(group("Primary", 1, between=600, retries=1, retry_gap=60))
+    told, gaps = roster(plan, {1: [10, 11, 12]}, changes=[(60, 1, [11, 12])])
+    assert told == [(0, 10, 0), (60, 11, 0), (120, 11, 1), (660, 12, 0), (720, 12, 1)]
+    assert gaps == []
+
+
+def groups_in_turn(*numbers, wait):
+    return Plan(
+        tuple(
+            Track((role("Primary", number, wait=index * wait), role("Manager", number, wait=60)))
+            for index, number in enumerate(numbers)
+        )
+    )
+
+
+def test_where_a_group_reaches_nobody_the_next_group_comes_at_once():
+    told, gaps, _ = play_out(groups_in_turn(1, 2, 3, wait=1_800), reachable=lambda person, _: person >= 20)
+    assert told == [(0, [20, 21, 22]), (60, [20, 21, 22]), (3_600, [30, 31, 32]), (3_660, [30, 31, 32])]
+    assert [str(gap) for gap in gaps] == [
+        "Primary: nobody can be reached. Going on to Manager at once.",
+        "Manager: nobody can be reached. Going on to Primary at once.",
+    ]
+
+
+def test_where_no_group_reaches_anybody_the_walk_ends_at_once():
+    told, gaps, _ = play_out(groups_in_turn(1, 2, 3, wait=1_800), reachable=lambda *_: False)
+    assert told == []
+    assert str(gaps[-1]) == "Manager: nobody can be reached, and no further step follows."
+
+
+def test_where_somebody_else_is_told_in_the_same_step_the_next_group_keeps_its_time():
+    named = Track((stage("Recipients named directly", 5),))
+    plan = Plan((named, *groups_in_turn(1, 2, wait=1_800).tracks))
+    told, _, _ = play_out(plan, reachable=lambda person, _: person not in {10, 11, 12})
+    assert told == [(0, [5]), (1_800, [20, 21, 22]), (1_860, [20, 21, 22])]
+
+
+def test_a_lap_that_ended_with_nobody_does_not_bring_the_next_lap_on():
+    plan = policy(stage("Primary", 1), stage("Manager", 2, wait=60), repeats=1, repeat_wait=300)
+    assert play_out(plan, reachable=lambda person, _: person == 1)[0] == [(0, [1]), (360, [1])]
+
+
 def test_people_are_asked_for_when_the_stage_is_entered():
     plan = policy(stage("Primary", 1), Stage("Secondary", (Target("group", 7, "secondary"),), wait=300))
     members = {7: [70]}
