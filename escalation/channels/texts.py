@@ -1,19 +1,27 @@
 """What each channel says: a title, a short text for SMS and voice, a long one for chat, push and webhooks."""
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 from django.conf import settings
 
+from alerting.states import Action
 from escalation import links
 from escalation.channels.base import Message
 from escalation.models import Notification
+from escalation.replies import DIGITS
 from escalation.services.offers import offered_in
 from escalation.wording import moment, one_line, zone
 
 SHORT: Final = 300
 LONG: Final = 3_000
-REPLIES: Final = " Reply 8 to take it, 7 to acknowledge, 6 to escalate."
+_REPLIES: Final = {
+    Action.ASSIGN: "take",
+    Action.ACKNOWLEDGE: "acknowledge",
+    Action.ESCALATE: "escalate",
+    Action.CLOSE: "close",
+}
 _Kind = Notification.Kind
 
 
@@ -46,8 +54,8 @@ def short(message: Message, *, replies: bool = False) -> str:
     """Return the message as an SMS says it; a link to what it is about is never cut, nor how to reply to it."""
     if message.alert is None and message.bundle is None:
         return clip(_gist(message), SHORT)
-    answered = replies and message.kind == _Kind.PAGE and message.alert is not None and offered_in(message.id)
-    end = f" {link(message)}{REPLIES if answered else ''}"
+    answered = replies and message.kind == _Kind.PAGE and message.alert is not None
+    end = f" {link(message)}{_how_to_reply(offered_in(message.id)) if answered else ''}"
     return clip(_gist(message), SHORT - len(end)) + end
 
 
@@ -79,6 +87,13 @@ def long(message: Message) -> str:
 def clip(text: str, length: int) -> str:
     """Return the text in at most so many characters, and show that something is missing."""
     return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
+
+
+def _how_to_reply(offered: Collection[Action]) -> str:
+    """Return which digit does what, of what is offered; nothing where no digit does anything."""
+    digits = {action: digit for digit, action in DIGITS.items()}
+    named = [f"{digits[action]}={_REPLIES[action]}" for action in offered if action in digits]
+    return f" Reply {', '.join(named)}." if named else ""
 
 
 def _gist(message: Message) -> str:

@@ -8,6 +8,7 @@ import pytest
 from accounts.models import ContactMethod
 from escalation import links
 from escalation.models import Notification
+from escalation.offers import ACTIONS
 from escalation.services.delivery import deliver_due
 from tests import factories
 from tests.integration.escalation.posting import page
@@ -32,12 +33,12 @@ def rule(ana):
 def tell(ana, rule, now):
     """Give Ana a contact method before her e-mail, which follows an hour later, and page her."""
 
-    def make(kind, address, **more):
+    def make(kind, address, *, about=None, **more):
         ContactMethod.objects.create(
             user=ana, kind=kind, label="Mine", address=address, verified_at=now, position=0, **more
         )
         ana.contact_methods.filter(label="Email-Official").update(delay_minutes=60, position=1)
-        return page(ana.organization, policy=rule, users=[ana], now=now)
+        return page(ana.organization, policy=rule, users=[ana], now=now, **(about or {}))
 
     return make
 
@@ -81,8 +82,17 @@ def test_an_sms_carries_the_link_to_respond_and_says_which_digits_do_what(tell, 
     deliver_due(now=now)
     body = twilio.requests[0].form["Body"]
     assert links.page_url(of(alert, "sms").pk) in body
-    assert "Reply 8 to take it" in body
+    assert body.endswith(" Reply 8=take, 7=acknowledge, 6=escalate, 9=close.")
     assert len(body) <= 300
+
+
+def test_a_long_sms_loses_neither_its_link_nor_a_digit(tell, now, twilio):
+    alert = tell("sms", PHONE, about={"name": "x" * 400})
+    deliver_due(now=now)
+    body = twilio.requests[0].form["Body"]
+    assert len(body) == 300
+    end = f"{links.page_url(of(alert, 'sms').pk)} Reply 8=take, 7=acknowledge, 6=escalate, 9=close."
+    assert body.endswith(f"x… {end}")
 
 
 def test_a_stakeholder_gets_no_digits_and_no_link_to_respond(ana, tell, now, twilio):
@@ -119,14 +129,34 @@ def test_a_message_to_slack_has_buttons_where_slack_can_answer(tell, now, provid
     assert links.token(of(alert, "chat").pk) not in provider.requests[0].body.decode(), "anybody there could use it"
 
 
-def test_a_policy_that_withholds_an_action_over_sms_and_voice_has_it_left_out(tell, rule, now, twilio):
-    rule.withheld = ["voice:assign"]
+WITHHELD = ["sms:escalate", "voice:assign"]
+
+
+def test_a_policy_that_withholds_an_action_over_voice_has_it_left_out(tell, rule, now, twilio):
+    rule.withheld = WITHHELD
     rule.save(update_fields=["withheld"])
     tell("voice", PHONE)
     deliver_due(now=now)
     spoken = twilio.requests[0].form["Twiml"]
     assert "Press 8" not in spoken
+    assert "Press 6 to escalate" in spoken
     assert "Press 7 to acknowledge" in spoken
+
+
+@pytest.mark.parametrize(
+    ("withheld", "end"),
+    [
+        (WITHHELD, " Reply 8=take, 7=acknowledge, 9=close."),
+        (["sms:assign", "sms:acknowledge", "sms:escalate"], " Reply 9=close."),
+        ([f"sms:{action}" for action in ACTIONS], ""),
+    ],
+)
+def test_an_sms_names_only_the_digits_of_what_the_policy_offers_over_sms(tell, rule, now, twilio, withheld, end):
+    rule.withheld = withheld
+    rule.save(update_fields=["withheld"])
+    alert = tell("sms", PHONE)
+    deliver_due(now=now)
+    assert twilio.requests[0].form["Body"].endswith(f"{links.page_url(of(alert, 'sms').pk)}{end}")
 
 
 def test_a_contact_method_is_used_again_as_often_as_its_owner_wants_and_only_in_its_windows(tell, now, twilio):
