@@ -18,16 +18,15 @@ from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from alerting.states import Action
 from escalation import links
-from escalation.channels import buttons, menus, outgoing
+from escalation.channels import buttons, menus, outgoing, twilio
 from escalation.channels.base import DeliveryError
 from escalation.channels.signatures import is_from_slack, is_from_twilio
 from escalation.models import Notification, Response
 from escalation.replies import DIGITS, Reply, read_mail, read_reply
 from escalation.selectors import expires_at, told_in, told_over
 from escalation.services.notices import write_answer
-from escalation.services.offers import alert_of, possible, refusal, standing
+from escalation.services.offers import alert_of, offered_in, possible, refusal, standing
 from escalation.services.responses import Answer, Outcome, answer, answer_as, respond
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.ids import digest
@@ -93,7 +92,7 @@ def voice(request: HttpRequest, token: str) -> HttpResponse:
         return _twiml(menus.farewell("This call is about nothing that is still known. Goodbye."))
     key = request.POST.get("Digits", "")
     said = ""
-    if key == menus.CONNECT and (line := _line(told)):
+    if key == menus.CONNECT and (line := twilio.line(told)):
         return _twiml(menus.connect(line))
     if action := DIGITS.get(key):
         call = request.POST.get("CallSid", "")[:40] or str(message_id)
@@ -103,13 +102,15 @@ def voice(request: HttpRequest, token: str) -> HttpResponse:
     told = told_in(message_id).get(pk=told.pk)
     offered = possible(told)
     text = f"{alert_of(told).short_text} {refusal(told) or standing(told)}"
-    if (count := _count_in_message(told)) > 1:
-        offered = [] if refusal(told) else [Action.ASSIGN]
+    count = _count_in_message(told)
+    many = count > 1
+    if many:
+        offered = [] if refusal(told) else twilio.together(offered_in(message_id))
         text = f"{count} alerts came together. One of them: {alert_of(told).short_text}"
     if said and not offered:
         return _twiml(menus.farewell(said))
     here = settings.BASE_URL + request.path
-    return _twiml(menus.menu(text, answer_to=here, offered=offered, line=_line(told), said=said))
+    return _twiml(menus.menu(text, answer_to=here, offered=offered, line=twilio.line(told), said=said, many=many))
 
 
 @csrf_exempt
@@ -193,12 +194,6 @@ def _unsigned(by: str) -> JsonResponse:
 
 def _twiml(document: str) -> HttpResponse:
     return HttpResponse(document, content_type="text/xml; charset=utf-8")
-
-
-def _line(told: Notification) -> menus.Line | None:
-    bridge = alert_of(told).bridge
-    may_join = bridge is not None and bridge.phone_number and not refusal(told)
-    return menus.Line(number=bridge.phone_number, code=bridge.access_code) if bridge and may_join else None
 
 
 def _message_of(told: Notification) -> UUID:

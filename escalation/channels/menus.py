@@ -20,6 +20,7 @@ _SPOKEN: Final = {
     Action.ASSIGN: "to assign it to you",
     Action.CLOSE: "to close it",
 }
+_OF_MANY: Final = {Action.ASSIGN: "to assign them all to you"}
 # Half a second each: so long a conference needs before it listens for its code.
 _PAUSES: Final = "wwww"
 # What XML 1.0 can carry.
@@ -34,12 +35,22 @@ class Line:
     code: str = ""
 
 
-def menu(text: str, *, answer_to: str, offered: Collection[Action], line: Line | None = None, said: str = "") -> str:
+def menu(
+    text: str,
+    *,
+    answer_to: str,
+    offered: Collection[Action],
+    line: Line | None = None,
+    said: str = "",
+    many: bool = False,
+) -> str:
     """Return TwiML that says what came of the last key, then the text, and asks for a key.
 
-    `answer_to` is where Twilio posts the key. Without a key it is said once more, and then the call ends.
+    `answer_to` is where Twilio posts the key. Without a key it is said once more, and then the call ends. `many` says
+    that a key acts on all alerts of the call.
     """
-    options = [f"Press {key} {_SPOKEN[action]}." for key, action in sorted(DIGITS.items()) if action in offered]
+    spoken_as = _SPOKEN | _OF_MANY if many else _SPOKEN
+    options = [f"Press {key} {spoken_as[action]}." for key, action in sorted(DIGITS.items()) if action in offered]
     if line is not None:
         options.append(f"Press {CONNECT} to be connected to the conference.")
     options.append(f"Press {REPLAY} to hear this again.")

@@ -5,19 +5,21 @@ Sources: Twilio's documentation of the Message and Call resources, of TwiML, and
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 from xml.sax.saxutils import escape
 
 from django.conf import settings
 
+from alerting.states import Action
 from escalation import links
 from escalation.channels import menus, outgoing
 from escalation.channels.base import DeliveryError, Message
 from escalation.channels.signatures import is_from_twilio
 from escalation.models import Notification
-from escalation.services.offers import offered_in
+from escalation.selectors import told_in
+from escalation.services.offers import alert_of, offered_in, refusal
 from heartbeat_project.kernel.addresses import is_public
 
 MENU_PATH: Final = "/api/v1/responses/twilio/voice/%s/"
@@ -70,11 +72,27 @@ def is_signed(signature: str, *, url: str, fields: Mapping[str, Sequence[str]]) 
     return is_from_twilio(signature, url=url, fields=fields, token=settings.TWILIO_AUTH_TOKEN)
 
 
+def line(told: Notification) -> menus.Line | None:
+    """Return the conference line that a call connects to; None without one, or where the person may not respond."""
+    bridge = alert_of(told).bridge
+    if bridge is None or not bridge.phone_number or refusal(told):
+        return None
+    return menus.Line(number=bridge.phone_number, code=bridge.access_code)
+
+
+def together(offered: Collection[Action]) -> list[Action]:
+    """Return what of this can be done with all alerts of a call at once: they can be assigned, and nothing else."""
+    return [action for action in offered if action is Action.ASSIGN]
+
+
 def _call(text: str, *, message: Message, menu_at: str) -> str:
     """Return what a call says, twice; with a menu of keys where Twilio can reach us and the person may respond."""
     offered = offered_in(message.id) if menu_at and message.kind == Notification.Kind.PAGE else ()
-    if offered:
-        return menus.menu(text, answer_to=menu_at, offered=[] if message.bundle else offered)
+    told = told_in(message.id).first() if offered else None
+    if told is not None:
+        many = message.bundle is not None
+        options = together(offered) if many else offered
+        return menus.menu(text, answer_to=menu_at, offered=options, line=line(told), many=many)
     say = f"<Say>{escape(text)}</Say>"
     return f'<Response><Pause length="1"/>{say}<Pause length="1"/>{say}</Response>'
 

@@ -1,6 +1,7 @@
 """What messages carry for their readers to answer with, and what happens to a phone whose worker was lost."""
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -116,6 +117,51 @@ def test_a_call_offers_keys_where_twilio_can_reach_us_and_only_speaks_where_it_c
     Notification.objects.filter(pk=of(alert, "voice").pk).update(status="pending", next_attempt_at=now, envelope=None)
     deliver_due(now=now + timedelta(minutes=1))
     assert "<Gather" not in twilio.requests[1].form["Twiml"]
+
+
+def keys(twiml):
+    """Return the keys that a call names the first time it says them, in their order."""
+    return re.findall(r"Press (\d)", twiml[: twiml.index("</Gather>")])
+
+
+@pytest.fixture
+def bridge(ana):
+    return factories.BridgeFactory(organization=ana.organization)
+
+
+@pytest.mark.parametrize("to_call", [True, False])
+def test_a_call_offers_from_the_start_to_connect_to_the_alerts_bridge(tell, bridge, now, twilio, to_call):
+    if not to_call:
+        type(bridge).objects.update(phone_number="", meeting_url="https://meet.example.org/ops")
+    tell("voice", PHONE, about={"bridge_id": bridge.pk})
+    deliver_due(now=now)
+    assert keys(twilio.requests[0].form["Twiml"]) == [*"6789", *(["0"] if to_call else []), "1"]
+
+
+def test_a_call_to_who_may_not_respond_offers_no_bridge(ana, tell, bridge, now, twilio):
+    ana.roles.clear()
+    tell("voice", PHONE, about={"bridge_id": bridge.pk})
+    deliver_due(now=now)
+    assert "0" not in keys(twilio.requests[0].form["Twiml"])
+
+
+@pytest.mark.parametrize(("withheld", "offered"), [([], ["8", "0", "1"]), (["voice:assign"], ["0", "1"])])
+def test_a_call_about_many_offers_to_take_them_all_where_that_is_offered(
+    ana, tell, rule, bridge, now, twilio, withheld, offered
+):
+    type(rule).objects.update(withheld=withheld)
+    rule.refresh_from_db()
+    type(ana.organization).objects.update(bundle_seconds=5)
+    tell("voice", PHONE)
+    for name in ("first", "second"):
+        page(ana.organization, policy=rule, users=[ana], now=now, name=name, bridge_id=bridge.pk)
+    deliver_due(now=now)
+    deliver_due(now=now + timedelta(seconds=5))
+    alone, together = (request.form["Twiml"] for request in twilio.requests)
+    assert "2 alerts: first, second." in together
+    assert keys(together) == offered
+    assert ("Press 8 to assign it to you." in alone) is (withheld == [])
+    assert ("Press 8 to assign them all to you." in together) is (withheld == [])
 
 
 def test_a_message_to_slack_has_buttons_where_slack_can_answer(tell, now, provider, settings):

@@ -10,7 +10,7 @@ from accounts.models import ContactMethod
 from alerting.models import Alert
 from escalation import links
 from escalation.channels.signatures import twilio_signature
-from escalation.models import Notification, Response
+from escalation.models import EscalationRun, Notification, Response
 from escalation.services.delivery import deliver_due
 from heartbeat_project.kernel import clock
 from tests import factories
@@ -172,9 +172,18 @@ def test_a_call_about_many_lets_them_be_taken_together(client, told):
     one, two = told("voice", name="one"), told("voice", name="two")
     Notification.objects.filter(pk__in=[one.pk, two.pk]).update(envelope=one.pk)
     assert "2 alerts came together" in said(call(client, one))
+    assert "Press 8 to assign them all to you." in said(call(client, one))
     assert "they can only be assigned together" in said(call(client, one, "9"))
     assert "2 alerts are yours" in said(call(client, one, "8"))
     assert status(one) == status(two) == "assigned"
+
+
+def test_a_call_about_many_names_no_key_that_the_policy_withholds(client, told):
+    one, two = told("voice", name="one"), told("voice", name="two")
+    Notification.objects.filter(pk__in=[one.pk, two.pk]).update(envelope=one.pk)
+    EscalationRun.objects.update(withheld=["voice:assign"])
+    assert "Press 8" not in said(call(client, one))
+    assert "not offered over this channel" in said(call(client, one, "8"))
 
 
 # -- mail --------------------------------------------------------------------------------------------------------------
