@@ -16,6 +16,7 @@ CHANNELS: Final = {
     "push": "Push",
     "chat": "Chat",
     "webhook": "Webhook",
+    "apprise": "Apprise",
 }
 
 

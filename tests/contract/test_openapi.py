@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
+from accounts.models import ContactMethod
 from accounts.services import create_api_key
 from tests import factories
 from tests.factories import WHEN
@@ -64,6 +65,11 @@ def test_the_document_is_made_without_a_warning(client):
     with GENERATOR_STATS.silence():
         SchemaGenerator(api_version="1").get_schema(request=None, public=True)
         assert not GENERATOR_STATS, "\n".join(GENERATOR_STATS._warn_cache | GENERATOR_STATS._error_cache)
+
+
+def test_the_document_names_what_messages_offer_for_every_channel():
+    offers = json.loads(document)["components"]["schemas"]["Offers"]
+    assert list(offers["properties"]) == ContactMethod.Kind.values
 
 
 @pytest.mark.django_db

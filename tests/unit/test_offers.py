@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accounts.models import ContactMethod
+from escalation.channels import CHANNELS as WAYS
 from escalation.offers import ACTIONS, CHANNELS, matrix, offered, withholding
 
 ALL = [action.value for action in ACTIONS]
@@ -13,6 +15,11 @@ def test_everything_is_offered_everywhere_unless_something_is_withheld():
     assert ALL == ["acknowledge", "assign", "escalate", "close"]
     assert matrix([]) == dict.fromkeys(CHANNELS, ALL)
     assert withholding({}) == []
+
+
+def test_a_policy_can_say_what_is_offered_over_each_way_in_which_people_are_told():
+    assert list(CHANNELS) == ContactMethod.Kind.values
+    assert set(CHANNELS) == set(WAYS)
 
 
 def test_a_channel_that_is_left_out_stays_as_it_was():

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.test import override_settings
 
-from accounts.models import ApiKey, Group, User
+from accounts.models import ApiKey, ContactMethod, Group, User
 from alerting.models import Bridge
 from escalation.models import EscalationPolicy, KeptMessage, ResponsePlay
 from escalation.shift_models import OutOfOffice
@@ -82,9 +82,10 @@ def test_what_messages_offer_is_ticked_in_a_table(client, here, signed_in):
     url = "/admin/escalation/escalationpolicy/"
     page = client.get(f"{url}add/").content.decode()
     boxes = re.findall(r'<input[^>]*name="offers"[^>]*>', page)
-    assert len(boxes) == 24
+    assert len(boxes) == 4 * len(ContactMethod.Kind)
     assert all("checked" in box for box in boxes)
     assert 'aria-label="Close over SMS"' in page
+    assert 'aria-label="Close over Apprise"' in page
     data = POLICY | {"offers": ["email:assign", "sms:assign"]}
     assert client.post(f"{url}add/", data | rows("roles", role("primary"))).status_code == 302
     policy = EscalationPolicy.objects.get(name="Nights")
@@ -94,6 +95,7 @@ def test_what_messages_offer_is_ticked_in_a_table(client, here, signed_in):
     onlooker = signed_in(here.people["Integrations Admin"]).get(f"{url}{policy.pk}/change/").content.decode()
     assert "E-mail: assign" in onlooker
     assert "Voice: nothing" in onlooker
+    assert "Apprise: nothing" in onlooker
 
 
 def test_every_field_in_the_rows_of_a_policy_has_a_name(client, here):

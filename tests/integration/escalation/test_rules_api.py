@@ -102,8 +102,12 @@ def test_a_policy_says_which_actions_messages_offer_in_which_channel(api):
     made = api.post(POLICIES, one(offers={"voice": ["acknowledge"]}), format="json").json()
     url = f"{POLICIES}{made['id']}/"
     assert made["offers"]["voice"] == ["acknowledge"]
-    assert [made["offers"][channel] for channel in ("email", "sms", "push", "chat", "webhook")] == [everything] * 5
-    changed = api.patch(url, {"offers": {"sms": ["close", "assign"], "chat": []}}, format="json").json()
+    assert [made["offers"][channel] for channel in ("email", "sms", "push", "chat", "webhook", "apprise")] == [
+        everything
+    ] * 6
+    changed = api.patch(
+        url, {"offers": {"sms": ["close", "assign"], "chat": [], "apprise": ["acknowledge"]}}, format="json"
+    ).json()
     assert changed["offers"] == {
         "email": everything,
         "sms": ["assign", "close"],
@@ -111,6 +115,7 @@ def test_a_policy_says_which_actions_messages_offer_in_which_channel(api):
         "push": everything,
         "chat": [],
         "webhook": everything,
+        "apprise": ["acknowledge"],
     }
     for bad, pointer in (({"telex": []}, "/offers/telex"), ({"sms": ["cancel"]}, "/offers/sms/0"), ([], "/offers")):
         answer = api.patch(url, {"offers": bad}, format="json")
