@@ -225,7 +225,13 @@ class NotificationSerializer(serializers.ModelSerializer[Notification]):
 
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_offers(self, notification: Notification) -> list[str]:
-        """Return the actions that it offers, as the alert's policy allows for its channel; only a page offers any."""
-        if notification.kind != Notification.Kind.PAGE or notification.run is None or notification.user_id is None:
+        """Return the actions that it offers, as the alert's policy allows for its channel.
+
+        Only a page offers any, and only to a person who may do more than read: a stakeholder is offered nothing.
+        """
+        user = notification.user
+        if notification.kind != Notification.Kind.PAGE or notification.run is None or user is None:
+            return []
+        if user.kind == User.Kind.STAKEHOLDER:
             return []
         return list(offered(notification.run.withheld, notification.channel))

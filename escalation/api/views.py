@@ -86,7 +86,7 @@ class EscalatingAlertViewSet(AlertViewSet):
     @action(detail=True, methods=["get"], pagination_class=InOrderOfWriting)
     def notifications(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
         """List who was told, over what, and what became of it, oldest first."""
-        page = self.paginate_queryset(self.get_object().notifications.select_related("run"))
+        page = self.paginate_queryset(self.get_object().notifications.select_related("run", "user"))
         return self.get_paginated_response(NotificationSerializer(page, many=True).data)
 
 

@@ -4,6 +4,8 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from alerting.models import Alert
 from heartbeat_project.kernel import clock
@@ -133,6 +135,32 @@ def test_notifications_show_who_was_told_and_no_address(api, alert, ana):
     (row,) = api.get(f"/api/v1/alerts/{alert.pk}/notifications/").json()["results"]
     assert (row["user"], row["label"], row["status"], row["kind"]) == (ana.pk, "Email-Official", "pending", "page")
     assert "address" not in row
+
+
+def test_notifications_show_no_offers_to_stakeholders_whose_messages_have_none(api, organization, ana, now):
+    reader = factories.UserFactory(organization=organization, kind="stakeholder")
+    policy = factories.PolicyFactory(organization=organization)
+    told = page(organization, policy=policy, users=[ana, reader], now=now)
+    rows = api.get(f"/api/v1/alerts/{told.pk}/notifications/").json()["results"]
+    assert {row["user"]: row["offers"] for row in rows} == {
+        ana.pk: ["acknowledge", "assign", "escalate", "close"],
+        reader.pk: [],
+    }
+
+
+def test_a_list_of_notifications_costs_the_same_number_of_queries_however_long_it_is(api, organization, now):
+    policy = factories.PolicyFactory(organization=organization)
+    people = [factories.UserFactory(organization=organization) for _ in range(5)]
+
+    def queries(users):
+        told = page(organization, policy=policy, users=users, now=now)
+        with CaptureQueriesContext(connection) as captured:
+            rows = api.get(f"/api/v1/alerts/{told.pk}/notifications/").json()["results"]
+        assert len(rows) == len(users)
+        return len(captured)
+
+    queries(people[:1])  # the first request may fill a cache
+    assert queries(people) == queries(people[:1])
 
 
 @pytest.mark.parametrize(
