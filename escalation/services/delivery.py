@@ -32,15 +32,17 @@ log = logging.getLogger(__name__)
 BUDGET_SECONDS: Final = 5.0
 # What no other contact method carries instead: it waits for a provider that has its fill, and is not given up for it.
 CAN_WAIT: Final = (Notification.Kind.RECOVERY, Notification.Kind.NOTICE)
+# What was true at the claim may not be any more: what waited longer for a line goes back unsent, to be judged anew.
+STALE_SECONDS: Final = 2.0
 # So long an outcome waits for others, to be written down together with them.
 GATHER_SECONDS: Final = 0.02
 
 
 def deliver_due(*, now: datetime, limit: int = 5_000) -> int:
-    """Send what is due until nothing is left or the time is used up; return how many messages were sent.
+    """Send what is due until nothing is left or the time is used up; return how many messages were claimed for it.
 
     Any number of workers may do this at once. What is due is judged at `now`; the times that are written move on with
-    the work.
+    the work. A message that waited too long for its line is put back, and counts again when it is claimed again.
     """
     started = time.monotonic()
     sent = 0
@@ -54,10 +56,13 @@ def deliver_due(*, now: datetime, limit: int = 5_000) -> int:
             if elapsed <= BUDGET_SECONDS and sent < limit:
                 for channel, levels in due_channels(due_by=now).items():
                     claimed = _claim(channel, levels, due_by=now, now=moment)
+                    # Noted after the claim: however long that took, what finds a free line goes out.
+                    claimed_at = time.monotonic()
                     looked_at += claimed.looked_at
                     sent += len(claimed.messages)
                     for message in claimed.messages:
-                        under_way[LINES.start(channel, send, message, switchboard, now=moment)] = message
+                        line = LINES.start(channel, send, message, switchboard, claimed_at=claimed_at, now=moment)
+                        under_way[line] = message
             if under_way:
                 wait(under_way, return_when=FIRST_COMPLETED)
                 done, _ = wait(under_way, timeout=GATHER_SECONDS)
@@ -80,13 +85,18 @@ def _claim(channel: str, levels: Sequence[int], *, due_by: datetime, now: dateti
         LINES.release(channel, places - used)
 
 
-def send(claimed: Claim, switchboard: Switchboard, *, now: datetime) -> Outcome:
-    """Send a claimed message and return what came of it; no message stops another, only a lost database does."""
+def send(claimed: Claim, switchboard: Switchboard, *, claimed_at: float, now: datetime) -> Outcome:
+    """Send a claimed message and return what came of it; no message stops another, only a lost database does.
+
+    `claimed_at` is when it was claimed, in seconds of time.monotonic(). Where that is too long ago nothing is sent: its
+    alert may have been taken meanwhile, or its lease be somebody else's.
+    """
     if claimed.attempts > MAX_ATTEMPTS:
         return Outcome(error="The worker was lost at each attempt to send it.", permanent=True)
     if claimed.lost and claimed.notification.channel in NEVER_AGAIN:
         return Outcome(error="A worker was lost while it sent this; it may have arrived.", permanent=True)
-    if (wait := _too_many(claimed, now=now)) is not None:
+    # Only now: what a lost worker may have sent must not look untouched afterwards.
+    if (wait := _not_now(claimed, claimed_at=claimed_at, now=now)) is not None:
         return Outcome(later=wait)
     try:
         return Outcome(provider_id=switchboard.send(claimed.notification.channel, _message(claimed, now=now)))
@@ -106,8 +116,10 @@ def _refused(claimed: Claim, error: DeliveryError) -> Outcome:
     return Outcome(error=str(error), permanent=error.permanent, later=error.retry_after)
 
 
-def _too_many(claimed: Claim, *, now: datetime) -> timedelta | None:
-    """Return how long to wait where a phone has been rung as often as one person can bear."""
+def _not_now(claimed: Claim, *, claimed_at: float, now: datetime) -> timedelta | None:
+    """Return how long to wait: no time for a stale claim, some where a phone rang as often as one person can bear."""
+    if time.monotonic() - claimed_at > STALE_SECONDS:
+        return timedelta()
     if claimed.notification.channel not in NEVER_AGAIN or claimed.notification.contact_method_id is None:
         return None
     return take(f"contact method {claimed.notification.contact_method_id}", PER_CONTACT_METHOD, now=now)

@@ -1,6 +1,7 @@
 """The outbox: back-off, leases, what follows a failure."""
 
 import smtplib
+import time
 from datetime import timedelta
 from itertools import pairwise
 from types import SimpleNamespace
@@ -171,7 +172,7 @@ def test_a_lost_worker_leaves_a_lease_and_the_message_is_sent_again_under_its_id
     page(organization, policy=policy, users=[ana], now=now)
     claimed = claim_one(now)
     with Switchboard() as switchboard:
-        send(claimed, switchboard, now=now)
+        send(claimed, switchboard, claimed_at=time.monotonic(), now=now)
     # The worker dies here, before it could write down that the message was taken.
     lease = seconds(settings.NOTIFICATION_LEASE_SECONDS)
     assert deliver_due(now=now + lease - seconds(1)) == 0
@@ -209,7 +210,7 @@ def test_a_hold_does_not_make_a_phone_ring_twice_for_what_a_lost_worker_sent(
     alert = page(organization, policy=policy, users=[ana], now=now)
     (claimed,) = claim("sms", due_by=now, now=now, limit=5).messages
     with Switchboard() as switchboard:
-        send(claimed, switchboard, now=now)
+        send(claimed, switchboard, claimed_at=time.monotonic(), now=now)
     # The worker dies here, and somebody puts the alert on hold before the lease ends.
     hold(alert, actor=ana, now=now)
     deliver_due(now=now + seconds(settings.NOTIFICATION_LEASE_SECONDS))
