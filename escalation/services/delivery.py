@@ -24,7 +24,7 @@ from escalation.models import Notification
 from escalation.services.bundles import told_together
 from escalation.services.claims import Claim, Claimed, claim, due_channels
 from escalation.services.limits import PER_CONTACT_METHOD, take
-from escalation.services.outcomes import MAX_ATTEMPTS, Outcome, record
+from escalation.services.outcomes import Outcome, max_attempts, record
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def send(claimed: Claim, switchboard: Switchboard, *, claimed_at: float, now: da
     `claimed_at` is when it was claimed, in seconds of time.monotonic(). Where that is too long ago nothing is sent: its
     alert may have been taken meanwhile, or its lease be somebody else's.
     """
-    if claimed.attempts > MAX_ATTEMPTS:
+    if claimed.attempts > max_attempts(claimed.notification.channel):
         return Outcome(error="The worker was lost at each attempt to send it.", permanent=True)
     if claimed.lost and claimed.notification.channel in NEVER_AGAIN:
         return Outcome(error="A worker was lost while it sent this; it may have arrived.", permanent=True)

@@ -22,8 +22,9 @@ from heartbeat_project.kernel.sql import statement
 
 log = logging.getLogger(__name__)
 
-BACK_OFF: Final = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 45, 120, 300))
-MAX_ATTEMPTS: Final = len(BACK_OFF) + 1
+USUAL: Final = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 45, 120, 300))
+# How long to wait after each failure, where not as usual: behind these channels the person's next method waits.
+BACK_OFF: Final = dict.fromkeys(("sms", "voice", "push"), USUAL[:3])
 _Kind, _Status, _Line = Notification.Kind, Notification.Status, TimelineEntry.Kind
 CHANNEL_NAMES: Final[dict[str, str]] = {str(kind): str(name) for kind, name in ContactMethod.Kind.choices}
 _CALLED: Final = {_Kind.RECOVERY: "recovery notice ", _Kind.LAST_RESORT: "last resort "}
@@ -71,13 +72,19 @@ def record(results: Sequence[tuple[Claim, Outcome]], *, now: datetime) -> set[UU
     return set(written)
 
 
-def back_off(envelope: UUID, attempts: int) -> timedelta:
-    """Return how long to wait after this attempt: 5 s, 15 s, 45 s, 2 min, 5 min, and up to a fifth more.
+def max_attempts(channel: str) -> int:
+    """Return how often a message is tried on this channel before it is given up."""
+    return len(BACK_OFF.get(channel, USUAL)) + 1
+
+
+def back_off(channel: str, envelope: UUID, attempts: int) -> timedelta:
+    """Return how long to wait after this attempt, as BACK_OFF says for the channel, and up to a fifth more.
 
     The part on top differs from message to message, so that those which failed together do not come back together.
     """
+    waits = BACK_OFF.get(channel, USUAL)
     spread = (envelope.int + attempts) % 100 / 500
-    return BACK_OFF[min(attempts, len(BACK_OFF)) - 1] * (1 + spread)
+    return waits[min(attempts, len(waits)) - 1] * (1 + spread)
 
 
 def _record(claimed: Claim, outcome: Outcome, *, now: datetime) -> _Record:
@@ -88,11 +95,12 @@ def _record(claimed: Claim, outcome: Outcome, *, now: datetime) -> _Record:
         provider_id = outcome.provider_id.replace("\x00", "")[:200]
         return _Record(_Status.ACCEPTED, provider_id=provider_id, line_kind=_Line.TOLD, line=said)
     error = outcome.error.replace("\x00", "")[:1_000]
-    if outcome.permanent or claimed.attempts >= MAX_ATTEMPTS:
+    channel = claimed.notification.channel
+    if outcome.permanent or claimed.attempts >= max_attempts(channel):
         return _Record(
             _Status.FAILED, error=error, line_kind=_Line.TOLD_FAILED, line=_line(claimed, f"failed: {error}")
         )
-    wait = max(back_off(claimed.envelope, claimed.attempts), outcome.later or timedelta())
+    wait = max(back_off(channel, claimed.envelope, claimed.attempts), outcome.later or timedelta())
     return _Record(_Status.PENDING, now + wait, error=error)
 
 

@@ -18,7 +18,7 @@ from escalation.services import claims, delivery
 from escalation.services.claims import claim
 from escalation.services.delivery import deliver_due, send
 from escalation.services.engine import advance_escalations
-from escalation.services.outcomes import MAX_ATTEMPTS, Outcome, record
+from escalation.services.outcomes import Outcome, max_attempts, record
 from tests import factories
 from tests.integration.escalation.posting import page, race, refused
 
@@ -167,7 +167,7 @@ def test_when_a_bundle_fails_at_the_end_of_its_walks_the_owner_is_told_of_each(
 def test_a_bundle_that_kills_its_worker_each_time_is_given_up(organization, ana, policy, server, now):
     storm(organization, 3, policy=policy, users=[ana], now=now)
     at = now + WINDOW
-    for attempt in range(MAX_ATTEMPTS):
+    for attempt in range(max_attempts("email")):
         (claimed,) = claim("email", due_by=at, now=at, limit=5).messages
         assert claimed.attempts == attempt + 1
         at += LONG

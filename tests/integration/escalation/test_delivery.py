@@ -17,7 +17,7 @@ from escalation.services import delivery
 from escalation.services.claims import claim
 from escalation.services.delivery import deliver_due, send
 from escalation.services.engine import advance_escalations
-from escalation.services.outcomes import MAX_ATTEMPTS, Outcome, back_off, record
+from escalation.services.outcomes import Outcome, back_off, max_attempts, record
 from tests import factories
 from tests.integration.escalation.posting import page, refused
 
@@ -74,7 +74,7 @@ def test_a_server_that_is_away_is_tried_six_times_with_growing_waits(organizatio
     alert = page(organization, policy=policy, users=[ana], now=now)
     server.answer("ana@example.com", ConnectionRefusedError("Connection refused"))
     moments = deliver_until_quiet(now)
-    assert len(server.seen) == MAX_ATTEMPTS == len(moments)
+    assert len(server.seen) == max_attempts("email") == len(moments)
     waits = [later - earlier for earlier, later in pairwise(moments)]
     for wait, least in zip(waits, [5, 15, 45, 120, 300], strict=True):
         assert seconds(least) <= wait <= seconds(least * 1.2)
@@ -83,6 +83,31 @@ def test_a_server_that_is_away_is_tried_six_times_with_growing_waits(organizatio
     assert lines(alert, "told_failed") == [
         "E-mail to Ana (Email-Official): failed: ConnectionRefusedError: Connection refused"
     ]
+
+
+@pytest.mark.parametrize(("channel", "tries"), [("sms", 4), ("voice", 4), ("push", 4), ("chat", 6), ("webhook", 6)])
+def test_where_a_person_waits_for_the_next_method_a_channel_is_given_up_within_about_a_minute(
+    organization, ana, policy, server, now, monkeypatch, channel, tries
+):
+    def fail(message):
+        tried.append(message)
+        raise DeliveryError("503 Service Unavailable")
+
+    tried = []
+    monkeypatch.setitem(CHANNELS, channel, lambda: SimpleNamespace(send=fail, close=lambda: None))
+    ana.contact_methods.update(delay_minutes=60)
+    ana.contact_methods.create(kind=channel, label="Mine", address="somewhere", position=0, verified_at=now)
+    alert = page(organization, policy=policy, users=[ana], now=now)
+    mine = alert.notifications.filter(label="Mine")
+    moments = []
+    while (due := mine.get().next_attempt_at) is not None:
+        moments.append(due)
+        deliver_due(now=due)
+    assert (len(tried), mine.get().status) == (tries, "failed")
+    gives_up_after = moments[-1] - now
+    assert (gives_up_after <= seconds(65 * 1.2)) == (tries == 4)
+    deliver_due(now=moments[-1])
+    assert server.sent_to() == ["ana@example.com"]
 
 
 def test_a_server_that_comes_back_gets_the_message_after_all(organization, ana, policy, server, now):
@@ -198,7 +223,7 @@ def test_only_what_tells_of_trouble_is_given_up_for_a_provider_that_has_its_fill
         deliver_due(now=now + timedelta(minutes=minute))
 
     told = Notification.objects.get(kind=kind, step=1)
-    assert (told.status, told.attempts) == (ends, 0 if ends == "pending" else MAX_ATTEMPTS)
+    assert (told.status, told.attempts) == (ends, 0 if ends == "pending" else max_attempts("email"))
 
 
 def test_a_hold_does_not_make_a_phone_ring_twice_for_what_a_lost_worker_sent(
@@ -243,7 +268,7 @@ def test_who_comes_back_while_another_is_sending_writes_nothing(organization, an
 
 def test_a_message_that_kills_its_worker_each_time_is_given_up(organization, ana, policy, server, now, settings):
     alert = page(organization, policy=policy, users=[ana], now=now)
-    for attempt in range(MAX_ATTEMPTS):
+    for attempt in range(max_attempts("email")):
         assert claim_one(now + timedelta(hours=attempt)).attempts == attempt + 1
     deliver_due(now=now + timedelta(days=1))
     assert alert.notifications.get(kind="page").status == "failed"
@@ -300,7 +325,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_no_failure(organizatio
 
 
 def test_back_off_differs_from_message_to_message():
-    waits = {back_off(uuid4(), 1) for _ in range(50)}
+    waits = {back_off("email", uuid4(), 1) for _ in range(50)}
     assert len(waits) > 10
     assert all(seconds(5) <= wait <= seconds(6) for wait in waits)
 
