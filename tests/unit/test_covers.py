@@ -1,11 +1,12 @@
 """Out of office: who stands in, and that it never goes round in circles."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escalation.rota.covers import Absence, leads_back, stand_in
+from escalation.rota.covers import Absence, leading_to, leads_back, stand_in, told
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -54,6 +55,49 @@ def test_a_circle_is_seen_only_where_times_and_groups_meet():
     assert leads_back(out(1, 2), [out(2, 3, starts=0, ends=5), out(3, 1, starts=5, ends=10)]) is None
 
 
+# -- over a time ------------------------------------------------------------------------------------------------------
+def parts(person, *absences, group=7, starts=0, ends=10, unavailable=()):
+    """Return who is told from which hour to which."""
+    of = {entry.user: [other for other in absences if other.user == entry.user] for entry in absences}
+    span = (NOON + starts * HOUR, NOON + ends * HOUR)
+    found = told(person, group, *span, absences=of, available=lambda user: user not in unavailable)
+    return [(part.person, (part.starts_at - NOON) // HOUR, (part.ends_at - NOON) // HOUR) for part in found]
+
+
+def test_a_turn_is_split_at_the_borders_of_an_absence_within_it():
+    assert parts(1) == [(1, 0, 10)]
+    assert parts(1, out(1, 2, starts=3, ends=6)) == [(1, 0, 3), (2, 3, 6), (1, 6, 10)]
+    assert parts(1, out(1, 2, starts=-5, ends=6)) == [(2, 0, 6), (1, 6, 10)]
+    assert parts(1, out(1, 2, starts=6, ends=99)) == [(1, 0, 6), (2, 6, 10)]
+    assert parts(1, out(1, 2, starts=0, ends=10)) == [(2, 0, 10)]
+    assert parts(1, out(1, 2, starts=-5, ends=0), out(1, 2, starts=10, ends=11)) == [(1, 0, 10)]
+
+
+def test_a_cover_who_goes_on_through_two_absences_has_one_time():
+    assert parts(1, out(1, 2, starts=0, ends=3), out(1, 2, starts=3, ends=6)) == [(2, 0, 6), (1, 6, 10)]
+
+
+def test_a_chain_is_followed_only_while_the_cover_is_out_too():
+    chain = (out(1, 2, starts=2, ends=8), out(2, 3, starts=4, ends=6))
+    assert parts(1, *chain) == [(1, 0, 2), (2, 2, 4), (3, 4, 6), (2, 6, 8), (1, 8, 10)]
+    assert parts(1, *chain, unavailable={3}) == [(1, 0, 2), (2, 2, 8), (1, 8, 10)]
+    assert parts(1, *chain, unavailable={2, 3}) == [(1, 0, 10)]
+    assert parts(1, *chain, unavailable={2}) == [(1, 0, 4), (3, 4, 6), (1, 6, 10)]
+
+
+def test_an_absence_from_one_group_leaves_turns_in_others_whole():
+    assert parts(1, out(1, 2, group=7, starts=3, ends=6)) == [(1, 0, 3), (2, 3, 6), (1, 6, 10)]
+    assert parts(1, out(1, 2, group=8, starts=3, ends=6)) == [(1, 0, 10)]
+
+
+def test_everybody_behind_a_cover_is_found_over_other_covers_and_in_circles():
+    entries = [out(1, 2), out(2, 3), out(4, 5)]
+    assert leading_to([3], entries) == {1, 2, 3}
+    assert leading_to([1, 5], entries) == {1, 4, 5}
+    assert leading_to([1], [out(1, 2), out(2, 1)]) == {1, 2}
+    assert leading_to([], entries) == set()
+
+
 entries = st.builds(
     out,
     st.integers(1, 5),
@@ -79,3 +123,24 @@ def test_where_every_entry_was_checked_the_way_ends_with_somebody_in_office(made
     now = [entry for entry in kept if entry.starts_at <= at < entry.ends_at]
     last = stand_in(person, group, absences=now, available=lambda _: True)[-1]
     assert not [entry for entry in now if entry.user == last and entry.group in {None, group}]
+
+
+@given(st.lists(entries, max_size=8), st.integers(1, 5), st.sampled_from([7, 8]), st.sets(st.integers(1, 5)))
+def test_at_each_instant_of_a_turn_who_is_told_is_who_stands_in(made, person, group, unavailable):
+    """Also where entries overlap or lead in circles, which the database refuses."""
+    absences = {user: [entry for entry in made if entry.user == user] for user in range(1, 6)}
+    starts_at, ends_at = NOON + 2 * HOUR, NOON + 8 * HOUR
+    found = told(person, group, starts_at, ends_at, absences=absences, available=lambda user: user not in unavailable)
+    assert (found[0].starts_at, found[-1].ends_at) == (starts_at, ends_at)
+    assert all(one.ends_at == other.starts_at and one.person != other.person for one, other in pairwise(found))
+    for part in found:
+        assert part.starts_at < part.ends_at
+        assert person in leading_to([part.person], made)
+    for half_hour in range(4, 16):
+        at = NOON + half_hour * HOUR / 2
+        (holding,) = [part.person for part in found if part.starts_at <= at < part.ends_at]
+        now = [
+            entry for entries_of in absences.values() for entry in entries_of if entry.starts_at <= at < entry.ends_at
+        ]
+        way = stand_in(person, group, absences=now, available=lambda user: user not in unavailable)
+        assert holding == way[-1]
