@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import Prefetch, Q
 
-from accounts.models import Group, GroupMember, GroupRole, User
+from accounts.models import ContactMethod, Group, GroupMember, GroupRole, User
 from accounts.selectors import nested_groups
 from escalation.rota import answers
 from escalation.rota import shifts as rota
 from escalation.rota.answers import Span
-from escalation.rota.covers import Absence, stand_in
+from escalation.rota.covers import Absence, leading_to, stand_in, told
 from escalation.shift_models import OutOfOffice, Shift, ShiftEntry, Weekday
 
 MEMBER_LIST: Final = 0  # the id of the shift that stands for a group's member list
@@ -121,38 +121,72 @@ def pure_shift(shift: Shift, *, members: frozenset[int]) -> rota.Shift:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A time in which one person is on call in a group, by one shift, in a role."""
+    """A time in which one person is on call in a group, by one shift, in a role.
+
+    `covering` is the person out of office for whom they are told; None: the turn is their own.
+    """
 
     group: Group
     role: str
     shift: rota.Shift
     starts_at: datetime
     ends_at: datetime
+    covering: User | None
 
 
 def turns_of(user: User, *, starts_at: datetime, ends_at: datetime) -> list[Turn]:
-    """Return when a person is on call between two instants, in order; a Manager as such has no turns."""
+    """Return when a person is on call between two instants, in order, as `turns` does."""
     return turns([user.pk], starts_at=starts_at, ends_at=ends_at)[user.pk]
 
 
 def turns(user_ids: Iterable[int], *, starts_at: datetime, ends_at: datetime) -> dict[int, list[Turn]]:
-    """Return when each of these people is on call between two instants, in order, in a few queries."""
+    """Return when each of these people is on call between two instants, in order, in a few queries.
+
+    That is when they are told: a turn, or the part of it, in which somebody is out of office is the cover's, as
+    `escalation.services.people` resolves it. A Manager as such has no turns.
+    """
     found: dict[int, list[Turn]] = {user_id: [] for user_id in user_ids}
+    away = _absences_between(found, starts_at=starts_at, ends_at=ends_at)
+    absent: dict[int, list[Absence]] = defaultdict(list)
+    for absence in away:
+        absent[absence.user].append(absence)
+    tellable = _tellable(absence.cover for absence in away)
+    behind = leading_to(found, away)
+    covered = User.objects.in_bulk(behind & absent.keys())
     members: dict[int, list[int]] = defaultdict(list)
-    rows = GroupMember.objects.filter(user_id__in=found).values_list("group_id", "user_id").distinct()
+    rows = GroupMember.objects.filter(user_id__in=behind).values_list("group_id", "user_id").distinct()
     for group_id, user_id in rows:
         members[group_id].append(user_id)
     groups = Group.objects.in_bulk(members)
-    for group_id, roster in rosters(groups, starts_at=starts_at, ends_at=ends_at).items():
+    # With the inactive, because the cover of a member who was deactivated is told, too.
+    for group_id, roster in rosters(groups, starts_at=starts_at, ends_at=ends_at, with_inactive=True).items():
         spans = roster.spans(starts_at, ends_at)
         for user_id in members[group_id]:
-            found[user_id] += [
-                Turn(groups[group_id], role, shift, begins, ends)
-                for (role, shift, begins, ends) in _turns(spans, user_id)
-            ]
+            for role, shift, begins, ends in _turns(spans, user_id):
+                for part in told(user_id, group_id, begins, ends, absences=absent, available=tellable.__contains__):
+                    if part.person in found:
+                        covering = covered[user_id] if part.person != user_id else None
+                        found[part.person].append(
+                            Turn(groups[group_id], role, shift, part.starts_at, part.ends_at, covering)
+                        )
     for mine in found.values():
-        mine.sort(key=lambda turn: (turn.starts_at, turn.group.pk, turn.role))
+        mine.sort(key=lambda turn: (turn.starts_at, turn.group.pk, turn.role, turn.covering.pk if turn.covering else 0))
     return found
+
+
+def _absences_between(person_ids: Iterable[int], *, starts_at: datetime, ends_at: datetime) -> list[Absence]:
+    """Return who is out at some time between two instants in the organizations of these people."""
+    organizations = User.objects.filter(pk__in=list(person_ids)).values("organization_id")
+    rows = OutOfOffice.objects.filter(
+        starts_at__lt=ends_at, ends_at__gt=starts_at, user__organization_id__in=organizations
+    )
+    return [pure_absence(row) for row in rows.order_by("id")]
+
+
+def _tellable(person_ids: Iterable[int]) -> set[int]:
+    """Return who of these can stand in, as `escalation.services.people` asks: active and with a verified contact."""
+    methods = ContactMethod.objects.filter(user_id__in=set(person_ids), user__is_active=True, verified_at__isnull=False)
+    return {user_id for user_id in methods.values_list("user_id", flat=True).distinct() if user_id is not None}
 
 
 def _turns(spans: Iterable[Span], person: int) -> list[tuple[str, rota.Shift, datetime, datetime]]:

@@ -62,13 +62,16 @@ class OnCallSerializer(serializers.Serializer[Any]):
 
 
 class TurnSerializer(serializers.Serializer[Any]):
-    """A time in which a person is on call."""
+    """A time in which a person is on call, and told: while out of office, a turn is the cover's."""
 
     group = NamedSerializer()
     role = serializers.ChoiceField(choices=GroupRole.choices)
     shift = NamedSerializer(allow_null=True, help_text="Null: by the member list.")
     starts_at = serializers.DateTimeField(allow_null=True, help_text="Null: it has begun already.")
     ends_at = serializers.DateTimeField(allow_null=True, help_text="Null: it does not end in the next 62 days.")
+    covering = NamedSerializer(
+        allow_null=True, help_text="The person out of office for whom the user is told; null: the turn is their own."
+    )
 
 
 class MyOnCallSerializer(serializers.Serializer[Any]):
@@ -151,7 +154,10 @@ class OnCallUserViewSet(UserViewSet):
         pagination_class=None,
     )
     def my_on_call(self, request: Request) -> Response:
-        """Show whether the user who asks is on call, until when, and when next; set when to be reminded."""
+        """Show whether the user who asks is on call, until when, and when next; set when to be reminded.
+
+        While somebody is out of office, their turns are those of the cover.
+        """
         if request.method == "PATCH":
             given = DutyInput(data=request.data, context=self.get_serializer_context())
             given.is_valid(raise_exception=True)
@@ -226,4 +232,5 @@ def _turn(turn: Turn, *, until: datetime) -> dict[str, Any]:
         "shift": _named(turn.shift) if turn.shift.id != MEMBER_LIST else None,
         "starts_at": turn.starts_at,
         "ends_at": turn.ends_at if turn.ends_at < until else None,
+        "covering": _person(turn.covering) if turn.covering else None,
     }

@@ -135,8 +135,10 @@ def feed_text(token: str, *, now: datetime) -> bytes | None:
     if feed.user is not None:
         duties = [
             Duty(
-                key=f"{turn.group.pk}-{turn.role}-{turn.starts_at:%Y%m%dT%H%M%S}@{feed.user.pk}.heartbeat",
-                summary=f"On call: {turn.group} ({GroupRole(turn.role).label})",
+                key=f"{turn.group.pk}-{turn.role}-{turn.starts_at:%Y%m%dT%H%M%S}"
+                f"{f'-for-{turn.covering.pk}' if turn.covering else ''}@{feed.user.pk}.heartbeat",
+                summary=f"On call: {turn.group} ({GroupRole(turn.role).label})"
+                f"{f' for {turn.covering}' if turn.covering else ''}",
                 starts_at=turn.starts_at,
                 ends_at=turn.ends_at,
             )

@@ -1,7 +1,9 @@
 """Remind people of their duty some hours before it begins, once for each beginning."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import groupby
 
 from django.db import transaction
 
@@ -26,7 +28,11 @@ def set_reminder(user: User, *, hours: Decimal | None) -> DutySettings:
 
 
 def remind_of_duty(*, now: datetime) -> int:
-    """Write a notice for each duty that begins within the hours its person has set; return how many were written."""
+    """Write a notice for each duty that begins within the hours its person has set; return how many were written.
+
+    A duty begins where the person begins to be told: also in the middle of a turn, when they begin to cover somebody,
+    and when they are back themselves.
+    """
     wishes = {
         wish.user_id: (wish.user, timedelta(hours=float(wish.remind_hours or 0)))
         for wish in DutySettings.objects.filter(remind_hours__isnull=False, user__is_active=True).select_related("user")
@@ -36,15 +42,31 @@ def remind_of_duty(*, now: datetime) -> int:
     horizon = now + max(ahead for _, ahead in wishes.values()) + timedelta(microseconds=1)
     found = turns(wishes, starts_at=now, ends_at=horizon)
     return sum(
-        _remind(user, turn, now=now)
+        _remind(user, list(beginning), now=now)
         for user_id, (user, ahead) in wishes.items()
-        for turn in found[user_id]
-        if now < turn.starts_at <= now + ahead
+        for (_, _, starts_at), beginning in groupby(found[user_id], key=_beginning)
+        if now < starts_at <= now + ahead
     )
 
 
-def _remind(user: User, turn: Turn, *, now: datetime) -> bool:
-    """Write the notice unless it was written before: the unique row and the notice are one transaction."""
+def _beginning(turn: Turn) -> tuple[int, str, datetime]:
+    """Return what a person is reminded of once; turns in order that share it stand together."""
+    return turn.group.pk, turn.role, turn.starts_at
+
+
+def _for_whom(beginning: Sequence[Turn]) -> str:
+    """Say for whom the person stands in; nothing where the duty is their own alone."""
+    names = [str(turn.covering) for turn in beginning if turn.covering]
+    also = "also " if len(names) < len(beginning) else ""
+    return f", {also}for {' and '.join(names)}" if names else ""
+
+
+def _remind(user: User, beginning: Sequence[Turn], *, now: datetime) -> bool:
+    """Write the notice unless it was written before: the unique row and the notice are one transaction.
+
+    `beginning` are the turns that begin together in a group and a role: one's own, and those of people one covers.
+    """
+    turn, whom = beginning[0], _for_whom(beginning)
     with transaction.atomic():
         _, fresh = DutyReminder.objects.get_or_create(
             user=user, group=turn.group, role=turn.role, starts_at=turn.starts_at, defaults={"created_at": now}
@@ -54,9 +76,10 @@ def _remind(user: User, turn: Turn, *, now: datetime) -> bool:
             return False
         begins = moment(turn.starts_at, zone=zone(user.time_zone))
         notice = email_to(method, kind=Notification.Kind.NOTICE, organization_id=user.organization_id, now=now)
-        notice.subject = f"You are on call for {turn.group} from {begins}"[:300]
+        notice.subject = f"You are on call for {turn.group} from {begins}{whom}"[:300]
         notice.text = (
-            f"You are on call for {turn.group} as {GroupRole(turn.role).label} from {begins} ({turn.shift.name}).\n"
+            f"You are on call for {turn.group} as {GroupRole(turn.role).label} from {begins} ({turn.shift.name})"
+            f"{whom}.\n"
             "If you cannot be, enter a cover under “Out of office”, or ask a Manager of the group for an override."
         )
         notice.save()

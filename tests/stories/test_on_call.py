@@ -314,3 +314,72 @@ def test_who_wishes_it_is_reminded_once_before_each_duty(world):
     world.advance(minutes(48 * 60))
     remind(world)
     world.expect_nothing_else()
+
+
+def rotating(world, *names):
+    """The first of these has been on call since yesterday; the next takes over at 13:00, each for a day."""
+    team = world.team("Database", primary=names)
+    make_rotation(team, primary=people(world, *names), rotates_every="day", first="2026-03-01", at="13:00")
+
+
+def wish(world, *names):
+    from decimal import Decimal
+
+    from escalation.services.reminders import set_reminder
+
+    for person in people(world, *names):
+        set_reminder(person, hours=Decimal(1))
+
+
+def test_the_cover_is_reminded_of_a_turn_and_not_who_is_out(world):
+    rotating(world, "ana", "bob")
+    away(world, "bob", "cy", ends_at=world.now + minutes(24 * 60))
+    wish(world, "bob", "cy")
+    for _ in range(2):
+        remind(world)
+    message = world.expect_mail("cy", saying="from Mon 2 Mar 2026, 13:00:00 UTC")
+    assert message.subject.endswith("You are on call for Database from Mon 2 Mar 2026, 13:00:00 UTC, for Bob")
+    assert "from Mon 2 Mar 2026, 13:00:00 UTC (Shift 1), for Bob." in " ".join(message.body.split())
+    world.expect_nothing_else()
+
+
+def test_a_turn_within_which_an_absence_begins_and_ends_begins_for_the_cover_and_again_for_its_person(world):
+    rotating(world, "ana")
+    away(world, "ana", "cy", starts_at=world.now + minutes(30), ends_at=world.now + minutes(240))
+    wish(world, "ana", "cy")
+    remind(world)
+    message = world.expect_mail("cy", saying="from Mon 2 Mar 2026, 12:30:00 UTC")
+    assert message.subject.endswith("UTC, for Ana")
+    world.expect_nothing_else()
+    world.advance(minutes(180))
+    for _ in range(2):
+        remind(world)
+    message = world.expect_mail("ana", saying="from Mon 2 Mar 2026, 16:00:00 UTC")
+    assert message.subject.endswith("16:00:00 UTC")
+    world.expect_nothing_else()
+
+
+def test_what_begins_together_is_one_reminder_that_names_all(world):
+    team = world.team("Database", primary=["ana", "bob", "cy"])
+    make_rotation(team, primary=people(world, "ana", "bob", "cy"), people_at_once=3, first="2026-03-01", at="13:00")
+    for name in ("ana", "bob"):
+        away(world, name, "dee", starts_at=world.now + minutes(30))
+    away(world, "cy", "dee", starts_at=world.now + minutes(30), group=team)
+    wish(world, "dee")
+    remind(world)
+    message = world.expect_mail("dee", saying="from Mon 2 Mar 2026, 12:30:00 UTC")
+    assert message.subject.endswith(", for Ana and Bob and Cy")
+    world.expect_nothing_else()
+
+
+def test_a_duty_of_ones_own_that_begins_with_that_of_another_says_so(world):
+    team = world.team("Database", primary=["ana", "bob"])
+    begins = world.now + minutes(30)
+    make_shift(team, primary=people(world, "ana", "bob"), starts_at=begins, ends_at=begins + minutes(60))
+    team.members.all().update(role="manager")
+    away(world, "ana", "bob", ends_at=world.now + minutes(180))
+    wish(world, "bob")
+    remind(world)
+    message = world.expect_mail("bob", saying="from Mon 2 Mar 2026, 12:30:00 UTC")
+    assert message.subject.endswith("UTC, also for Ana")
+    world.expect_nothing_else()

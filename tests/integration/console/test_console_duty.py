@@ -55,6 +55,23 @@ def test_my_turns_are_listed_and_without_any_the_page_says_how_they_come_about(b
     assert "until Mon 16 Mar, 09:00" in page
 
 
+def test_while_i_am_out_the_first_page_and_the_turns_are_my_covers_with_my_name(browser, ana, bob):
+    group = factories.GroupFactory(organization=ana.organization, name="Database", primary=[ana])
+    make_rotation(group, primary=[ana], first="2026-03-02")
+    make_absence(ana, bob, starts_at=WHEN - timedelta(hours=1), ends_at=WHEN + timedelta(hours=6))
+    assert "You are on call" not in browser.get("/").content.decode()
+    page = browser.get("/on-call/").content.decode()
+    assert "On call now" not in page
+    assert "from Mon 2 Mar, 17:00" in page
+    other = Client()
+    other.force_login(bob)
+    said = "You are on call for <strong>Database</strong> (Primary) for Ana until Mon 2 Mar, 17:00."
+    assert said in other.get("/").content.decode()
+    page = other.get("/on-call/").content.decode()
+    assert "On call now" in page
+    assert "<span>for Ana</span>" in page
+
+
 def test_i_enter_and_take_back_when_i_am_out_of_office(browser, ana, bob):
     given = {"starts_at": "2026-03-03T08:00", "ends_at": "2026-03-05T18:00", "cover": bob.pk, "group": ""}
     page = browser.post("/on-call/out-of-office/add/", given, follow=True).content.decode()

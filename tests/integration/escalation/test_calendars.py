@@ -15,7 +15,7 @@ from escalation.shift_models import Shift, ShiftEntry
 from heartbeat_project.logs import redact
 from tests import factories
 from tests.factories import WHEN
-from tests.factories.shifts import make_rotation, make_shift
+from tests.factories.shifts import make_absence, make_rotation, make_shift
 from tests.unit.test_calendars import calendar
 from tests.world import minutes
 
@@ -226,6 +226,37 @@ def test_a_person_and_a_group_have_a_secret_feed_that_can_be_replaced(client, cl
     assert client_for(ana).post(root).status_code == 403
     assert client_for(admin).post(root).json()["url"] != url
     assert client.get(path).status_code == 404
+
+
+@pytest.mark.django_db
+def test_my_feed_says_for_whom_i_am_on_call_and_leaves_out_when_i_am_out(client, client_for, monkeypatch):
+    from heartbeat_project.kernel import clock
+
+    monkeypatch.setattr(clock, "now", lambda: WHEN)
+    ana = factories.UserFactory(name="Ana")
+    bob, cy = (factories.UserFactory(organization=ana.organization, name=name) for name in ("Bob", "Cy"))
+    group = factories.GroupFactory(organization=ana.organization, name="Database", primary=[ana, cy])
+    make_shift(group, primary=[ana, cy], name="Three hours", starts_at=WHEN, ends_at=WHEN + minutes(180))
+    group.members.all().update(role="manager")  # so that the member list has nobody before and after
+    for who in (ana, cy):
+        make_absence(who, bob, starts_at=WHEN + minutes(60), ends_at=WHEN + minutes(120))
+
+    def events(who):
+        url = client_for(who).get("/api/v1/users/me/calendar/").json()["url"]
+        text = client.get(url.removeprefix("http://127.0.0.1:8000")).content.decode().replace("\r\n ", "")
+        lines = [line.partition(":") for line in text.splitlines() if line.startswith(("UID", "DTSTART", "SUMMARY"))]
+        found = [value for _, _, value in lines]
+        return text.count("BEGIN:VEVENT"), found
+
+    count, said = events(bob)
+    assert count == 2
+    assert {"On call: Database (Primary) for Ana", "On call: Database (Primary) for Cy"} <= set(said)
+    assert len({value for value in said if value.endswith(".heartbeat")}) == 2  # each its own event
+    assert said.count("20260302T120000Z") == 2
+    count, said = events(ana)
+    assert count == 2
+    assert {value for value in said if value.startswith("2026")} == {"20260302T110000Z", "20260302T130000Z"}
+    assert "for" not in " ".join(said)
 
 
 @pytest.mark.django_db

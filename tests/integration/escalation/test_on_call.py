@@ -1,10 +1,11 @@
 """What the tables of duty refuse, and that a storm costs no more queries than one alert."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from django.db import IntegrityError, transaction
 
+from escalation.on_call import turns, turns_of
 from escalation.rota.shifts import BEGINNING
 from escalation.services.people import Directory
 from escalation.shift_models import OutOfOffice, Shift, ShiftEntry, ShiftPerson, ShiftWindow
@@ -120,3 +121,102 @@ def test_a_shift_without_times_is_always(django_assert_num_queries):
     assert (pure.id, pure.starts_at, pure.windows) == (shift.pk, BEGINNING, ())
     make_rotation(group, primary=[user], first="2030-01-01")
     assert Shift.objects.get(kind="rotating").first_handoff_on == date(2030, 1, 1)
+
+
+# -- turns of who is out of office ------------------------------------------------------------------------------------
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def four():
+    organization = factories.OrganizationFactory()
+    return [factories.UserFactory(organization=organization, name=name) for name in ("Ana", "Bob", "Cy", "Dee")]
+
+
+def shown(user, days=10):
+    """Return the turns of the days from WHEN on: group, from which day to which, and for whom."""
+    return [
+        (str(turn.group), (turn.starts_at - WHEN) / DAY, (turn.ends_at - WHEN) / DAY, str(turn.covering or ""))
+        for turn in turns_of(user, starts_at=WHEN, ends_at=WHEN + days * DAY)
+    ]
+
+
+def test_a_turn_is_the_covers_while_its_person_is_out(four):
+    ana, bob, *_ = four
+    factories.GroupFactory(organization=ana.organization, name="Database", primary=[ana])
+    make_absence(ana, bob, starts_at=WHEN + 2 * DAY, ends_at=WHEN + 4 * DAY)
+    assert shown(ana) == [("Database", 0, 2, ""), ("Database", 4, 10, "")]
+    assert shown(bob) == [("Database", 2, 4, "Ana")]
+
+
+def test_the_end_of_a_chain_has_the_turn_and_who_cannot_be_told_has_none(four):
+    ana, bob, cy, dee = four
+    factories.GroupFactory(organization=ana.organization, name="Database", primary=[ana])
+    make_absence(ana, bob, starts_at=WHEN, ends_at=WHEN + 4 * DAY)
+    make_absence(bob, cy, starts_at=WHEN + DAY, ends_at=WHEN + 3 * DAY)
+    make_absence(cy, dee, starts_at=WHEN + 2 * DAY, ends_at=WHEN + 3 * DAY)
+    assert shown(bob) == [("Database", 0, 1, "Ana"), ("Database", 3, 4, "Ana")]
+    assert shown(cy) == [("Database", 1, 2, "Ana")]
+    assert shown(dee) == [("Database", 2, 3, "Ana")]
+    dee.contact_methods.all().delete()
+    assert (shown(cy), shown(dee)) == ([("Database", 1, 3, "Ana")], [])
+    cy.is_active = False
+    cy.save()
+    assert shown(bob) == [("Database", 0, 4, "Ana")]
+    bob.contact_methods.all().delete()
+    assert shown(ana) == [("Database", 0, 10, "")]
+
+
+def test_an_absence_from_one_group_moves_its_turns_alone(four):
+    ana, bob, *_ = four
+    first, _ = (
+        factories.GroupFactory(organization=ana.organization, name=name, primary=[ana]) for name in ("First", "Second")
+    )
+    make_absence(ana, bob, starts_at=WHEN - DAY, ends_at=WHEN + DAY, group=first)
+    assert shown(ana) == [("Second", 0, 10, ""), ("First", 1, 10, "")]
+    assert shown(bob) == [("First", 0, 1, "Ana")]
+
+
+def test_who_has_a_turn_is_who_would_be_paged(four):
+    ana, bob, cy, dee = four
+    eve = factories.UserFactory(organization=ana.organization, name="Eve")
+    group = factories.GroupFactory(organization=ana.organization, primary=[ana, bob], secondary=[cy, dee, eve])
+    for user, cover, starts, ends in (
+        *((ana, bob, 1, 4), (bob, cy, 2, 6), (cy, dee, 3, 5), (ana, cy, 5, 7), (eve, ana, 0, 3)),
+        *((dee, eve, 4, 8), (eve, bob, 7, 9)),
+    ):
+        make_absence(user, cover, starts_at=WHEN + starts * DAY, ends_at=WHEN + ends * DAY)
+    eve.is_active = False  # out of the member list's people, but her cover is told
+    eve.save()
+    people = {user.pk for user in (ana, bob, cy, dee)}
+    found = turns(people, starts_at=WHEN, ends_at=WHEN + 10 * DAY)
+    told = set()
+    for role in ("primary", "secondary"):
+        target = Target("group", group.pk, role)
+        plan = Plan((Track((Stage("Role", (target,)),)),))
+        for half_days in range(20):
+            at = WHEN + half_days * DAY / 2
+            on = {
+                user
+                for user, mine in found.items()
+                if any(turn.role == role and turn.starts_at <= at < turn.ends_at for turn in mine)
+            }
+            assert on == people & set(Directory.of([plan], now=at).people(target)), (role, at)
+            told |= on
+    assert told == people
+
+
+def test_turns_cost_the_same_queries_however_many_people_groups_and_absences(four, django_assert_num_queries):
+    ana, bob, cy, dee = four
+    make_absence(ana, bob, starts_at=WHEN, ends_at=WHEN + DAY)
+    for rounds in (1, 8):
+        for _ in range(rounds):
+            group = factories.GroupFactory(organization=ana.organization, primary=[ana, cy])
+            make_rotation(group, primary=[ana, cy], rotates_every="day", first="2026-03-01")
+        with django_assert_num_queries(10):
+            found = turns([bob.pk], starts_at=WHEN, ends_at=WHEN + 10 * DAY)
+        with django_assert_num_queries(10):
+            turns([ana.pk, bob.pk, cy.pk, dee.pk], starts_at=WHEN, ends_at=WHEN + 10 * DAY)
+        assert found[bob.pk]
+        for day in range(2, 8):
+            make_absence(ana if rounds == 1 else cy, dee, starts_at=WHEN + day * DAY, ends_at=WHEN + (day + 1) * DAY)

@@ -225,6 +225,23 @@ def test_i_learn_whether_i_am_on_call_and_when_next(client_for, team, monkeypatc
     assert (his["next"]["starts_at"], his["next"]["ends_at"]) == ("2026-03-09T09:00:00Z", "2026-03-16T09:00:00Z")
     nobody = client_for(team.person["Zoe"]).get("/api/v1/users/me/on-call/").json()
     assert nobody == {"on_call": False, "now": [], "next": None, "remind_hours": None}
+    assert (mine["now"][0]["covering"], his["next"]["covering"]) == (None, None)
+
+
+def test_while_i_am_out_of_office_my_cover_is_on_call_for_me(client_for, team, monkeypatch):
+    from heartbeat_project.kernel import clock
+
+    monkeypatch.setattr(clock, "now", lambda: WHEN)
+    ana, zoe = team.person["Ana"], team.person["Zoe"]
+    make_rotation(team, primary=[ana, team.person["Bob"]], first="2026-03-02")
+    make_absence(ana, zoe, starts_at=WHEN - minutes(60), ends_at=WHEN + minutes(60))
+    mine, hers = (client_for(who).get("/api/v1/users/me/on-call/").json() for who in (ana, zoe))
+    assert (mine["on_call"], mine["now"]) == (False, [])
+    assert (mine["next"]["starts_at"], mine["next"]["ends_at"]) == ("2026-03-02T12:00:00Z", "2026-03-09T09:00:00Z")
+    assert (hers["on_call"], hers["next"]) == (True, None)
+    (turn,) = hers["now"]
+    assert turn["covering"] == {"id": ana.pk, "name": "Ana"}
+    assert (turn["group"]["name"], turn["ends_at"]) == ("Database", "2026-03-02T12:00:00Z")
 
 
 def test_i_set_when_to_be_reminded(client_for, team):
