@@ -28,6 +28,7 @@ class Action(StrEnum):
 
 FINAL = frozenset({Status.CLOSED, Status.CANCELLED})
 LIVE = frozenset(Status) - FINAL
+STOPPED = LIVE - {Status.OPEN}  # not closed, and nobody else is told
 
 _S, _A = Status, Action
 TRANSITIONS: dict[tuple[Status, Action], Status] = {

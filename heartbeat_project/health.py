@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 from alerting.models import Alert
-from alerting.states import LIVE
+from alerting.states import STOPPED, Status
 from escalation.models import EscalationRun, Notification
 from heartbeat_project.kernel import clock
 from integrations.ingest.hearing import HERE
@@ -85,9 +85,10 @@ def metrics(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - a view
     _gauge(registry, "heartbeat_engine_lag_seconds", "How long the oldest due work has waited.", engine_lag(now=now))
     _gauge(registry, "heartbeat_pulse_age_seconds", "Age of the newest pulse.", pulse_age or timedelta())
     alerts = Gauge("heartbeat_alerts_live", "Alerts that are not closed.", ["status"], registry=registry)
-    for status in sorted(LIVE):
-        alerts.labels(status)
-    for status, count in Alert.objects.filter(status__in=sorted(LIVE)).values_list("status").annotate(n=Count("id")):
+    # The open ones have an index of their own, and the others share one.
+    stopped = Alert.objects.filter(status__in=sorted(STOPPED)).values_list("status").annotate(n=Count("id"))
+    counts = {Status.OPEN: Alert.objects.filter(status=Status.OPEN).count()} | dict.fromkeys(sorted(STOPPED), 0)
+    for status, count in (counts | dict(stopped)).items():
         alerts.labels(status).set(count)
     unsent = Notification.objects.filter(next_attempt_at__isnull=False)
     Gauge("heartbeat_notifications_unsent", "Notifications to be sent.", registry=registry).set(unsent.count())

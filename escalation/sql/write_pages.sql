@@ -28,6 +28,7 @@ JOIN json_to_recordset(%(pages)s::json) AS page (
 JOIN accounts_organization AS organization ON organization.id = run.organization_id
 LEFT JOIN escalation_letterbox AS letterbox
   ON letterbox.contact_method_id = page.contact_method_id AND letterbox.kind = 'page'
+  AND organization.bundle_seconds > 0
   -- Shut since, by a clock that is a little ahead of this moment; much longer it cannot be shut for: see claim_letterboxes.
   AND letterbox.shut_until
     <= %(now)s::timestamptz + make_interval(secs => organization.bundle_seconds) + interval '60 seconds'

@@ -38,7 +38,7 @@ SETTINGS = {
     # The whole stack stays small; its working set is the narrow heartbeat rows.
     "shared_buffers": "96MB",
     "max_wal_size": "1GB",
-    "wal_buffers": "16MB",
+    "wal_buffers": "4MB",
     "io_method": "sync",
     "jit": "off",
     "max_wal_senders": "0",

@@ -17,6 +17,7 @@ from accounts.selectors import opted_out
 from alerting.models import Priority
 from alerting.services import AlertDraft, open_alerts
 from escalation.models import EscalationPolicy, ResponsePlay
+from escalation.services.engine import advance_escalations
 from escalation.services.notices import write_owner_notice
 from escalation.services.runs import Starter, Way
 from heartbeat_project.kernel.batches import together_or_alone
@@ -74,7 +75,8 @@ def detect_misses(*, now: datetime, limit: int = 1_000) -> int:
     Works in batches of `limit` heartbeats, each one transaction: it holds up the pings of its heartbeats for as long as
     it takes. The first is small, so that somebody is told soon. Where it does not take all, a second detector is rung
     for at once and shares the work, since a row that one has locked is passed over by the other. What is left after
-    some seconds is for the next, which begins at its own moment: who is told is asked anew.
+    some seconds is for the next, which begins at its own moment: who is told is asked anew. Before that, escalations go
+    on, whose own ticks expire while detectors take up all engines.
     """
     horizon = listening_horizon(now=now)
     opened = 0
@@ -94,7 +96,8 @@ def detect_misses(*, now: datetime, limit: int = 1_000) -> int:
             )
         if len(claimed) < size:
             break
-        if time.monotonic() - started > BUDGET_SECONDS:
+        if (elapsed := time.monotonic() - started) > BUDGET_SECONDS:
+            advance_escalations(now=now + timedelta(seconds=int(elapsed)))
             ring_now("integrations.detect_misses", queue="engine")
             break
     return opened

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from heartbeat_project.kernel.sql import statement
 from integrations.ingest.record import PULSE_PARAMETERS
@@ -126,3 +127,17 @@ def test_nested_groups_are_read_from_the_outer_group_on(filled):
     found = plan("nested_groups", {"ids": [7, 8]}, app="accounts")
     assert "nesting_once" in found, found
     assert "Seq Scan on accounts_groupnesting" not in found
+
+
+def test_the_numbers_for_prometheus_are_counted_among_what_is_live(filled, client):
+    with CaptureQueriesContext(connection) as queries:
+        said = client.get("/metrics").content.decode()
+    assert 'heartbeat_alerts_live{status="open"} 20.0' in said
+    assert 'heartbeat_alerts_live{status="assigned"} 0.0' in said
+    counts = [query["sql"] for query in queries if 'FROM "alerting_alert"' in query["sql"]]
+    with connection.cursor() as cursor:
+        for count in counts:
+            cursor.execute(f"EXPLAIN (COSTS OFF) {count}")
+            found = "\n".join(line for (line,) in cursor.fetchall())
+            assert "alert_open" in found or "alert_stopped" in found, found
+    assert len(counts) == 2

@@ -241,6 +241,14 @@ def test_nothing_waits_for_a_letterbox_that_is_open_or_was_shut_before_the_clock
         assert alert.notifications.get().next_attempt_at == at
 
 
+def test_nothing_waits_where_messages_are_not_collected_any_more(organization, ana, policy, server, now):
+    storm(organization, 1, policy=policy, users=[ana], now=now)
+    organization.bundle_seconds = 0
+    organization.save()
+    alert = page(organization, policy=policy, users=[ana], now=now + timedelta(seconds=1), name="late")
+    assert alert.notifications.get().next_attempt_at == now + timedelta(seconds=1)
+
+
 @pytest.mark.parametrize("locked", [True, False], ids=["with the lock", "negative control: without it"])
 def test_two_workers_claim_one_message_for_one_letterbox(
     now, close_connections, server, transactional_db, monkeypatch, locked

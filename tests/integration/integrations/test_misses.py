@@ -81,6 +81,18 @@ def test_a_detector_leaves_what_takes_too_long_to_the_next(now, monkeypatch):
     assert Alert.objects.values("opened_at").distinct().count() == 5
 
 
+def test_escalations_go_on_while_detectors_take_up_all_engines(now, monkeypatch):
+    did = []
+    monkeypatch.setattr(misses, "ring_now", lambda name, **kwargs: did.append(name))
+    monkeypatch.setattr(misses, "advance_escalations", lambda *, now: did.append(now))
+    monkeypatch.setattr(misses, "BUDGET_SECONDS", 0.0)
+    for _ in range(2):
+        HeartbeatFactory(now=now)
+    record_pulse(now=now + minutes(5))
+    detect_misses(now=now + minutes(5), limit=5)
+    assert did == ["integrations.detect_misses", now + minutes(5), "integrations.detect_misses"]
+
+
 def test_detecting_costs_the_same_for_2_and_for_40(now):
     spent = []
     for count in (2, 40):
