@@ -267,6 +267,17 @@ class Listening(models.Model):
         return str(self.heard_until)
 
 
+class Listener(models.Model):
+    """A web process, and up to when all that it heard is stored: one that is late holds up what is judged."""
+
+    process = models.UUIDField(primary_key=True)
+    heard_until = models.DateTimeField()
+    pulsed_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.process}: {self.heard_until}"
+
+
 class Outage(models.Model):
     """A time in which nobody could hear pings; deadlines that ran through it are moved by its length."""
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
+from uuid import uuid4
 
 import psycopg
 
@@ -48,6 +49,7 @@ class Committer:
     def __init__(self, conninfo: dict[str, Any], *, max_waiting: int) -> None:
         self.conninfo = conninfo
         self.max_waiting = max_waiting
+        self._process = uuid4()
         self._waiting: list[tuple[Arrival, asyncio.Future[Receipt | None]]] = []
         self._batch: list[tuple[Arrival, asyncio.Future[Receipt | None]]] = []
         self._some = asyncio.Event()
@@ -104,7 +106,8 @@ class Committer:
         async with self._one_at_a_time:
             # What is still to be committed came in time for its deadlines, and they are not to be judged before it is.
             heard_by = min([now, *(arrival.received_at for arrival, _ in (*self._batch, *self._waiting))])
-            rows = await self._execute_alone("record_pulse", {"now": heard_by, **PULSE_PARAMETERS})
+            process = {"process": self._process, "pulsed_at": now}
+            rows = await self._execute_alone("record_pulse", {"now": heard_by, **PULSE_PARAMETERS, **process})
         heard = Heard._make(rows[0])
         heard.say()
         if heard.due:

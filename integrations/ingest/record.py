@@ -15,6 +15,7 @@ from heartbeat_project.kernel.sql import statement, texts
 log = logging.getLogger(__name__)
 
 PULSE_PARAMETERS: Final[dict[str, Any]] = {"deaf_after": timedelta(seconds=5), "clock_went_back": timedelta(minutes=1)}
+NO_PROCESS: Final[dict[str, Any]] = {"process": None, "pulsed_at": None}
 
 
 class Arrival(NamedTuple):
@@ -111,7 +112,7 @@ def record_pulse(*, now: datetime) -> None:
     passed by now, the detector is rung for.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(statement("integrations", "record_pulse"), {"now": now, **PULSE_PARAMETERS})
+        cursor.execute(statement("integrations", "record_pulse"), {"now": now, **PULSE_PARAMETERS, **NO_PROCESS})
         heard = Heard._make(cursor.fetchone())
     heard.say()
     if heard.due:

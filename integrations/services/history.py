@@ -9,17 +9,20 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from heartbeat_project.kernel.sql import statement
-from integrations.models import PingDay, PingHour
+from integrations.models import Listener, PingDay, PingHour
 
 log = logging.getLogger(__name__)
 
 DAYS_AHEAD: Final = 7
 # Pings of the last moments of a day may still be on their way; clocks of web processes differ a little.
 DAY_IS_OVER_AFTER: Final = timedelta(minutes=10)
+LISTENER_IS_GONE_AFTER: Final = timedelta(minutes=10)
 
 
 def keep_history(*, now: datetime) -> None:
     """Make the partitions of the coming days, count the days that ended, and drop what is older than is kept.
+
+    Web processes that are gone are forgotten, too.
 
     Safe to run at any time and twice at once. Each step waits at most two seconds for a lock, so that pings never queue
     up behind it; what could not be done is done the next time.
@@ -33,6 +36,7 @@ def keep_history(*, now: datetime) -> None:
     oldest = today - timedelta(days=settings.PING_RETENTION_DAYS)
     for day in PingDay.objects.filter(day__lt=oldest, counted_at__isnull=False).order_by("day")[:31]:
         _drop_partition(day.day)
+    Listener.objects.filter(pulsed_at__lt=now - LISTENER_IS_GONE_AFTER).delete()
     PingHour.objects.filter(hour__lt=now - timedelta(days=settings.PING_HOURS_RETENTION_DAYS)).delete()
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Exists
+from django.db.models import Exists, Subquery
 
 from accounts.selectors import opted_out
 from alerting.models import Priority
@@ -23,13 +23,15 @@ from escalation.services.runs import Starter, Way
 from heartbeat_project.kernel.batches import together_or_alone
 from heartbeat_project.kernel.doorbell import ring_now
 from heartbeat_project.kernel.sql import array, statement
-from integrations.models import Heartbeat, HeartbeatEvent, Listening, Outage
+from integrations.models import Heartbeat, HeartbeatEvent, Listener, Listening, Outage
 from integrations.services.events import log_events
 from integrations.services.recoveries import close_as_recovered
 from integrations.wording import Silence, silence
 
 FIRST_BATCH = 5  # the part of a batch that comes first
 BUDGET_SECONDS = 5.0
+# A web process that has sent no pulse for so long is gone, or hears nothing.
+WAITED_FOR = timedelta(seconds=2)
 SET_ASIDE_FOR = timedelta(minutes=1)
 SOURCE = "Heartbeat"
 NOBODY: frozenset[int] = frozenset()
@@ -58,15 +60,20 @@ class _Missed(NamedTuple):
 def listening_horizon(*, now: datetime) -> datetime | None:
     """Return up to when deadlines can be judged, or None when they cannot be now.
 
-    That is the newest pulse. While deadlines are still being moved by an outage of ours, nothing is judged. Both are
-    read in one statement, because a pulse writes both in one transaction.
+    That is the newest pulse, or the oldest of those that web processes sent a moment ago: one whose pings wait for
+    their commit is waited for. While deadlines are still being moved by an outage of ours, nothing is judged. All is
+    read in one statement, because a pulse writes all in one transaction.
     """
-    moving = Exists(Outage.objects.filter(done_at=None))
-    listening = Listening.objects.annotate(moving=moving).values_list("heard_until", "moving").first()
+    late = Listener.objects.filter(pulsed_at__gt=now - WAITED_FOR).order_by("heard_until").values("heard_until")
+    listening = (
+        Listening.objects.annotate(moving=Exists(Outage.objects.filter(done_at=None)), late=Subquery(late[:1]))
+        .values_list("heard_until", "moving", "late")
+        .first()
+    )
     if listening is None:
         return None
-    heard_until, still_moving = listening
-    return None if still_moving else min(now, heard_until)
+    heard_until, still_moving, late_until = listening
+    return None if still_moving else min(now, heard_until, late_until or now)
 
 
 def detect_misses(*, now: datetime, limit: int = 1_000) -> int:

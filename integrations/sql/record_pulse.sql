@@ -15,6 +15,11 @@ heard AS (
     -- an older pulse takes nothing back, unless the clock was set back
     WHERE EXCLUDED.heard_until > integrations_listening.heard_until
        OR EXCLUDED.heard_until < integrations_listening.heard_until - %(clock_went_back)s
+),
+listener AS (
+    INSERT INTO integrations_listener (process, heard_until, pulsed_at)
+    SELECT %(process)s::uuid, %(now)s, %(pulsed_at)s WHERE %(process)s::uuid IS NOT NULL
+    ON CONFLICT (process) DO UPDATE SET heard_until = EXCLUDED.heard_until, pulsed_at = EXCLUDED.pulsed_at
 )
 SELECT ended.started_at, ended.ended_at, EXISTS (
     SELECT 1 FROM integrations_heartbeat

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from heartbeat_project.kernel.sql import statement
-from integrations.ingest.record import PULSE_PARAMETERS
+from integrations.ingest.record import NO_PROCESS, PULSE_PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(
@@ -79,7 +79,7 @@ def test_the_detector_reads_only_what_is_due(filled):
 
 
 def test_a_pulse_asks_the_same_index_whether_a_deadline_has_passed(filled):
-    found = plan("record_pulse", {"now": filled, **PULSE_PARAMETERS})
+    found = plan("record_pulse", {"now": filled, **PULSE_PARAMETERS, **NO_PROCESS})
     assert "heartbeat_due" in found, found
     assert "Seq Scan on integrations_heartbeat" not in found
 

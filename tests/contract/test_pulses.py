@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+from django.db import connection
 
 from heartbeat_project.kernel import clock
 from integrations.ingest import lane as lane_module
@@ -13,6 +14,7 @@ from integrations.ingest.hearing import Hearing
 from integrations.ingest.lane import PingLane
 from integrations.ingest.record import Arrival
 from integrations.models import Heartbeat, Listening
+from integrations.services.misses import detect_misses
 from tests.contract.test_ping_doors import conninfo
 from tests.factories import HeartbeatFactory
 from tests.world import minutes, seconds
@@ -44,6 +46,40 @@ def test_a_pulse_does_not_vouch_for_pings_that_are_not_stored_yet(now):
 
     assert Listening.objects.get().heard_until == now + seconds(2)
     assert set(Heartbeat.objects.values_list("ping_count", flat=True)) == {1}
+
+
+@pytest.mark.parametrize(("seconds_later", "opened"), [(1, 0), (3, 1)], ids=["late", "gone"])
+def test_a_web_process_whose_pings_wait_for_their_commit_is_waited_for_while_it_lives(now, seconds_later, opened):
+    """Another process's pulse must not have a ping judged that came in time and waits behind somebody's lock."""
+    held, backup = HeartbeatFactory(now=now - minutes(1)), HeartbeatFactory(now=now)
+    deadline = now + minutes(5)
+
+    async def two_processes(other):
+        busy, idle = (Committer(conninfo(), max_waiting=10) for _ in range(2))
+        running = [asyncio.create_task(each.run()) for each in (busy, idle)]
+        await busy.pulse(now=deadline - seconds(1))
+        other.execute("SELECT * FROM integrations_heartbeat WHERE integration_id = %s FOR UPDATE", [held.pk])
+        committing = [asyncio.create_task(busy.record(Arrival(held.token, deadline - seconds(0.5))))]
+        await asyncio.sleep(0.3)
+        committing.append(asyncio.create_task(busy.record(Arrival(backup.token, deadline - seconds(0.1)))))
+        await idle.pulse(now=deadline + seconds(seconds_later - 1))
+        found = await asyncio.to_thread(in_a_thread, detect_misses, now=deadline + seconds(seconds_later - 1))
+        other.rollback()
+        await asyncio.gather(*committing)
+        for each in (busy, idle):
+            each.close()
+        await asyncio.gather(*running)
+        return found
+
+    with psycopg.connect(**conninfo()) as other:
+        assert asyncio.run(two_processes(other)) == opened
+
+
+def in_a_thread(call, **arguments):
+    try:
+        return call(**arguments)
+    finally:
+        connection.close()
 
 
 def test_a_pulse_says_which_deadline_comes_next(now):

@@ -1,12 +1,13 @@
 """The ping history: partitions, counts by the hour, retention."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import connection
 
 from integrations.ingest.record import Arrival, record_pings
-from integrations.models import Ping, PingDay, PingHour
+from integrations.models import Listener, Ping, PingDay, PingHour
 from integrations.services.history import keep_history
 from tests.factories import HeartbeatFactory
 
@@ -101,3 +102,11 @@ def test_days_are_utc_days_wherever_the_server_stands(now):
     ping(backup, at=datetime(2026, 3, 3, 0, 0, tzinfo=UTC))
 
     assert partitions() == {"integrations_ping_20260302": 1, "integrations_ping_20260303": 1}
+
+
+def test_web_processes_that_are_gone_are_forgotten(now):
+    for age in (0, 5, 15):
+        at = now - timedelta(minutes=age)
+        Listener.objects.create(process=uuid4(), heard_until=at, pulsed_at=at)
+    keep_history(now=now)
+    assert Listener.objects.count() == 2
