@@ -47,7 +47,7 @@ class DeliveryError(Exception):
 
     `uncertain` says that it may have been taken: the request was on its way when the answer stayed away. `retry_after`
     is how long the provider asks to be left alone. `untried` says that nobody was asked:
-    a limit of ours stood before it.
+    a limit of ours stood before it, or, as `left_alone` says, whoever would be asked failed again and again.
     """
 
     def __init__(
@@ -58,12 +58,14 @@ class DeliveryError(Exception):
         uncertain: bool = False,
         retry_after: timedelta | None = None,
         untried: bool = False,
+        left_alone: bool = False,
     ) -> None:
         super().__init__(message)
         self.permanent = permanent
         self.uncertain = uncertain
         self.retry_after = retry_after
         self.untried = untried
+        self.left_alone = left_alone
 
 
 class Channel(Protocol):

@@ -1,13 +1,16 @@
 """Circuit breakers: a provider that failed again and again is left alone for a while, by every worker at once.
 
-The state is a row, so that workers agree. A healthy provider costs one read for each message and no write.
+A provider is whoever takes messages: Twilio, the gateway, or the endpoint of one contact method. The state is a row, so
+that workers agree. A healthy provider has none and costs one read for each message.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import connection
 
+from escalation.channels.base import DeliveryError
 from escalation.models import Circuit
 from escalation.services.limits import CLOCKS_DIFFER
 from heartbeat_project.kernel.sql import statement
@@ -20,27 +23,50 @@ FORGET: Final = timedelta(minutes=20)
 PROBE: Final = timedelta(seconds=30)
 
 
-def is_closed(provider: str, *, now: datetime) -> bool:
-    """Answer whether the provider may be used; after a pause, yes to one message, and to the others a little later."""
-    open_until = Circuit.objects.filter(provider=provider).values_list("open_until", flat=True).first()
+def through(name: str, call: Callable[[], str], *, counts: Callable[[DeliveryError], bool], now: datetime) -> str:
+    """Make the call, keep how it did, and return what it returns.
+
+    Raises what the call raises; `counts` says which DeliveryError is a failure of the provider, not of a message. While
+    it is left alone there is no call, but a DeliveryError: `left_alone`, with what is left of the pause.
+    """
+    circuit = Circuit.objects.filter(provider=name).first()
+    wait = None if circuit is None else left_alone(circuit, now=now)
+    if wait is not None:
+        reason = "left alone for a while, because it failed again and again."
+        raise DeliveryError(reason, retry_after=wait, untried=True, left_alone=True)
+    try:
+        taken = call()
+    except DeliveryError as error:
+        if counts(error):
+            record_failure(name, now=now)
+        raise
+    if circuit is not None:
+        record_success(name)
+    return taken
+
+
+def left_alone(circuit: Circuit, *, now: datetime) -> timedelta | None:
+    """Return what is left of the pause; after it None, to one message, and to the others a little later."""
+    open_until = circuit.open_until
     if open_until is None:
-        return True
+        return None
     # Further ahead than any pause: the clock was set back, and nobody is to wait for that.
     if now < open_until <= now + LONGEST + CLOCKS_DIFFER:
-        return False
+        return open_until - now
     # Whoever moves the moment on is the one that tries.
-    return Circuit.objects.filter(provider=provider, open_until=open_until).update(open_until=now + PROBE) == 1
+    same = Circuit.objects.filter(provider=circuit.provider, open_until=open_until)
+    return None if same.update(open_until=now + PROBE) == 1 else PROBE
 
 
-def record_success(provider: str) -> None:
-    """Close the circuit."""
-    Circuit.objects.filter(provider=provider).exclude(failures=0, open_until=None).update(failures=0, open_until=None)
+def record_success(name: str) -> None:
+    """Close the circuit: a provider that works has no row."""
+    Circuit.objects.filter(provider=name).delete()
 
 
-def record_failure(provider: str, *, now: datetime) -> None:
-    """Count a failure of the provider, not of a message: no answer, garbage, 5xx, 429."""
+def record_failure(name: str, *, now: datetime) -> None:
+    """Count a failure, and leave the provider alone from the fifth in a row on."""
     parameters: dict[str, Any] = {
-        "provider": provider,
+        "provider": name,
         "now": now,
         "forget": now - FORGET,
         "limit": LIMIT,

@@ -76,6 +76,7 @@ class PhoneChannel:
             permanent=all(error.permanent for error in failures),
             retry_after=_soonest(failures),
             untried=all(error.untried for error in failures),
+            left_alone=all(error.left_alone for error in failures),
         )
 
     def close(self) -> None:
@@ -94,18 +95,18 @@ def voice() -> PhoneChannel:
 
 def _try(provider: Provider, kind: str, *, message: Message, text: str) -> str:
     """Send over one provider, unless it is left alone for a while, and keep how it did."""
-    if not circuits.is_closed(provider.name, now=message.at):
-        raise DeliveryError("left alone for a while, because it failed again and again.")
-    if (wait := take(f"provider {provider.name}", PER_PROVIDER, now=message.at)) is not None:
-        raise DeliveryError("has as many messages as it takes in a minute.", retry_after=wait, untried=True)
-    try:
-        taken = provider.send(kind, message=message, text=text)
-    except DeliveryError as error:
-        if error.uncertain or not error.permanent:
-            circuits.record_failure(provider.name, now=message.at)
-        raise
-    circuits.record_success(provider.name)
-    return taken
+
+    def send() -> str:
+        if (wait := take(f"provider {provider.name}", PER_PROVIDER, now=message.at)) is not None:
+            raise DeliveryError("has as many messages as it takes in a minute.", retry_after=wait, untried=True)
+        return provider.send(kind, message=message, text=text)
+
+    return circuits.through(provider.name, send, counts=_is_the_providers, now=message.at)
+
+
+def _is_the_providers(error: DeliveryError) -> bool:
+    """Answer whether it says something about the provider: no answer, garbage, 5xx, 429."""
+    return not error.untried and (error.uncertain or not error.permanent)
 
 
 def _soonest(failures: list[DeliveryError]) -> timedelta | None:

@@ -113,7 +113,9 @@ def _refused(claimed: Claim, error: DeliveryError) -> Outcome:
     if error.untried and error.retry_after and claimed.notification.kind in CAN_WAIT:
         return Outcome(later=error.retry_after)
     log.warning("message %s was not taken: %s", claimed.envelope, error)
-    return Outcome(error=str(error), permanent=error.permanent, later=error.retry_after)
+    # A pause may be long: who has no other method is given up, and the next one told, as soon as for any failure.
+    later = None if error.left_alone else error.retry_after
+    return Outcome(error=str(error), permanent=error.permanent, later=later, elsewhere=error.left_alone)
 
 
 def _not_now(claimed: Claim, *, claimed_at: float, now: datetime) -> timedelta | None:

@@ -35,12 +35,14 @@ class Outcome:
     """What came of sending: the provider's id, or its words and whether trying again is of no use.
 
     `later` is how long to wait before the next try, where somebody named a time; without an error there was no try.
+    `elsewhere` says that the person's next contact method is better used now than after the last try.
     """
 
     provider_id: str = ""
     error: str = ""
     permanent: bool = False
     later: timedelta | None = None
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,14 @@ def record(results: Sequence[tuple[Claim, Outcome]], *, now: datetime) -> set[UU
         lost = [notification_id for envelope in failed for notification_id in written.get(envelope, ())]
         if lost:
             go_on_after_failures(lost, runs, now=now)
+        elsewhere = [
+            claimed.envelope
+            for claimed, outcome in results
+            if outcome.elsewhere and claimed.notification.kind == _Kind.PAGE
+        ]
+        waiting = [pk for envelope in set(elsewhere) - set(failed) for pk in written.get(envelope, ())]
+        if waiting:
+            _use_next_methods(waiting, now=now)
     return set(written)
 
 
@@ -158,16 +168,24 @@ def go_on_after_failures(notification_ids: Sequence[UUID], runs: dict[int, Escal
     pages = set(to_people.values_list("run_id", "user_id", "step"))
     if not pages:
         return
-    with connection.cursor() as cursor:
-        cursor.execute(statement("escalation", "hurry_methods"), {"ids": list(notification_ids), "now": now})
-        with_next_method = set(cursor.fetchall())
-    if with_next_method:
-        ring("escalation.deliver_due", queue="delivery")
-    stopped = pages - with_next_method
+    stopped = pages - _use_next_methods(notification_ids, now=now)
     hopes = _last_hopes({run_id for run_id, _, _ in stopped})
     # While somebody of this step, or of a later one, was told or still may be, the walk keeps its times.
     stuck = {run_id for run_id, _, step in stopped if hopes.get(run_id, -1) < step}
     _go_on([runs[run_id] for run_id in sorted(stuck) if run_id in runs], now=now)
+
+
+def _use_next_methods(notification_ids: Sequence[UUID], *, now: datetime) -> set[tuple[int, int, int]]:
+    """Let what waits for its turn behind these pages go out now; return the run, person and step where something does.
+
+    The pages need not have failed for good: one whose provider is left alone is tried on beside what takes its place.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(statement("escalation", "hurry_methods"), {"ids": list(notification_ids), "now": now})
+        found = set(cursor.fetchall())
+    if found:
+        ring("escalation.deliver_due", queue="delivery")
+    return found
 
 
 def _last_hopes(run_ids: Iterable[int]) -> dict[int, int]:
