@@ -5,7 +5,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
-from escalation.channels import phone
+from django.utils.crypto import salted_hmac
+
+from escalation.channels import circuits, phone
 from escalation.channels.apprise import AppriseChannel
 from escalation.channels.base import Channel, DeliveryError, Message
 from escalation.channels.chat import ChatChannel
@@ -23,7 +25,8 @@ CHANNELS: dict[str, Callable[[], Channel]] = {
     "apprise": AppriseChannel,
 }
 
-
+# Each address of these is somebody's own endpoint, and has a circuit of its own; to all others one server leads.
+ENDPOINTS: Final = frozenset({"webhook", "chat", "push", "apprise"})
 # Nobody can tell whether such a message arrived, and a second one would ring a second time: it is never sent again.
 NEVER_AGAIN: Final = frozenset({"sms", "voice"})
 
@@ -48,6 +51,12 @@ class Switchboard:
         """Send over the channel of this name; raise DeliveryError when it fails or does not exist."""
         if name not in CHANNELS:
             raise DeliveryError(f"There is no channel named {name}.", permanent=True)
+        if name not in ENDPOINTS:
+            return self._send(name, message)
+        circuit = endpoint(name, message.address)
+        return circuits.through(circuit, lambda: self._send(name, message), counts=_is_the_endpoints, now=message.at)
+
+    def _send(self, name: str, message: Message) -> str:
         idle = self._idle[name]
         try:
             channel = idle.pop()
@@ -57,3 +66,14 @@ class Switchboard:
             return channel.send(message)
         finally:
             idle.append(channel)
+
+
+def endpoint(channel: str, address: str) -> str:
+    """Return the name of the endpoint's circuit, at most 40 characters; the address is secret and not in it."""
+    digest = salted_hmac("escalation.endpoint", address, algorithm="sha256").hexdigest()
+    return f"{channel} {digest[:32]}"
+
+
+def _is_the_endpoints(error: DeliveryError) -> bool:
+    """Answer whether the endpoint failed, instead of refusing the message or asking for a little time."""
+    return not error.permanent and error.retry_after is None
