@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 from django.conf import settings
 
 from escalation.channels import texts
-from escalation.channels.base import DeliveryError, Message
+from escalation.channels.base import DeliveryError, Message, let_go_of_the_database
 from escalation.channels.outgoing import PASSING
 from heartbeat_project.kernel.addresses import is_public
 
@@ -34,9 +34,11 @@ class AppriseChannel:
         """Send the message and return our own id: Apprise gives none."""
         plugin = service(message.address)
         plugin.socket_connect_timeout = plugin.socket_read_timeout = min(5.0, settings.OUTGOING_TIMEOUT_SECONDS)
+        body, title = f"{texts.long(message)}\n{texts.link(message)}", texts.title(message)
+        let_go_of_the_database()
         with _watched() as watch, _listening() as said:
             try:
-                taken = plugin.notify(body=f"{texts.long(message)}\n{texts.link(message)}", title=texts.title(message))
+                taken = plugin.notify(body=body, title=title)
             except Exception as error:
                 raise DeliveryError(f"{plugin.service_name}: {error}", uncertain=True) from error
         if not taken and watch.refused:

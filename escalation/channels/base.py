@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from django.db import connection
+
 from alerting.models import Alert
 from escalation.walk import Coming
 
@@ -66,6 +68,12 @@ class DeliveryError(Exception):
         self.retry_after = retry_after
         self.untried = untried
         self.left_alone = left_alone
+
+
+def let_go_of_the_database() -> None:
+    """Give this thread's connection back before something that may hang; many threads send, and few connections are."""
+    if not connection.in_atomic_block:
+        connection.close()
 
 
 class Channel(Protocol):

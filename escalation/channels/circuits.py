@@ -34,9 +34,6 @@ def through(name: str, call: Callable[[], str], *, counts: Callable[[DeliveryErr
     if wait is not None:
         reason = "left alone for a while, because it failed again and again."
         raise DeliveryError(reason, retry_after=wait, untried=True, left_alone=True)
-    # Many threads send; none of them may keep a connection to the database from the others while its provider hangs.
-    if not connection.in_atomic_block:
-        connection.close()
     try:
         taken = call()
     except DeliveryError as error:

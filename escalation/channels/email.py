@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString, mark_safe
 from alerting.models import Alert, Bridge
 from alerting.states import Action
 from escalation import links
-from escalation.channels.base import Bundle, DeliveryError, Message
+from escalation.channels.base import Bundle, DeliveryError, Message, let_go_of_the_database
 from escalation.models import Notification
 from escalation.selectors import ASKING
 from escalation.services.offers import caption, offered_in
@@ -38,6 +38,7 @@ class EmailChannel:
     def send(self, message: Message) -> str:
         """Send the message and return its Message-ID."""
         mail = compose(message)
+        let_go_of_the_database()
         reused = self._connection is not None
         try:
             try:

@@ -24,7 +24,7 @@ import certifi
 import httpcore
 from django.conf import settings
 
-from escalation.channels.base import DeliveryError
+from escalation.channels.base import DeliveryError, let_go_of_the_database
 from heartbeat_project.kernel.addresses import is_public
 
 CONNECT_SECONDS: Final = 5.0
@@ -64,6 +64,7 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float | 
     Raises Refused for any other answer, and DeliveryError without one: `uncertain` once the request was on its way, and
     `permanent` for what will not be better next time, such as an address that is not public.
     """
+    let_go_of_the_database()
     _trust()  # read from files once: that time is not the other side's
     backend = _GuardedBackend(_Deadline(settings.OUTGOING_TIMEOUT_SECONDS if seconds is None else seconds))
     try:

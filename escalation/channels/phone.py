@@ -7,10 +7,9 @@ from datetime import timedelta
 from typing import Final
 
 from django.conf import settings
-from django.db import connection
 
 from escalation.channels import circuits, gateway, texts, twilio
-from escalation.channels.base import DeliveryError, Message
+from escalation.channels.base import DeliveryError, Message, let_go_of_the_database
 from escalation.services.limits import PER_PROVIDER, take
 
 log = logging.getLogger(__name__)
@@ -50,9 +49,7 @@ class PhoneChannel:
             error.args = (str(error).replace(message.address, "the number"),)
             raise
         finally:
-            # Many threads send; none of them may keep a connection to the database from the others.
-            if not connection.in_atomic_block:
-                connection.close()
+            let_go_of_the_database()
 
     def _send(self, message: Message) -> str:
         # Replies come back over Twilio, whoever sent the message.

@@ -101,7 +101,7 @@ def claim(
                 looked_at += number
                 if envelope is not None:
                     rows.append((envelope, notification_id, alerts, attempts, lost))
-    related = ("alert__bridge", "alert__acknowledged_by", "run", "user", "group__organization")
+    related = ("alert__bridge", "alert__acknowledged_by", "run", "user", "group__organization", "contact_method")
     found = Notification.objects.select_related(*related).in_bulk([row[1] for row in rows]) if rows else {}
     messages = [
         Claim(

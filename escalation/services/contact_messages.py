@@ -86,7 +86,7 @@ def _send(method: ContactMethod, *, subject: str, text: str, now: datetime) -> D
     failure = None
     try:
         with Switchboard() as switchboard:
-            switchboard.send(method.kind, message)
+            switchboard.send(method.kind, message, by_hand=True)
     except DeliveryError as error:
         log.warning("contact method %s was not reached: %s", method.pk, error)
         failure = error

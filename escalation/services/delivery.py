@@ -91,10 +91,8 @@ def send(claimed: Claim, switchboard: Switchboard, *, claimed_at: float, now: da
     `claimed_at` is when it was claimed, in seconds of time.monotonic(). Where that is too long ago nothing is sent: its
     alert may have been taken meanwhile, or its lease be somebody else's.
     """
-    if claimed.attempts > max_attempts(claimed.notification.channel):
-        return Outcome(error="The worker was lost at each attempt to send it.", permanent=True)
-    if claimed.lost and claimed.notification.channel in NEVER_AGAIN:
-        return Outcome(error="A worker was lost while it sent this; it may have arrived.", permanent=True)
+    if why := _why_never(claimed):
+        return Outcome(error=why, permanent=True)
     # Only now: what a lost worker may have sent must not look untouched afterwards.
     if (wait := _not_now(claimed, claimed_at=claimed_at, now=now)) is not None:
         return Outcome(later=wait)
@@ -107,6 +105,23 @@ def send(claimed: Claim, switchboard: Switchboard, *, claimed_at: float, now: da
     except Exception as error:
         log.exception("message %s could not be written", claimed.envelope)
         return Outcome(error=f"{type(error).__name__}: {error}", permanent=True)
+
+
+def _why_never(claimed: Claim) -> str:
+    """Say why the message is not to be sent any more, by nobody; nothing where it is."""
+    notification = claimed.notification
+    if claimed.attempts > max_attempts(notification.channel):
+        return "The worker was lost at each attempt to send it."
+    if claimed.lost and notification.channel in NEVER_AGAIN:
+        return "A worker was lost while it sent this; it may have arrived."
+    if notification.kind not in (Notification.Kind.PAGE, Notification.Kind.RECOVERY):
+        return ""
+    method, user = notification.contact_method, notification.user
+    if user is not None and not user.is_active:
+        return "This account is no longer active."
+    if method is None or method.verified_at is None or method.address != notification.address:
+        return "This contact method was removed or changed meanwhile."
+    return ""
 
 
 def _refused(claimed: Claim, error: DeliveryError) -> Outcome:

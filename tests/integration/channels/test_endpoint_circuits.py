@@ -27,7 +27,7 @@ def send(monkeypatch, message):
     """Send to an address over a channel that fails as told; returns whether somebody was asked."""
     asked = []
 
-    def make(kind, address=SECRET, *, failure=None, at=timedelta()):
+    def make(kind, address=SECRET, *, failure=None, at=timedelta(), by_hand=False):
         def take(told):
             asked.append(told.address)
             if failure:
@@ -38,7 +38,7 @@ def send(monkeypatch, message):
         before, told = len(asked), message(address)
         told = replace(told, at=told.at + at)
         with Switchboard() as switchboard, suppress(DeliveryError):
-            switchboard.send(kind, told)
+            switchboard.send(kind, told, by_hand=by_hand)
         return len(asked) > before
 
     return make
@@ -97,3 +97,11 @@ def test_a_hanging_webhook_is_asked_no_more_over_the_wire_and_its_neighbour_is(m
                 switchboard.send("webhook", message(f"{hanging.url}/hook"))
         switchboard.send("webhook", message(f"{working.url}/hook"))
     assert (len(hanging.requests), len(working.requests)) == (circuits.LIMIT, 1)
+
+
+def test_a_test_by_hand_asks_an_endpoint_that_is_left_alone_and_ends_that(send):
+    for _ in range(circuits.LIMIT):
+        send("webhook", failure="no answer")
+    assert not send("webhook")
+    assert send("webhook", by_hand=True)
+    assert not Circuit.objects.exists()

@@ -324,6 +324,44 @@ def test_a_connection_that_the_server_closed_meanwhile_is_no_failure(organizatio
     assert sorted(server.sent_to()) == ["ana@example.com", "bob@example.com", "bob@example.com"]
 
 
+def test_who_is_deactivated_meanwhile_is_not_told_and_the_next_step_comes_at_once(
+    organization, ana, person, server, now
+):
+    team = factories.GroupFactory(organization=organization, name="Ops", primary=[ana], secondary=[person("sam")])
+    page(organization, policy=factories.PolicyFactory(organization=organization), groups=[team], now=now)
+    ana.is_active = False
+    ana.save()
+    deliver_due(now=now)
+    advance_escalations(now=now)
+    deliver_due(now=now)
+    assert server.sent_to() == ["sam@example.com"]
+    assert Notification.objects.get(user=ana).last_error == "This account is no longer active."
+
+
+@pytest.mark.parametrize("change", ["removed", "changed", "not verified any more"])
+def test_a_contact_method_that_is_withdrawn_is_not_used_and_the_persons_next_one_is_at_once(
+    organization, ana, policy, server, now, change
+):
+    home, late = (
+        ana.contact_methods.create(
+            label=f"Email-{number}", address=f"{number}@example.com", delay_minutes=number, verified_at=now
+        )
+        for number in (5, 10)
+    )
+    alert = page(organization, policy=policy, users=[ana], now=now)
+    deliver_due(now=now)
+    if change == "removed":
+        home.delete()
+    else:
+        fields = {"changed": {"address": "else@example.com"}, "not verified any more": {"verified_at": None}}
+        ana.contact_methods.filter(pk=home.pk).update(**fields[change])
+    deliver_due(now=now + timedelta(minutes=5))
+    assert server.sent_to() == ["ana@example.com", late.address]
+    assert alert.notifications.get(address="5@example.com").status == "failed"
+    said = "E-mail to Ana (Email-5): failed: This contact method was removed or changed meanwhile."
+    assert said in lines(alert, "told_failed")
+
+
 def test_back_off_differs_from_message_to_message():
     waits = {back_off("email", uuid4(), 1) for _ in range(50)}
     assert len(waits) > 10

@@ -1,5 +1,6 @@
 """Mails over a real SMTP connection."""
 
+import asyncio
 import email
 import socket
 from datetime import timedelta
@@ -7,6 +8,7 @@ from email.policy import default
 
 import pytest
 from aiosmtpd.controller import Controller
+from django.db import connection
 
 from escalation.services.delivery import deliver_due
 from tests import factories
@@ -22,6 +24,8 @@ class Post:
         self.taken = []
         self.sessions = set()
         self.hang_up_after = 0
+        self.all_hang = None  # so many wait in the middle of a mail, then a look is taken, and they go on
+        self.hanging = []
 
     async def handle_MAIL(self, server, session, envelope, address, options):  # noqa: N802
         if self.hang_up_after and getattr(session, "mails", 0) >= self.hang_up_after:
@@ -36,6 +40,14 @@ class Post:
         return "250 OK"
 
     async def handle_DATA(self, server, session, envelope):  # noqa: N802
+        if self.all_hang:
+            many, look = self.all_hang
+            self.hanging.append(asyncio.get_running_loop().create_future())
+            if len(self.hanging) == many:
+                look()
+                for one in self.hanging:
+                    one.set_result(None)
+            await asyncio.wait_for(self.hanging[-1], 5)
         self.taken.append(email.message_from_bytes(envelope.content, policy=default))
         self.sessions.add(session.peer)
         session.mails = getattr(session, "mails", 0) + 1
@@ -91,6 +103,25 @@ def test_many_mails_at_once_go_over_as_many_connections_as_the_limit_allows(
     assert set(alert.notifications.values_list("status", "attempts")) == {("accepted", 1)}
     assert len({mail["Message-ID"] for mail in post.taken}) == len(post.taken) == 40
     assert 1 <= len(post.sessions) <= 4
+
+
+def test_while_the_mail_server_hangs_no_line_keeps_a_connection_to_the_database(
+    post, now, settings, transactional_db, close_connections
+):
+    settings.CHANNEL_CONCURRENCY = {"email": 4}
+    organization = factories.OrganizationFactory()
+    people = [factories.UserFactory(organization=organization) for _ in range(4)]
+    policy = factories.PolicyFactory(organization=organization, steps=[{"role": "primary"}])
+    page(organization, policy=policy, users=people, now=now)
+    kept = []
+
+    def look():
+        stats = connection.pool.get_stats()
+        kept.append(stats["pool_size"] - stats["pool_available"])
+
+    post.all_hang = (4, look)
+    assert deliver_due(now=now) == 4
+    assert kept == [1], "that of the thread that claims"
 
 
 def test_a_connection_that_died_between_two_mails_is_replaced_and_nothing_is_lost_or_doubled(
