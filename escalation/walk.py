@@ -85,14 +85,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a track is: how many stages it entered, and when it goes on.
-
-    `told` are those of a stage in turn who had their turn, while others may still have theirs.
-    """
+    """Where a track is: how many stages it entered, and when it goes on, with a further turn or with the next stage."""
 
     entered: int = 0
     due_at: datetime | None = None
-    told: tuple[int, ...] = ()
+    in_turn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +105,17 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """What was done and what comes. `told` says whether this lap, the `lap`th repetition, told anybody."""
+    """What was done and what comes. `told` says whether this lap, the `lap`th repetition, told anybody.
+
+    `reached` are (track, stage, person) of those who were told in stages with turns or retries: nobody gets a second
+    turn, or the retries of somebody else.
+    """
 
     places: tuple[Place, ...] = ()
     retries: tuple[Retry, ...] = ()
     lap: int = 0
     told: bool = False
+    reached: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def next_at(self) -> datetime | None:
@@ -124,23 +126,31 @@ class Position:
     def dump(self) -> dict[str, Any]:
         """Return the position as JSON can hold it."""
         return {
-            "places": [[p.entered, p.due_at and p.due_at.isoformat(), list(p.told)] for p in self.places],
+            "places": [[p.entered, p.due_at and p.due_at.isoformat(), p.in_turn] for p in self.places],
             "retries": [[r.at.isoformat(), r.person, r.track, r.stage, r.round] for r in self.retries],
             "lap": self.lap,
             "told": self.told,
+            "reached": [list(one) for one in self.reached],
         }
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> Self:
-        """Return the position that `dump` gave."""
+        """Return the position that `dump` gave.
+
+        Older ones listed who waited for a turn, and not who was told: there everybody of the stage has a turn.
+        """
+        retries = tuple(Retry(datetime.fromisoformat(at), *rest) for at, *rest in data["retries"])
         return cls(
             places=tuple(
-                Place(entered, due_at and datetime.fromisoformat(due_at), tuple(told))
-                for entered, due_at, told in data["places"]
+                Place(entered, due_at and datetime.fromisoformat(due_at), bool(in_turn))
+                for entered, due_at, in_turn in data["places"]
             ),
-            retries=tuple(Retry(datetime.fromisoformat(at), *rest) for at, *rest in data["retries"]),
+            retries=retries,
             lap=data["lap"],
             told=data["told"],
+            reached=tuple((track, stage, person) for track, stage, person in data["reached"])
+            if "reached" in data
+            else tuple(dict.fromkeys((each.track, each.stage, each.person) for each in retries)),
         )
 
 
@@ -233,7 +243,7 @@ def coming(plan: Plan, position: Position) -> Coming | None:
         return None
     at, track, place = min(due, key=lambda found: found[:2])
     stages = plan.tracks[track].stages
-    if place.told:
+    if place.in_turn:
         return Coming(at, f"the next {stages[place.entered - 1].label}")
     return Coming(at, stages[place.entered].label)
 
@@ -269,10 +279,11 @@ class _Walker:
         self.retries = list(self.begun.retries)
         self.lap = self.begun.lap
         self.told = self.begun.told
+        self.reached = dict.fromkeys(self.begun.reached)
         self.earlier_gaps = 0  # those of laps that ended in this step
 
     def position(self) -> Position:
-        return Position(tuple(self.places), tuple(self.retries), self.lap, self.told)
+        return Position(tuple(self.places), tuple(self.retries), self.lap, self.told, tuple(self.reached))
 
     def walk(self) -> None:
         """Go on until nothing is due any more.
@@ -312,6 +323,7 @@ class _Walker:
             return False
         self.lap += 1
         self.told = False
+        self.reached.clear()
         self.earlier_gaps = len(self.gaps)
         waits = [track.stages[0].wait for track in self.plan.tracks if track.stages]
         shift = max(0.0, self.plan.repeat_wait - min(waits, default=0))
@@ -320,7 +332,7 @@ class _Walker:
 
     def go_along(self, track: int) -> None:
         while (due_at := self.places[track].due_at) is not None and due_at <= self.now:
-            if self.places[track].told:
+            if self.places[track].in_turn:
                 self.call_next(track)
             else:
                 self.enter(track)
@@ -356,10 +368,9 @@ class _Walker:
 
     def call_next(self, track: int) -> None:
         """Tell the next of those who are in the stage now and had no turn; where none is left, pass it over."""
-        place = self.places[track]
-        number = place.entered - 1
+        number = self.places[track].entered - 1
         named, found = self.asked(self.plan.tracks[track].stages[number])
-        left = [person for person in found if person not in place.told]
+        left = self.not_reached(found, track=track, number=number)
         if left:
             self.call(left, track=track, number=number)
         else:
@@ -371,7 +382,7 @@ class _Walker:
         self.tell(person, track=track, number=number)
         if others:
             due_at = self.now + timedelta(seconds=self.plan.tracks[track].stages[number].between)
-            self.places[track] = Place(number + 1, due_at, (*self.places[track].told, person))
+            self.places[track] = Place(number + 1, due_at, in_turn=True)
         else:
             self.leave(track, number + 1)
 
@@ -391,32 +402,46 @@ class _Walker:
         )
         self.retries = [retry for retry in self.retries if retry.at > self.now]
         for retry in due:
-            self.make_retry(retry, due)
+            self.make_retry(retry)
 
-    def make_retry(self, retry: Retry, due: Sequence[Retry]) -> None:
+    def make_retry(self, retry: Retry) -> None:
         """Tell the person again, or whoever stands in the stage instead of them by now."""
-        place = self.places[retry.track]
-        is_last = place.entered == retry.stage + 1  # no later stage of the track has come
-        named, found = self.asked(self.plan.tracks[retry.track].stages[retry.stage])
+        track, number = retry.track, retry.stage
+        stage, place = self.plan.tracks[track].stages[number], self.places[track]
+        is_newest = place.entered == number + 1  # no later stage of the track has come
+        named, found = self.asked(stage)
+        fresh = self.not_reached(found, track=track, number=number)
         if retry.person in found:
-            self.tell(retry.person, track=retry.track, number=retry.stage, round_=retry.round)
-        elif is_last and place.told:
-            self.places[retry.track] = replace(place, due_at=self.now)  # whose turn comes next is told instead
-        elif found:
-            theirs = {
-                each.person for each in (*due, *self.retries) if (each.track, each.stage) == (retry.track, retry.stage)
-            }
-            for person in found:
-                if person not in theirs:
-                    self.tell(person, track=retry.track, number=retry.stage, round_=retry.round)
-        elif is_last:
-            self.pass_over(retry.track, retry.stage, named=len(named), begun=True)
+            self.tell(retry.person, track=track, number=number, round_=retry.round)
+        elif is_newest and place.in_turn:
+            self.places[track] = replace(place, due_at=self.now)  # whose turn comes next is told instead
+            if not found:
+                self.retry_after(retry.person, track=track, number=number, round_=retry.round)
+        elif fresh:
+            for person in fresh:
+                self.tell(person, track=track, number=number, round_=retry.round)
+        else:
+            # They may be back by the next time, or somebody else be there.
+            self.retry_after(retry.person, track=track, number=number, round_=retry.round)
+            goes_on = self.following(track, number + 1) is not None
+            if not found and is_newest and (goes_on or retry.round == stage.retries):
+                self.pass_over(track, number, named=len(named), begun=True)
+
+    def not_reached(self, found: Sequence[int], *, track: int, number: int) -> list[int]:
+        """Return who of these was not told in the stage yet."""
+        return [person for person in found if (track, number, person) not in self.reached]
+
+    def retry_after(self, person: int, *, track: int, number: int, round_: int) -> None:
+        """Set when the person is told again after this round, if at all."""
+        stage = self.plan.tracks[track].stages[number]
+        if round_ < stage.retries:
+            self.retries.append(Retry(self.now + timedelta(seconds=stage.retry_gap), person, track, number, round_ + 1))
 
     def tell(self, person: int, *, track: int, number: int, round_: int = 0) -> None:
         stage = self.plan.tracks[track].stages[number]
-        if round_ < stage.retries:
-            at = self.now + timedelta(seconds=stage.retry_gap)
-            self.retries.append(Retry(at, person, track, number, round_ + 1))
+        self.retry_after(person, track=track, number=number, round_=round_)
+        if stage.retries or stage.between:
+            self.reached[track, number, person] = None
         telling = Tell(person, stage.label, round_, stage.labels, stage.centralized)
         if person in self.tells:
             self.tells[person] = self.tells[person].merged(telling)

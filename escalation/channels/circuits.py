@@ -4,16 +4,19 @@ A provider is whoever takes messages: Twilio, the gateway, or the endpoint of on
 that workers agree. A healthy provider has none and costs one read for each message.
 """
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from escalation.channels.base import DeliveryError
 from escalation.models import Circuit
 from escalation.services.limits import CLOCKS_DIFFER
 from heartbeat_project.kernel.sql import statement
+
+log = logging.getLogger(__name__)
 
 LIMIT: Final = 5
 PAUSE: Final = timedelta(seconds=30)
@@ -38,11 +41,19 @@ def through(name: str, call: Callable[[], str], *, counts: Callable[[DeliveryErr
         taken = call()
     except DeliveryError as error:
         if counts(error):
-            record_failure(name, now=now)
+            _keep(lambda: record_failure(name, now=now))
         raise
     if circuit is not None:
-        record_success(name)
+        _keep(lambda: record_success(name))
     return taken
+
+
+def _keep(write: Callable[[], None]) -> None:
+    """Write down how it went; what came of the message does not depend on whether that succeeds."""
+    try:
+        write()
+    except (OperationalError, InterfaceError):
+        log.exception("how a provider did could not be written down")
 
 
 def left_alone(circuit: Circuit, *, now: datetime) -> timedelta | None:

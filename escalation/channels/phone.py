@@ -73,7 +73,7 @@ class PhoneChannel:
             permanent=all(error.permanent for error in failures),
             retry_after=_soonest(failures),
             untried=all(error.untried for error in failures),
-            left_alone=all(error.left_alone for error in failures),
+            left_alone=all(error.left_alone or error.permanent for error in failures),
         )
 
     def close(self) -> None:
@@ -108,5 +108,7 @@ def _is_the_providers(error: DeliveryError) -> bool:
 
 def _soonest(failures: list[DeliveryError]) -> timedelta | None:
     """Return when the first of them wants to be asked again; None when one of them named no time."""
-    waits = [error.retry_after for error in failures if not error.permanent]
+    waiting = [error for error in failures if not error.permanent]
+    # A pause may be long: whoever can be asked sooner decides.
+    waits = [error.retry_after for error in waiting if not error.left_alone] or [each.retry_after for each in waiting]
     return min((wait for wait in waits if wait is not None), default=None) if None not in waits else None

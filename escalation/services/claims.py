@@ -90,7 +90,7 @@ def claim(
     rows: list[tuple[UUID, UUID, int, int, bool]] = []
     looked_at = 0
     with connection.cursor() as cursor:
-        for urgency, name in product(levels, ("make_letterboxes", "claim_letterboxes", "claim_envelopes")):
+        for urgency, name in product(levels, ("make_letterboxes", "claim_envelopes", "claim_letterboxes")):
             if len(rows) >= limit:
                 break
             more = {"urgency": urgency, "limit": limit - len(rows)}

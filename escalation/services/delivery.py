@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 # A round claims no more after this; the next tick starts another, and sees what has become due meanwhile.
 BUDGET_SECONDS: Final = 5.0
-# What no other contact method carries instead: it waits for a provider that has its fill, and is not given up for it.
+# What no other contact method carries instead: it waits for a provider that is left alone, and is not given up for it.
 CAN_WAIT: Final = (Notification.Kind.RECOVERY, Notification.Kind.NOTICE)
 # What was true at the claim may not be any more: what waited longer for a line goes back unsent, to be judged anew.
 STALE_SECONDS: Final = 2.0
@@ -119,13 +119,13 @@ def _why_never(claimed: Claim) -> str:
     method, user = notification.contact_method, notification.user
     if user is not None and not user.is_active:
         return "This account is no longer active."
-    if method is None or method.verified_at is None or method.address != notification.address:
+    if method is None or method.verified_at is None:
         return "This contact method was removed or changed meanwhile."
     return ""
 
 
 def _refused(claimed: Claim, error: DeliveryError) -> Outcome:
-    if error.untried and error.retry_after and claimed.notification.kind in CAN_WAIT:
+    if error.untried and error.retry_after and (not error.left_alone or claimed.notification.kind in CAN_WAIT):
         return Outcome(later=error.retry_after)
     log.warning("message %s was not taken: %s", claimed.envelope, error)
     # A pause may be long: who has no other method is given up, and the next one told, as soon as for any failure.
@@ -148,7 +148,7 @@ def _message(claimed: Claim, *, now: datetime) -> Message:
     message = Message(
         id=claimed.envelope,
         kind=notification.kind,
-        address=notification.address,
+        address=notification.contact_method.address if notification.contact_method else notification.address,
         reader=str(notification.recipient),
         time_zone=notification.recipient.time_zone,
         at=now,

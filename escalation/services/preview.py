@@ -196,7 +196,10 @@ def _problems(
         return [Problem("refused" if way.refusal else "nobody_named", reason)]
     # A repeat of the walk names the same gaps again.
     gaps = dict.fromkeys(
-        (gap.stage, "nobody_reachable" if gap.named else "nobody_there") for _, step, _ in steps for gap in step.gaps
+        (gap.stage, "nobody_reachable" if gap.named else "nobody_there")
+        for _, step, _ in steps
+        for gap in step.gaps
+        if not gap.begun
     )
     texts = {"nobody_reachable": "nobody in it can be reached", "nobody_there": "nobody is in it"}
     only_shared = not any(step.tells for _, step, _ in steps) and any(

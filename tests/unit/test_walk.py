@@ -191,6 +191,48 @@ def test_where_a_person_in_turn_left_before_their_retry_the_next_turn_comes_at_o
     assert gaps == []
 
 
+def test_who_took_over_from_several_is_told_once_and_has_the_retries_of_one():
+    plan = policy(group("Primary", 1, between=60, retries=1, retry_gap=300))
+    told, gaps = roster(plan, {1: [10, 11, 12]}, changes=[(200, 1, [13])])
+    assert told == [(0, 10, 0), (60, 11, 0), (120, 12, 0), (300, 13, 1)]
+    assert gaps == []
+
+
+def test_whoever_had_all_their_retries_gets_none_of_somebody_who_left():
+    plan = policy(group("Primary", 1, between=60, retries=1, retry_gap=60))
+    told, gaps = roster(plan, {1: [10, 11]}, changes=[(90, 1, [10])])
+    assert told == [(0, 10, 0), (60, 11, 0), (60, 10, 1)]
+    assert gaps == []
+
+
+def test_a_moment_in_which_nobody_is_there_does_not_end_the_retries():
+    plan = policy(group("Primary", 1, retries=3, retry_gap=300))
+    told, gaps = roster(plan, {1: [10]}, changes=[(200, 1, []), (500, 1, [11])])
+    assert told == [(0, 10, 0), (600, 11, 2), (900, 11, 3)]
+    assert gaps == []
+
+
+def test_where_nobody_is_there_until_the_last_retry_that_is_said():
+    plan = policy(group("Primary", 1, retries=3, retry_gap=300))
+    told, gaps = roster(plan, {1: [10, 11]}, changes=[(200, 1, [])])
+    assert told == [(0, 10, 0), (0, 11, 0)]
+    assert gaps == ["Primary: nobody else is there, and no further step follows."]
+
+
+def test_a_position_that_was_kept_before_turns_were_remembered_gives_everybody_a_turn():
+    plan = policy(group("Primary", 1, between=60), group("Secondary", 2, wait=300))
+    at = (START + timedelta(seconds=60)).isoformat()
+    position = walk.Position.load({"places": [[1, at, [11]]], "retries": [], "lap": 0, "told": True})
+    told, people = [], {1: [10, 11], 2: [20]}
+    while position.next_at:
+        step = walk.advance(
+            plan, position, now=position.next_at, people=lambda target: people[target.id], reachable=everybody
+        )
+        told += [tell.person for tell in step.tells]
+        position = step.position
+    assert told == [10, 11, 20]
+
+
 def groups_in_turn(*numbers, wait):
     return Plan(
         tuple(

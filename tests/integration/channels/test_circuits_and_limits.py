@@ -4,7 +4,7 @@ import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
 from accounts.models import ContactMethod
 from escalation.channels import Switchboard, circuits
@@ -77,9 +77,28 @@ def test_each_pause_is_twice_as_long_up_to_ten_minutes(now):
     fail(circuits.LIMIT, at=now)
     pauses = []
     for _ in range(8):
+        now = Circuit.objects.get().open_until
         fail(1, at=now)
         pauses.append((Circuit.objects.get().open_until - now).total_seconds())
     assert pauses == [60, 120, 240, 480, 600, 600, 600, 600]
+
+
+def test_what_was_under_way_when_it_was_left_alone_makes_no_pause_longer(now):
+    fail(circuits.LIMIT, at=now)
+    fail(7, at=now + circuits.PAUSE - SECOND)
+    assert Circuit.objects.get().open_until == now + circuits.PAUSE
+    fail(1, at=now + circuits.PAUSE)
+    assert Circuit.objects.get().open_until == now + circuits.PAUSE * 3
+
+
+def test_a_message_that_was_taken_is_taken_though_that_cannot_be_written_down(now, monkeypatch, caplog):
+    def lost(*_):
+        raise OperationalError("no connection")
+
+    fail(1, at=now)
+    monkeypatch.setattr(circuits, "record_success", lost)
+    assert circuits.through("Twilio", lambda: "taken", counts=lambda _: True, now=now) == "taken"
+    assert "could not be written down" in caplog.text
 
 
 def test_a_healthy_provider_costs_one_read_and_leaves_no_row(now, django_assert_num_queries):
@@ -113,6 +132,20 @@ def test_when_all_are_left_alone_it_may_be_tried_again(settings, twilio, message
     assert (error.permanent, error.untried, error.left_alone) == (False, True, True)
     assert error.retry_after == circuits.PAUSE
     assert twilio.requests == []
+
+
+def test_where_one_provider_is_left_alone_and_the_other_refuses_the_pause_holds_no_page_up(
+    twilio, gateway, message, now
+):
+    fail(circuits.LIMIT, at=now)
+    gateway.answers(answer(400))
+    with pytest.raises(DeliveryError, match="left alone") as caught:
+        send(message("+4915112345678"))
+    assert (caught.value.permanent, caught.value.left_alone) == (False, True)
+    gateway.answers(answer(503))
+    with pytest.raises(DeliveryError, match="left alone") as caught:
+        send(message("+4915112345678"))
+    assert (caught.value.left_alone, caught.value.retry_after) == (False, None)
 
 
 def test_a_number_that_is_refused_is_no_failure_of_the_provider(twilio, message):

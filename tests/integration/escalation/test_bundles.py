@@ -175,15 +175,14 @@ def test_a_bundle_that_kills_its_worker_each_time_is_given_up(organization, ana,
     assert Notification.objects.filter(kind="page", status="failed").count() == 2
 
 
-def test_a_changed_address_gets_what_was_written_for_it(organization, ana, policy, server, now):
+def test_a_changed_address_gets_what_was_written_for_the_one_before(organization, ana, policy, server, now):
     storm(organization, 5, policy=policy, users=[ana], now=now)
-    some = Notification.objects.filter(status="pending").values_list("pk", flat=True)[:2]
-    Notification.objects.filter(pk__in=list(some)).update(address="new@example.com")
+    ana.contact_methods.update(address="new@example.com")
     deliver_due(now=now + WINDOW)
-    assert sorted(server.sent_to()) == ["ana@example.com"] * 2 + ["new@example.com"]
+    assert server.sent_to() == ["ana@example.com", "new@example.com"]
 
 
-def test_without_its_contact_method_a_bundle_is_still_sent_again_as_one(
+def test_without_its_contact_method_a_bundle_is_not_sent_again_and_fails_as_one(
     organization, ana, policy, server, now, settings
 ):
     home = ana.contact_methods.create(label="Email-Home", address="home@example.com", verified_at=now)
@@ -191,8 +190,9 @@ def test_without_its_contact_method_a_bundle_is_still_sent_again_as_one(
     first = claim("email", due_by=now + WINDOW, now=now + WINDOW, limit=5).messages
     home.delete()
     deliver_due(now=now + WINDOW + timedelta(seconds=settings.NOTIFICATION_LEASE_SECONDS))
-    assert sorted(server.sent_to()) == ["ana@example.com"] * 2 + ["home@example.com"] * 2
-    assert {f"<{claimed.envelope}@127.0.0.1>" for claimed in first} < set(ids_of(server))
+    assert sorted(server.sent_to()) == ["ana@example.com"] * 2 + ["home@example.com"]
+    assert len({f"<{claimed.envelope}@127.0.0.1>" for claimed in first} - set(ids_of(server))) == 1
+    assert Notification.objects.filter(status="failed", address="home@example.com").count() == 3
 
 
 def test_a_storm_costs_statements_by_the_message_not_by_the_alert(organization, ana, policy, server, now):
@@ -266,7 +266,7 @@ def test_two_workers_claim_one_message_for_one_letterbox(
     ana = factories.UserFactory(organization=organization)
     policy = factories.PolicyFactory(organization=organization, steps=[{"role": "primary"}])
     sent = []
-    for round_ in range(3):
+    for round_ in range(3 if locked else 30):
         at = now + LONG * round_
         for number in range(30):
             page(organization, policy=policy, users=[ana], now=at, name=f"job {number}")
@@ -274,10 +274,12 @@ def test_two_workers_claim_one_message_for_one_letterbox(
             found = race(lambda moment=moment: take(moment), workers=4)
             sent.append([message.alerts for some in found for message in some.messages])
         Notification.objects.update(status="superseded", next_attempt_at=None)
+        if not locked and sent[-2:] != [[1], [29]]:
+            break
     if locked:
         assert sent == [[1], [29]] * 3
     else:
-        assert sent != [[1], [29]] * 3, "the race did not happen: this test proves nothing"
+        assert sent[-2:] != [[1], [29]], "the race did not happen: this test proves nothing"
 
 
 def test_two_workers_send_a_bundle_again_as_one(now, close_connections, server, transactional_db, settings):

@@ -46,9 +46,10 @@ def ana(person, now):
     return made
 
 
-def break_twilio(now, *, failures=circuits.LIMIT):
-    for _ in range(failures):
+def break_twilio(now, *, pause=circuits.PAUSE):
+    for _ in range(circuits.LIMIT):
         circuits.record_failure("Twilio", now=now)
+    Circuit.objects.update(open_until=now + pause)
 
 
 def test_a_page_uses_the_next_method_at_once_and_is_itself_tried_on(organization, ana, policy, server, twilio, now):
@@ -74,7 +75,7 @@ def test_it_is_urgent_as_the_page_whose_place_it_takes(organization, ana, policy
 
 def test_without_another_method_the_page_is_tried_and_given_up_as_ever(organization, ana, person, policy, server, now):
     person("olga", roles=["Owner"])
-    break_twilio(now, failures=circuits.LIMIT + 5)  # a pause of ten minutes
+    break_twilio(now, pause=circuits.LONGEST)
     alert = page(organization, policy=policy, users=[ana], now=now)
     alert.notifications.exclude(label="SMS").delete()
     moment, sms = now, alert.notifications.filter(label="SMS")

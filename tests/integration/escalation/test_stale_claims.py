@@ -145,9 +145,12 @@ def test_however_slow_a_channel_is_everything_goes_out_once(organization, person
     assert rounds == len(people), "each round sends what its line can take"
 
 
+@pytest.mark.parametrize("bundle_seconds", [0, 5])
 def test_what_was_put_back_has_its_turn_although_more_comes_all_the_time(
-    organization, person, policy, slow, watch, now
+    organization, person, policy, slow, watch, now, bundle_seconds
 ):
+    organization.bundle_seconds = bundle_seconds
+    organization.save()
     people = [person(f"p{number}") for number in range(4)]
     for who in people:
         page(organization, policy=policy, users=[who], now=now, name=str(who))
