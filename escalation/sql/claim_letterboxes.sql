@@ -1,7 +1,7 @@
 -- Open letterboxes that have something of one urgency due: lease what goes out now, and put the rest off until the letterbox opens again.
 -- Index: notification_due_by_urgency finds the letterboxes, notification_for_letterbox what is in them.
 WITH oldest AS MATERIALIZED (
-    SELECT contact_method_id, kind
+    SELECT contact_method_id, kind, next_attempt_at
     FROM escalation_notification
     WHERE channel = %(channel)s AND urgency = %(urgency)s AND next_attempt_at <= %(due_by)s
       AND envelope IS NULL AND kind IN ('page', 'recovery') AND contact_method_id IS NOT NULL
@@ -12,14 +12,16 @@ WITH oldest AS MATERIALIZED (
 letterbox AS MATERIALIZED (
     SELECT letterbox.id, letterbox.contact_method_id, letterbox.kind, letterbox.shut_until,
         make_interval(secs => organization.bundle_seconds) AS shut_for
-    FROM escalation_letterbox AS letterbox
+    FROM (SELECT contact_method_id, kind, min(next_attempt_at) AS since FROM oldest GROUP BY 1, 2) AS asked
+    JOIN escalation_letterbox AS letterbox
+      ON letterbox.contact_method_id = asked.contact_method_id AND letterbox.kind = asked.kind
     JOIN accounts_contactmethod AS method ON method.id = letterbox.contact_method_id
     LEFT JOIN accounts_user AS person ON person.id = method.user_id
     LEFT JOIN accounts_group AS team ON team.id = method.group_id
     JOIN accounts_organization AS organization
       ON organization.id = COALESCE(person.organization_id, team.organization_id)
-    WHERE (letterbox.contact_method_id, letterbox.kind) IN (SELECT contact_method_id, kind FROM oldest)
-      AND organization.bundle_seconds > 0
+    WHERE organization.bundle_seconds > 0
+    ORDER BY asked.since
     LIMIT %(limit)s
     FOR UPDATE OF letterbox SKIP LOCKED
 ),

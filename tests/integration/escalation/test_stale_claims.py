@@ -156,7 +156,8 @@ def test_what_was_put_back_has_its_turn_although_more_comes_all_the_time(
         page(organization, policy=policy, users=[who], now=now, name=str(who))
     for number in range(3 * len(people)):
         moment = now + number * timedelta(seconds=SLOW + 1)
-        page(organization, policy=policy, users=[person(f"late{number}")], now=moment)
+        for more in "ab":
+            page(organization, policy=policy, users=[person(f"late{number}{more}")], now=moment)
         deliver_due(now=moment)
     assert len(slow.told) == 3 * len(people)
     assert {who.email for who in people} <= set(slow.told)
