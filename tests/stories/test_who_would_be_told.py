@@ -6,6 +6,7 @@ from escalation.models import Notification
 from integrations.readiness import unready, who_would_be_told
 from integrations.services.windows import create_window
 from tests import factories
+from tests.factories.shifts import make_shift
 from tests.world import minutes, seconds
 
 pytestmark = pytest.mark.django_db
@@ -41,6 +42,22 @@ def test_what_is_foreseen_is_what_happens(world):
     foreseen = sorted((told.at, told.user_id, told.round) for step in forecast.moments for told in step.told)
     assert sorted(pages.values_list("accepted_at", "user_id", "round")) == foreseen
     assert forecast.moments[0].told[0].name in {"Zoe", "Ana", "Bob"}
+
+
+def test_a_role_that_has_told_somebody_and_finds_nobody_for_a_retry_is_no_role_with_nobody_in_it(world):
+    team = world.team("Database", primary=["ana"], managers=["mia"])
+    make_shift(team, primary=[world.person("ana")], starts_at=world.now, ends_at=world.now + minutes(2))
+    make_shift(team, primary=[world.person("ana")], windows=[(("monday",), "01:00", "02:00")])
+    policy = world.policy(
+        steps=[
+            {"role": "primary", "retries": 1, "retry_interval_minutes": 5},
+            {"role": "manager", "wait_minutes": 30},
+        ]
+    )
+    job = world.heartbeat("backup", every=minutes(5), recipient_groups=[team], escalation_policy=policy)
+    forecast = who_would_be_told(job, at=world.now)
+    assert [[told.name for told in moment.told] for moment in forecast.moments] == [["Ana"], ["Mia"]]
+    assert codes(forecast) == []
 
 
 def test_it_says_what_would_fail(world):

@@ -212,6 +212,12 @@ def test_a_moment_in_which_nobody_is_there_does_not_end_the_retries():
     assert gaps == []
 
 
+def test_a_moment_in_which_nobody_is_there_does_not_end_the_retries_of_a_stage_in_turn():
+    plan = policy(group("Primary", 1, between=600, retries=2, retry_gap=60))
+    told, _ = roster(plan, {1: [10, 11]}, changes=[(50, 1, []), (100, 1, [12])])
+    assert told == [(0, 10, 0), (120, 12, 2)]
+
+
 def test_where_nobody_is_there_until_the_last_retry_that_is_said():
     plan = policy(group("Primary", 1, retries=3, retry_gap=300))
     told, gaps = roster(plan, {1: [10, 11]}, changes=[(200, 1, [])])

@@ -10,9 +10,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from django.db import connection
 
 from escalation.channels import outgoing
 from escalation.channels.base import DeliveryError
+from escalation.models import Circuit
 from tests.providers.server import GARBAGE, HALF, HANG_UP, SILENCE, Drip, answer, read_request
 
 
@@ -67,6 +69,21 @@ def test_the_request_arrives_whole_and_the_answer_comes_back(provider):
     assert (request.method, request.path, request.body.decode()) == ("POST", "/in?a=b%20c", "grüß")
     assert request.headers["host"] == f"127.0.0.1:{provider.port}"
     assert request.headers["content-type"] == "text/plain"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_the_other_side_is_asked_no_connection_to_the_database_is_kept(provider, close_connections):
+    kept = []
+
+    def look(_):
+        stats = connection.pool.get_stats()
+        kept.append(stats["pool_size"] - stats["pool_available"])
+        return answer(200)
+
+    provider.usual = look
+    assert not Circuit.objects.exists()  # as a channel does that asks something before it sends
+    post(f"{provider.url}/hook")
+    assert kept == [0]
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 422])
