@@ -136,6 +136,7 @@ def test_the_numbers_for_prometheus_are_counted_among_what_is_live(filled, clien
     assert 'heartbeat_alerts_live{status="assigned"} 0.0' in said
     counts = [query["sql"] for query in queries if 'FROM "alerting_alert"' in query["sql"]]
     with connection.cursor() as cursor:
+        cursor.execute("DROP INDEX alert_by_status")  # newer servers may skip through it, which only they can
         for count in counts:
             cursor.execute(f"EXPLAIN (COSTS OFF) {count}")
             found = "\n".join(line for (line,) in cursor.fetchall())
