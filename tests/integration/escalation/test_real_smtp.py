@@ -3,6 +3,7 @@
 import asyncio
 import email
 import socket
+import time
 from datetime import timedelta
 from email.policy import default
 
@@ -116,12 +117,16 @@ def test_while_the_mail_server_hangs_no_line_keeps_a_connection_to_the_database(
     kept = []
 
     def look():
-        stats = connection.pool.get_stats()
-        kept.append(stats["pool_size"] - stats["pool_available"])
+        # The pool also counts what it is just opening; a line that keeps one keeps it for as long as all hang.
+        end = time.monotonic() + 2
+        while not kept or (kept[-1] > 1 and time.monotonic() < end):
+            stats = connection.pool.get_stats()
+            kept.append(stats["pool_size"] - stats["pool_available"])
+            time.sleep(0.02)
 
     post.all_hang = (4, look)
     assert deliver_due(now=now) == 4
-    assert kept == [1], "that of the thread that claims"
+    assert kept[-1] == 1, "that of the thread that claims"
 
 
 def test_a_connection_that_died_between_two_mails_is_replaced_and_nothing_is_lost_or_doubled(
