@@ -180,11 +180,18 @@ class TimelineEntry(models.Model):
         CLOSED = "closed", "Closed"
         CANCELLED = "cancelled", "Cancelled"
         REPLIED = "replied", "Reply"
+        UNACKNOWLEDGED = "unacknowledged", "No longer acknowledged"
+        GIVEN_BACK = "given_back", "Given back"
+        REASSIGNED = "reassigned", "Reassigned"
+        RESPONDERS_ADDED = "responders_added", "Responders added"
+        REMINDED = "reminded", "Reminder"
+        REOPENED = "reopened", "Open again"
+        RULE_CHANGED = "rule_changed", "Rule changed"
 
     # No constraint: a line is written for an alert that the same transaction holds, and a storm writes thousands.
     alert = models.ForeignKey(Alert, models.CASCADE, related_name="timeline", db_index=False, db_constraint=False)
     at = models.DateTimeField()
-    kind = models.CharField(max_length=12, choices=Kind.choices)
+    kind = models.CharField(max_length=24, choices=Kind.choices)
     actor = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+", db_index=False)
     text = models.TextField(help_text="One sentence for people.")
 

@@ -175,6 +175,8 @@ class Notification(models.Model):
         LAST_RESORT = "last_resort", "Last resort"
         RECOVERY = "recovery", "Recovery"
         NOTICE = "notice", "Notice"
+        ASSIGNMENT = "assignment", "Assigned to you"
+        REMINDER = "reminder", "Reminder of an alert that was taken"
 
     class Urgency(models.IntegerChoices):
         """What goes first where more is due than can be sent at once."""
@@ -335,7 +337,7 @@ class Response(models.Model):
 
     alert = models.ForeignKey(Alert, models.CASCADE, related_name="responses", db_index=False)
     user = models.ForeignKey(User, models.CASCADE, related_name="+")
-    action = models.CharField(max_length=12, help_text="As alerting.states.Action.")
+    action = models.CharField(max_length=24, help_text="As alerting.states.Action.")
     via = models.CharField(max_length=10, choices=Via.choices)
     reference = models.CharField(
         max_length=100,
