@@ -185,7 +185,7 @@ def test_a_group_says_who_is_on_call_by_which_shift_until_when_and_the_gaps_ahea
         },
         {"user": mia.pk, "name": "Mia", "role": "manager", "group": found["people"][0]["group"], "told_instead": None},
     ]
-    assert found["until"] == "2026-03-02T17:00:00Z"
+    assert found["until"] == "2026-03-02T13:00:00Z"  # Ana is back
     assert found["gaps"][0] == {"starts_at": "2026-03-02T17:00:00Z", "ends_at": "2026-03-03T09:00:00Z"}
     assert standing(client_for(ana), team, at="2026-03-09T09:00:00Z")["people"][0]["name"] == "Bob"
     assert standing(client_for(ana), team, at="2026-03-04T09:00:00Z")["by"] == "nobody"
