@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from django.db.models import Prefetch
 
 from accounts.models import ContactMethod, GroupMember, GroupRole, User
+from alerting.selectors import who_may_answer
 from escalation.rota import answers
 from escalation.rota import shifts as rota
 from escalation.rota.answers import Span
@@ -137,26 +138,16 @@ def _reach(people: Collection[int], away: Iterable[Away], *, active: Collection[
     absent: dict[int, list[Absence]] = defaultdict(list)
     for entry in away:
         absent[entry.absence.user].append(entry.absence)
-    available = with_contact(people)
-    return Reach(
-        absences=absent,
-        active=frozenset(active) | available,
-        available=available,
-        counted=may_be_reached(available),
-    )
+    available = can_be_reached(people)
+    return Reach(absences=absent, active=frozenset(active) | available, available=available)
 
 
-def with_contact(people: Collection[int]) -> frozenset[int]:
-    """Return who of these can be notified: active people with a verified contact method that is in use."""
+def can_be_reached(people: Collection[int]) -> frozenset[int]:
+    """Return who of these can be reached: people who may answer, with a verified contact method that is in use."""
     methods = ContactMethod.objects.filter(
-        user_id__in=people, user__is_active=True, verified_at__isnull=False, enabled=True
+        user_id__in=who_may_answer(people), user__is_active=True, verified_at__isnull=False, enabled=True
     )
     return frozenset(user_id for user_id in methods.values_list("user_id", flat=True).distinct() if user_id is not None)
-
-
-def may_be_reached(people: frozenset[int]) -> frozenset[int]:
-    """Return who of these, who can be notified, counts as reached."""
-    return people
 
 
 def _roster(
@@ -172,7 +163,7 @@ def _roster(
     return Roster(
         shifts=tuple(found),
         managers=tuple(duty.user for duty in members if duty.role == GroupRole.MANAGER),
-        reach=Reach(group_id, reach.absences, reach.active, reach.available, reach.counted),
+        reach=Reach(group_id, reach.absences, reach.active, reach.available),
         rota_ends_at=max(ends) if ends and len(ends) == len(ordinary) else None,
     )
 

@@ -180,7 +180,7 @@ def _piece(active: list[tuple[Period, Shift]], begins: datetime, ends: datetime,
         ways = [OnCall(duty, reach.way(duty.user, begins)) for duty in duties]
         on = tuple(one for one in ways if one.person in reach.active)
         gone = tuple(one.duty for one in ways if one.person not in reach.active)
-        if any(one.person in reach.counted for one in on):
+        if any(one.person in reach.available for one in on):
             return Span(begins, ends, shift, on, tuple(span.shift for span in passed_over if span.shift), gone, True)
         passed_over.append(Span(begins, ends, shift, on, (), gone))
     return next((span for span in passed_over if span.on), (*passed_over, Span(begins, ends, None))[0])

@@ -54,16 +54,14 @@ EVERYBODY: Final[Container[int]] = _Everybody()
 class Reach:
     """Whom one reaches through a group (None: named directly), person by person and at any instant.
 
-    `active` people have not been deactivated. `available` are those who can stand in for others: active, and with a
-    contact method that is used. Only those in `counted` count as reached: they may answer an alert, too. `absences` are
-    those of each person, at whatever times.
+    `active` people have not been deactivated. `available` are those who count as reached, and who can stand in for
+    others. `absences` are those of each person, at whatever times.
     """
 
     group: int | None = None
     absences: Mapping[int, Sequence[Absence]] = field(default_factory=dict)
     active: Container[int] = EVERYBODY
     available: Container[int] = EVERYBODY
-    counted: Container[int] = EVERYBODY
 
     def way(self, person: int, at: datetime) -> tuple[int, ...]:
         """Return the way from a person to who is notified instead at an instant, as `stand_in` does."""

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 from django.db import IntegrityError, transaction
 
-from escalation.on_call import turns, turns_of
+from escalation.on_call import turns
 from escalation.rota.shifts import BEGINNING
 from escalation.services.people import Directory
 from escalation.shift_models import OutOfOffice, Shift, ShiftEntry, ShiftPerson, ShiftWindow
