@@ -61,9 +61,7 @@ class Roster:
         """
         found: list[tuple[int, ...]] = []
         if role != GroupRole.MANAGER:
-            span = self.on_call(at)
-            found += [one.way for one in span.on if role in {None, one.duty.role}]
-            found += [(duty.user,) for duty in span.gone if role in {None, duty.role}]
+            found += [one.way for one in self.on_call(at).named if role in {None, one.duty.role}]
         return [*found, *(self.managers_at(at) if role in {None, GroupRole.MANAGER} else ())]
 
 

@@ -44,8 +44,8 @@ class OnCall:
 class Span:
     """A time, its end not included, in which the same people are on call by the same shift; None: no shift is on.
 
-    `passed_over` are the shifts that would have won, but in which nobody can be reached. `gone` are people of the shift
-    who were deactivated and have no cover. `reached` says whether somebody on call can be reached.
+    `passed_over` are the shifts that would have won, but in which nobody can be reached. `named` are those on call and
+    beside them people of the shift who were deactivated and have no cover. `reached` says whether one can be reached.
     """
 
     starts_at: datetime
@@ -53,7 +53,7 @@ class Span:
     shift: Shift | None
     on: tuple[OnCall, ...] = ()
     passed_over: tuple[Shift, ...] = ()
-    gone: tuple[Duty, ...] = ()
+    named: tuple[OnCall, ...] = ()
     reached: bool = False
 
     @property
@@ -177,12 +177,11 @@ def _piece(active: list[tuple[Period, Shift]], begins: datetime, ends: datetime,
         seen.add(shift.id)
         same = [period for period, other in active if other.id == shift.id] if shift.entries is not None else [won]
         duties = dict.fromkeys(duty for period in same for duty in shift.on(begins, period))
-        ways = [OnCall(duty, reach.way(duty.user, begins)) for duty in duties]
-        on = tuple(one for one in ways if one.person in reach.active)
-        gone = tuple(one.duty for one in ways if one.person not in reach.active)
+        named = tuple(OnCall(duty, reach.way(duty.user, begins)) for duty in duties)
+        on = tuple(one for one in named if one.person in reach.active)
         if any(one.person in reach.available for one in on):
-            return Span(begins, ends, shift, on, tuple(span.shift for span in passed_over if span.shift), gone, True)
-        passed_over.append(Span(begins, ends, shift, on, (), gone))
+            return Span(begins, ends, shift, on, tuple(span.shift for span in passed_over if span.shift), named, True)
+        passed_over.append(Span(begins, ends, shift, on, (), named))
     return next((span for span in passed_over if span.on), (*passed_over, Span(begins, ends, None))[0])
 
 

@@ -335,7 +335,8 @@ def test_where_nobody_at_all_can_be_reached_the_first_shift_with_somebody_counts
     answer = on_call([always, day], noon, reach=watching)
     assert (answer.shift, answer.duties, answer.passed_over, answer.reached) == (day, (ANA,), (), False)
     assert gaps(spans([always, day], noon, noon + DAY, reach=watching)) == [Period(noon, noon + DAY)]
-    assert on_call([day, always], noon, reach=reaching()).gone == (ANA,)
+    everybody_left = on_call([day, always], noon, reach=reaching())
+    assert (everybody_left.on, [one.duty for one in everybody_left.named]) == ((), [ANA])
 
 
 def test_whose_cover_stands_in_is_reached_while_the_cover_does():
