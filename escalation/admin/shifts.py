@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import admin
 from django.forms.models import construct_instance
 from django.http import HttpRequest
-from django.utils import timezone
+from django.utils import dateformat, timezone
 from django.utils.html import format_html
 
 from accounts.admin.base import (
@@ -45,7 +45,7 @@ def _who(standing: Standing) -> str:
     """Say who is on call, until when, and who follows; times are in the reader's zone."""
     if standing.until is None:
         return _names(standing.notified)
-    until = f"{timezone.localtime(standing.until):%a %d %b %Y, %H:%M}"
+    until = dateformat.format(timezone.localtime(standing.until), "D j M Y, H:i")
     return f"{_names(standing.notified)} until {until}, then {_names(standing.notified_next)}"
 
 
