@@ -77,13 +77,11 @@ def alerts(request: HttpRequest) -> HttpResponse:
     """Show the alerts that the person may see, beside the heartbeats."""
     now = clock.now()
     user = signed_in(request)
-    known_until = now + DUTY_AHEAD
     context = {
         "here": "alerts",
         "may_send": may(user, Entitlement.ALERTS_SEND),
         "may_foresee": may_foresee(user),
-        "duty": [turn for turn in turns_of(user, starts_at=now, ends_at=known_until) if turn.starts_at <= now],
-        "duty_known_until": known_until,
+        "duty": [turn for turn in turns_of(user, starts_at=now, ends_at=now + DUTY_AHEAD) if turn.starts_at <= now],
         **_list_context(request, now=now),
         **_panel_context(request, now=now),
     }
