@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection
+from django.db.models import F
 
 from accounts.models import ContactMethod
 from alerting.models import TimelineEntry
@@ -41,6 +42,8 @@ class Step:
     advance: walk.Advance
     contacts: tuple[ContactMethod, ...] = ()
     redirects: tuple[Redirect, ...] = ()
+    # Who asks for them, where a person does: such pages are sent also while somebody has the alert.
+    asked_for: str = ""
     runs: list[tuple[int, int]] = field(default_factory=list)
 
     @property
@@ -86,6 +89,14 @@ def take_step(
 
 def write_steps(steps: Sequence[Step], directory: Directory, *, now: datetime) -> None:
     """Write what saved runs came to, in a number of statements that does not depend on how many there are."""
+    write_moments(steps, directory, now=now)
+    ended = [step for step in steps if step.next_at is None]
+    if ended:
+        _write_ends(ended, now=now)
+
+
+def write_moments(steps: Sequence[Step], directory: Directory, *, now: datetime) -> None:
+    """Write whom these steps notify and what leads nowhere, and nothing about a walk that ends with them."""
     told = [step for step in steps if step.advance.tells or step.contacts]
     if told:
         _write_pages(told, directory, now=now)
@@ -100,9 +111,6 @@ def write_steps(steps: Sequence[Step], directory: Directory, *, now: datetime) -
     for kind, lines in ((_Kind.TOLD, redirected), (_Kind.SKIPPED, passed_over)):
         if lines:
             write_timeline(kind, lines, now=now)
-    ended = [step for step in steps if step.next_at is None]
-    if ended:
-        _write_ends(ended, now=now)
 
 
 def without_hope(run_ids: Sequence[int]) -> set[int]:
@@ -110,7 +118,12 @@ def without_hope(run_ids: Sequence[int]) -> set[int]:
     if not run_ids:
         return set()
     hopeful = Notification.objects.filter(
-        alert__run__in=run_ids, kind=Notification.Kind.PAGE, status__in=HOPEFUL, user__isnull=False
+        alert__run__in=run_ids,
+        kind=Notification.Kind.PAGE,
+        status__in=HOPEFUL,
+        user__isnull=False,
+        # Who was notified before the walk began anew was found not to be the right one.
+        step__gt=F("alert__run__begun_at_step"),
     )
     return set(run_ids) - set(hopeful.values_list("run_id", flat=True).distinct())
 
@@ -160,6 +173,7 @@ def _page(
         "round": round_,
         "repeat": repeat,
         "due_at": due_at,
+        **({"text": step.asked_for} if step.asked_for else {}),
     }
 
 
