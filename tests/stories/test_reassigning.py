@@ -160,8 +160,8 @@ def test_what_cannot_be_walked_is_refused_and_changes_nothing(world):
     job, ana = silent(world), world.person("ana")
     alerts.assign(world.alert(job), actor=ana, to=ana, now=world.now)
     before = EscalationRun.objects.values().get()
-    refused(world, job, "Name groups or an escalation policy.")
-    refused(world, job, "Nobody would be notified. Primary of Empty: nobody is there.", groups=[world.team("Empty")])
+    refused(world, job, "Name groups or an escalation policy")
+    refused(world, job, "Primary of Empty: nobody is there", groups=[world.team("Empty")])
     refused(world, job, "“Off” is disabled", escalation_policy=world.policy(name="Off", enabled=False))
     assert EscalationRun.objects.values().get() == before
     assert world.alert(job).owner == ana
