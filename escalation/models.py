@@ -238,6 +238,11 @@ class Notification(models.Model):
     asked_for = models.BooleanField(
         default=False, db_default=False, help_text="A person asked for it: sent also while somebody has the alert."
     )
+    in_time = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="It is used before what comes next in the walk; otherwise it reaches nobody before it arrives.",
+    )
     subject = models.CharField(max_length=300, blank=True, help_text="Of a notice that has no alert.")
     text = models.TextField(blank=True, help_text="Of a notice that has no alert; why somebody gets a page.")
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)

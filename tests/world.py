@@ -17,6 +17,7 @@ from escalation.models import EscalationRun, Notification
 from escalation.services.delivery import deliver_due
 from escalation.services.engine import advance_escalations
 from escalation.services.handoffs import notify_newly_on_call
+from escalation.services.leavers import go_on_without_leavers
 from integrations.ingest.record import Arrival, record_pings, record_pulse
 from integrations.models import Heartbeat, InboundIntegration, Listening, MaintenanceWindow
 from integrations.services.tick import tick
@@ -26,6 +27,7 @@ SECOND = timedelta(seconds=1)
 # What works once a second, in the order in which one depends on the other.
 PARTS = {
     "detector": tick,
+    "leavers": go_on_without_leavers,
     "engine": advance_escalations,
     "handoffs": notify_newly_on_call,
     "delivery": deliver_due,

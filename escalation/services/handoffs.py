@@ -88,7 +88,7 @@ def _position(entered: str, in_turn: str, retries: str) -> walk.Position:
 
 
 def _in_charge(place: _Place, directory: Directory, *, now: datetime) -> Mapping[int, walk.InCharge]:
-    return walk.in_charge(place.plan, place.position, now=now, people=directory.people, reachable=directory.reachable)
+    return walk.in_charge(place.plan, place.position, now=now, people=directory.people, first_use=directory.first_use)
 
 
 def _never_notified(places: Sequence[_Place], charges: Sequence[Mapping[int, walk.InCharge]]) -> list[tuple[int, int]]:
@@ -146,6 +146,7 @@ def _notify(
                 "address": method.address,
                 "repeat": repeat,
                 "due_at": due_at,
+                "in_time": due_at <= now,
                 # One alone travels by itself, or with what waits for the letterbox.
                 "envelope": uuid4() if count[user_id] > 1 else None,
                 "text": reasons[user_id].to_them,

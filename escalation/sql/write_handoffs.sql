@@ -2,7 +2,7 @@
 -- Index: the runs' and alerts' primary keys, notification_once. All that is for one contact method travels in one envelope.
 INSERT INTO escalation_notification AS notification (
     id, organization_id, alert_id, run_id, kind, user_id, contact_method_id, channel, label, address,
-    step, round, repeat, urgency, subject, text, status, envelope, attempts, created_at, next_attempt_at, provider_id,
+    step, round, repeat, urgency, in_time, subject, text, status, envelope, attempts, created_at, next_attempt_at, provider_id,
     last_error
 )
 SELECT gen_random_uuid(), alert.organization_id, alert.id, run.id, 'page', page.user_id, page.contact_method_id,
@@ -18,17 +18,17 @@ SELECT gen_random_uuid(), alert.organization_id, alert.id, run.id, 'page', page.
         ) THEN %(first)s
         ELSE %(further)s
     END,
-    '', page.text, 'pending', page.envelope, 0, %(now)s, page.due_at, '', ''
+    page.in_time, '', page.text, 'pending', page.envelope, 0, %(now)s, page.due_at, '', ''
 FROM unnest(%(runs)s::bigint[], %(users)s::bigint[]) AS newcomer (run_id, user_id)
 JOIN escalation_escalationrun AS run ON run.id = newcomer.run_id
 JOIN alerting_alert AS alert ON alert.id = run.alert_id
 JOIN json_to_recordset(%(pages)s::json) AS page (
     user_id bigint, contact_method_id bigint, channel text, label text, address text, repeat integer, due_at timestamptz,
-    envelope uuid, text text
+    in_time boolean, envelope uuid, text text
 ) ON page.user_id = newcomer.user_id
 WHERE alert.status = 'open'
 ORDER BY run.id, page.contact_method_id, page.repeat
 ON CONFLICT (alert_id, kind, step, contact_method_id, round, repeat) DO UPDATE
 SET status = 'pending', next_attempt_at = EXCLUDED.next_attempt_at, envelope = EXCLUDED.envelope,
-    urgency = EXCLUDED.urgency, text = EXCLUDED.text
+    urgency = EXCLUDED.urgency, in_time = EXCLUDED.in_time, text = EXCLUDED.text
 WHERE notification.status = 'superseded'
