@@ -10,9 +10,10 @@ from accounts.selectors import opted_out
 from alerting import services as alerts
 from alerting.models import Alert
 from escalation import walk
-from escalation.models import EscalationPolicy, EscalationRun, Notification
+from escalation.models import EscalationPolicy, EscalationRun
 from escalation.services.plans import Recipients, recipients_of
 from escalation.services.preview import why_nobody_is_first
+from escalation.services.running import put_away_unsent
 from escalation.services.runs import Way, plans_of
 from heartbeat_project.kernel.doorbell import ring
 from heartbeat_project.kernel.errors import FieldError
@@ -54,11 +55,7 @@ def reassign(
             raise FieldError("escalation_policy", way.refusal)
         if why := why_nobody_is_first([way], at=now)[0]:
             raise FieldError(field, f"Nobody would be notified. {why}")
-        Notification.objects.filter(
-            alert=alert,
-            kind__in=[Notification.Kind.PAGE, Notification.Kind.LAST_RESORT],
-            status=Notification.Status.PENDING,
-        ).update(status=Notification.Status.SUPERSEDED, next_attempt_at=None)
+        put_away_unsent([alert.pk])
         alerts.add_recipients(alert, group_ids=recipients.group_ids, user_ids=recipients.user_ids)
         _begin(run, way, now=now)
     ring("escalation.advance_escalations", queue="engine")

@@ -187,7 +187,7 @@ def test_where_the_policy_is_gone_or_a_play_is_followed_a_policy_is_asked_for(wo
     assert alert.timeline.get(kind="reassigned").text.startswith("Ana reassigned it to Network by the policy “Nights”")
     world.advance(minutes(1))
     world.expect_page("nina", about=job)
-    delete_policy(policy)
+    delete_policy(policy, actor=None, now=world.now)
     refused(world, job, "follows no policy any more", groups=[network])
     world.advance(minutes(60))
     world.expect_nothing_else()
