@@ -58,7 +58,8 @@ def _addressed_to(user: User) -> Q:
 
 def has_acknowledged(user: User, alert: Alert) -> bool:
     """Answer whether the user has acknowledged the alert since somebody escalated it, if anybody did."""
-    escalated = alert.timeline.filter(kind=TimelineEntry.Kind.ESCALATED).order_by("-id").values("id")[:1]
+    handed_on = [TimelineEntry.Kind.ESCALATED, TimelineEntry.Kind.REASSIGNED]
+    escalated = alert.timeline.filter(kind__in=handed_on).order_by("-id").values("id")[:1]
     theirs = alert.timeline.filter(kind=TimelineEntry.Kind.ACKNOWLEDGED, actor=user)
     return theirs.filter(id__gt=Coalesce(Subquery(escalated), 0)).exists()
 
