@@ -10,7 +10,12 @@ from accounts.models import ContactMethod
 from escalation.models import Notification
 
 # What asks its reader to do something; recoveries and notices only tell.
-ASKING = (Notification.Kind.PAGE, Notification.Kind.LAST_RESORT)
+ASKING = (
+    Notification.Kind.PAGE,
+    Notification.Kind.LAST_RESORT,
+    Notification.Kind.ASSIGNMENT,
+    Notification.Kind.REMINDER,
+)
 
 
 def told_in(message_id: UUID) -> QuerySet[Notification]:

@@ -236,6 +236,24 @@ def hurry(position: Position, now: datetime) -> Position:
     return replace(position, places=places)
 
 
+def answered(position: Position, person: int) -> Position:
+    """Return the position without the retries for a person who answered: later stages may still come to them."""
+    return replace(position, retries=tuple(retry for retry in position.retries if retry.person != person))
+
+
+def reaches_somebody(plan: Plan, position: Position, *, people: People, reachable: Reachable) -> bool:
+    """Answer whether anything that is left of the walk would reach somebody, as things are now."""
+    if position.next_at is None:
+        return False
+    stages = [plan.tracks[retry.track].stages[retry.stage] for retry in position.retries]
+    for track, place in zip(plan.tracks, position.places, strict=True):
+        if position.lap < plan.repeats:
+            stages += track.stages
+        elif place.due_at is not None:
+            stages += track.stages[place.entered - 1 if place.in_turn else place.entered :]
+    return any(reachable(person, stage) for stage in stages for target in stage.targets for person in people(target))
+
+
 def coming(plan: Plan, position: Position) -> Coming | None:
     """Return the next stage, or member in turn, that the walk comes to; None when only retries are left."""
     due = [(place.due_at, track, place) for track, place in enumerate(position.places) if place.due_at]

@@ -10,7 +10,7 @@ from django.db import transaction
 from accounts.models import Group, Organization, User
 from accounts.services.saving import clean_name, unique
 from escalation.models import PlayTier, ResponsePlay
-from escalation.services.policies import delete_unused
+from escalation.services.policies import delete_unused, with_default_reminder
 from heartbeat_project.kernel.errors import FieldError
 
 
@@ -28,7 +28,7 @@ def create_play(organization: Organization, *, name: str, tiers: Sequence[TierRu
 
     Raises FieldError at the field that is wrong; then nothing is saved.
     """
-    play = ResponsePlay(organization=organization, name=name, **fields)
+    play = ResponsePlay(organization=organization, name=name, **with_default_reminder(fields))
     _check(play, tiers)
     with transaction.atomic():
         _save(play)

@@ -18,6 +18,7 @@ from escalation.offers import withholding
 from heartbeat_project.kernel.errors import DomainError, FieldError
 
 NAMES_SHOWN = 10
+REMIND_OF_CRITICAL = Decimal(60)
 _USER, _CENTRALIZED = EscalationPolicy.NotifyUsing.USER, EscalationPolicy.NotifyUsing.CENTRALIZED
 Offers = Mapping[str, Iterable[str]]
 _PRIMARY, _SECONDARY, _MANAGER = GroupRole.PRIMARY, GroupRole.SECONDARY, GroupRole.MANAGER
@@ -50,13 +51,20 @@ def create_policy(
 
     Raises FieldError at the field that is wrong; then nothing is saved.
     """
-    policy = EscalationPolicy(organization=organization, name=name, **fields)
+    policy = EscalationPolicy(organization=organization, name=name, **with_default_reminder(fields))
     _offer(policy, offers)
     _check(policy, roles)
     with transaction.atomic():
         _save(policy)
         _write_roles(policy, roles)
     return policy
+
+
+def with_default_reminder(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a new policy or play, with after how long it reminds where nothing is said."""
+    wanted = fields.get("reopen_after_minutes")
+    usual = REMIND_OF_CRITICAL if fields.get("priority") == Priority.CRITICAL else Decimal(0)
+    return fields | {"reopen_after_minutes": usual if wanted is None else wanted}
 
 
 def update_policy(
@@ -94,6 +102,7 @@ def clone_policy(policy: EscalationPolicy, *, name: str | None = None) -> Escala
         "acknowledge_stops",
         "recovery_notice",
         "repeats",
+        "reopen_after_minutes",
         "withheld",
     )
     fields = {field: getattr(policy, field) for field in copied}
@@ -181,6 +190,7 @@ def ship_policies(organization: Organization) -> list[EscalationPolicy]:
                 priority=priority,
                 notify_using=notify_using,
                 quick_launch=priority == Priority.CRITICAL,
+                reopen_after_minutes=REMIND_OF_CRITICAL if priority == Priority.CRITICAL else 0,
             )
             for name, description, priority, notify_using, _ in shipped
         )

@@ -21,8 +21,8 @@ from alerting.selectors import respondable_alerts
 from alerting.states import Action
 from escalation.models import Notification, Response
 from escalation.selectors import expires_at, told_in
-from escalation.services.engine import hurry
-from escalation.services.offers import alert_of, hindrance, offered, person_of, refusal, standing
+from escalation.services.actions import ON_IT, act, take_together
+from escalation.services.offers import alert_of, asks_its_owner, hindrance, offered, person_of, refusal, standing
 from escalation.wording import at_night, zone
 from heartbeat_project.kernel.errors import FieldError
 from heartbeat_project.kernel.ids import digest
@@ -102,6 +102,7 @@ def respond(
     reference: str,
     now: datetime,
     note: str = "",
+    until: datetime | None = None,
 ) -> Answer:
     """Do what the person who was told asks for, at most once for each reference, and say what came of it.
 
@@ -130,7 +131,7 @@ def respond(
                 return Answer(Outcome.ALREADY, _used(told, used))
             if hindered := hindrance(told, action):
                 raise _NotPossible(hindered)  # noqa: TRY301 - the row of the use must go with it
-            used.said = _act(told, action, note=note, now=now)
+            used.said = _act(told, action, note=note, until=until, now=now)
             used.save(update_fields=["said"])
     except (_NotPossible, alerts.StateConflict, FieldError) as error:
         told.alert = Alert.objects.select_related("owner", "bridge").get(pk=alert_id)
@@ -157,7 +158,7 @@ def take_all(
     mine = respondable_alerts(user).filter(pk__in=alert_ids).values_list("pk", flat=True)
     with transaction.atomic():
         try:
-            taken = alerts.assign_alerts(list(mine), actor=user, to=user, now=now)
+            taken = take_together(list(mine), actor=user, now=now)
         except FieldError as error:
             return Answer(Outcome.NOT_POSSIBLE, f"{error} Nothing was changed.")
         many = len(taken) != 1
@@ -174,29 +175,37 @@ def take_all(
     return Answer(Outcome.ALREADY, "Nothing is left to take: every alert has an owner or is over. Nothing was changed.")
 
 
+def silent_after(alert: Alert) -> str:
+    """Say what ending an alert by hand means for its heartbeat; nothing for an alert that has none."""
+    return " There is no further alert before the next ping." if alert.recovers else ""
+
+
 class _NotPossible(Exception):
     """The action is too late or not offered; the message says why."""
 
 
-def _act(told: Notification, action: Action, *, note: str, now: datetime) -> str:
+def _act(told: Notification, action: Action, *, note: str, until: datetime | None, now: datetime) -> str:
     """Do it and return what to say; raise StateConflict when somebody was faster."""
     alert, user = alert_of(told), person_of(told)
     name = f"#{alert.pk} {alert.source_name}"
     if action is Action.REPLY:
-        alerts.reply(alert, actor=user, now=now, text=note)
+        act(alert, action, actor=user, now=now, text=note)
         return f"Your note on {name} is in the timeline."
     if action is Action.CLOSE:
-        alerts.close(alert, actor=user, now=now, reason=note)
-        return f"You closed {name}."
+        alert = act(alert, action, actor=user, now=now, reason=note)
+        return f"You closed {name}.{silent_after(alert)}"
+    if action is Action.ACKNOWLEDGE and asks_its_owner(told):
+        act(alert, Action.REPLY, actor=user, now=now, text=f"{ON_IT} {note}".strip())
+        return f"Thank you: {name} stays with you."
+    alert = act(alert, action, actor=user, now=now, until=until)
     if action is Action.ASSIGN:
-        alerts.assign(alert, actor=user, to=user, now=now)
         said = f"{name} is yours: nobody else is told any more."
     elif action is Action.ESCALATE:
-        alerts.escalate(alert, actor=user, now=now)
-        hurry([alert.pk], now=now)
         said = f"You escalated {name}: the next people are told now."
+    elif action is Action.HOLD:
+        end = at_night(alert.hold_until, zone=zone(user.time_zone)) if alert.hold_until else "it is resumed"
+        said = f"{name} is on hold: nobody is told until {end}."
     else:
-        alert = alerts.acknowledge(alert, actor=user, now=now)
         if told.run is not None and told.run.acknowledge_stops:
             what_follows = "nobody else is told"
         elif alert.status == Alert.Status.ON_HOLD:
@@ -205,7 +214,7 @@ def _act(told: Notification, action: Action, *, note: str, now: datetime) -> str
             what_follows = "others are told until somebody takes it"
         said = f"You acknowledged {name}: {what_follows}."
     if note:
-        alerts.reply(alert, actor=user, now=now, text=note)
+        act(alert, Action.REPLY, actor=user, now=now, text=note)
     return said
 
 

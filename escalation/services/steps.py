@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection
+from django.db.models import F
 
 from accounts.models import ContactMethod
 from alerting.models import TimelineEntry
@@ -110,7 +111,11 @@ def without_hope(run_ids: Sequence[int]) -> set[int]:
     if not run_ids:
         return set()
     hopeful = Notification.objects.filter(
-        alert__run__in=run_ids, kind=Notification.Kind.PAGE, status__in=HOPEFUL, user__isnull=False
+        alert__run__in=run_ids,
+        step__gt=F("run__since_step"),
+        kind=Notification.Kind.PAGE,
+        status__in=HOPEFUL,
+        user__isnull=False,
     )
     return set(run_ids) - set(hopeful.values_list("run_id", flat=True).distinct())
 

@@ -1,6 +1,5 @@
 """What people do to an alert."""
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +7,6 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -19,7 +17,9 @@ from alerting import services
 from alerting.models import Alert, TimelineEntry
 from alerting.selectors import has_acknowledged, may_respond
 from alerting.states import Action
-from escalation.services.engine import hurry
+from escalation.services.actions import act as change
+from escalation.services.reachable import why_not_reached
+from escalation.services.responses import silent_after
 from heartbeat_project.console.forms import AssignForm, ReasonForm, ReplyForm
 from heartbeat_project.console.views.alerts import find_alert, seen, show_alert, signed_in
 from heartbeat_project.kernel import clock
@@ -39,21 +39,13 @@ _DONE = {
 }
 
 
-def _escalate(alert: Alert, *, actor: User, now: datetime) -> Alert:
-    with transaction.atomic():
-        alert = services.escalate(alert, actor=actor, now=now)
-        hurry([alert.pk], now=now)
-    return alert
-
-
-_PLAIN: dict[str, tuple[Callable[..., Alert], str]] = {
-    Action.ACKNOWLEDGE.value: (
-        services.acknowledge,
-        "Acknowledged. “Next” says who is told now.",
-    ),
-    Action.ESCALATE.value: (_escalate, "Escalated: the next people are told now."),
-    Action.HOLD.value: (services.hold, "On hold: nobody else is told until it is resumed."),
-    Action.RESUME.value: (services.resume, "Resumed."),
+_SAID = {
+    Action.ACKNOWLEDGE: "Acknowledged. “Next” says who is told now.",
+    Action.UNACKNOWLEDGE: "No longer acknowledged. “Next” says who is told now.",
+    Action.GIVE_BACK: "Given back: the escalation goes on. “Next” says who is told now.",
+    Action.ESCALATE: "Escalated: the next people are told now.",
+    Action.RESUME: "Resumed.",
+    Action.REPLY: "Your note is in the timeline.",
 }
 
 
@@ -103,24 +95,28 @@ def _form(action: str, request: HttpRequest) -> forms.Form | None:
 
 def _apply(alert: Alert, action: str, *, actor: User, now: datetime, fields: dict[str, Any]) -> str:
     """Call the service and return what to say."""
-    if action == TAKE:
-        services.assign(alert, actor=actor, to=actor, now=now)
+    wanted = Action.ASSIGN if action == TAKE else Action(action)
+    again = wanted is Action.ACKNOWLEDGE and has_acknowledged(actor, alert)
+    to = fields.pop("user", actor)
+    alert = change(alert, wanted, actor=actor, now=now, to=to, **fields)
+    if again:
+        return "You have acknowledged it already."
+    if wanted is Action.ASSIGN:
+        return _assigned(alert, to, actor=actor, now=now)
+    if wanted is Action.HOLD:
+        end = f"{timezone.localtime(alert.hold_until):%-d %b %H:%M}" if alert.hold_until else "it is resumed"
+        return f"On hold: nobody else is told until {end}."
+    if wanted in {Action.CLOSE, Action.CANCEL}:
+        return f"{alert.get_status_display()}.{silent_after(alert)}"
+    return _SAID[wanted]
+
+
+def _assigned(alert: Alert, to: User, *, actor: User, now: datetime) -> str:
+    if to.pk == actor.pk:
         return "It is yours: nobody else is told any more."
-    if action == Action.ASSIGN:
-        services.assign(alert, actor=actor, to=fields["user"], now=now)
-        return f"Assigned to {fields['user']}: nobody else is told any more."
-    if action in {Action.CLOSE, Action.CANCEL}:
-        end = services.close if action == Action.CLOSE else services.cancel
-        end(alert, actor=actor, now=now, reason=fields["reason"])
-        return "Closed." if action == Action.CLOSE else "Cancelled."
-    if action == Action.REPLY:
-        services.reply(alert, actor=actor, now=now, text=fields["text"])
-        return "Your note is in the timeline."
-    change, said = _PLAIN[action]
-    if action == Action.ACKNOWLEDGE and has_acknowledged(actor, alert):
-        said = "You have acknowledged it already."
-    change(alert, actor=actor, now=now)
-    return said
+    why = why_not_reached([to], integration_id=alert.integration_id, now=now).get(to.pk, [])
+    notified = f"But: {' '.join(why)}" if why else f"{to} is notified now."
+    return f"Assigned to {to}: nobody else is told any more. {notified}"
 
 
 def what_happened(alert: Alert) -> str:
