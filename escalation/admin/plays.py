@@ -8,6 +8,7 @@ from django.http import HttpRequest
 
 from accounts.admin.base import OrganizationAdmin, OrganizationInline, organization_of, rows_of
 from accounts.entitlements import Entitlement
+from escalation.admin.policies import RuleForm
 from escalation.models import PlayTier, ResponsePlay
 from escalation.services import plays
 
@@ -30,7 +31,8 @@ class ResponsePlayAdmin(OrganizationAdmin):
     singular, plural = "Response Play", "Response Plays"
     view_needs = (Entitlement.RULES_VIEW,)
     change_needs = (Entitlement.RULES_UPDATE,)
-    fields = ("name", "description", "priority", "enabled", "recovery_notice")
+    form = RuleForm
+    fields = ("name", "description", "priority", "enabled", "recovery_notice", "reopen_after_minutes")
     inlines = (PlayTierInline,)
     list_display = ("name", "priority", "enabled", "version")
     list_filter = ("enabled", "priority")

@@ -9,7 +9,7 @@ from django.conf import settings
 from escalation import links
 from escalation.channels import buttons, outgoing, texts
 from escalation.channels.base import Message
-from escalation.models import Notification
+from escalation.selectors import ANSWERED, TO_OWNER
 from escalation.services.offers import caption, offered_in
 
 TEAMS: Final = (".webhook.office.com", ".logic.azure.com", ".powerplatform.com", ".azure-apim.net")
@@ -32,14 +32,14 @@ class ChatChannel:
 
 def _slack(message: Message) -> dict[str, Any]:
     """Return Slack's form; names in the text cannot call a channel or make a link."""
-    offered = offered_in(message.id) if settings.SLACK_SIGNING_SECRET and message.kind == Notification.Kind.PAGE else ()
+    offered = offered_in(message.id) if settings.SLACK_SIGNING_SECRET and message.kind in ANSWERED else ()
     # Beside buttons that ask who pressed, a link that asks nobody would be the open window.
     link = texts.console_link(message) if offered else texts.link(message)
     lines = [f"*{_escaped(texts.title(message))}*", _escaped(texts.long(message)), link]
     text = "\n".join(line for line in lines if line)
     words: dict[str, Any] = {"text": text, "unfurl_links": False}
     if offered and message.alert is not None:
-        captions = [(action, caption(action)) for action in offered]
+        captions = [(action, caption(action, to_owner=message.kind in TO_OWNER)) for action in offered]
         words["blocks"] = buttons.blocks(text, token=links.button(message.id), page=link, offered=captions)
     return words
 

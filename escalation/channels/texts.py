@@ -11,6 +11,7 @@ from escalation import links
 from escalation.channels.base import Message
 from escalation.models import Notification
 from escalation.replies import DIGITS
+from escalation.selectors import ANSWERED, ASKING, TO_OWNER
 from escalation.services.offers import offered_in
 from escalation.wording import moment, one_line, zone
 
@@ -23,6 +24,16 @@ _REPLIES: Final = {
     Action.CLOSE: "close",
 }
 _Kind = Notification.Kind
+_TAGS: Final = {
+    _Kind.LAST_RESORT: "Nobody was reached",
+    _Kind.ASSIGNMENT: "Assigned to you",
+    _Kind.REMINDER: "Still yours?",
+}
+_OPENINGS: Final = {
+    _Kind.LAST_RESORT: "Nobody was reached: ",
+    _Kind.ASSIGNMENT: "Assigned to you: ",
+    _Kind.REMINDER: "Still yours? ",
+}
 
 
 def title(message: Message) -> str:
@@ -32,13 +43,12 @@ def title(message: Message) -> str:
         return one_line(message.subject)
     if message.kind == _Kind.RECOVERY:
         return f"[Recovered] {one_line(alert.source_name)}"
-    tag = "Nobody was reached" if message.kind == _Kind.LAST_RESORT else alert.get_status_display()
-    return f"[{tag}] {one_line(alert.subject)}"
+    return f"[{_TAGS.get(_Kind(message.kind)) or alert.get_status_display()}] {one_line(alert.subject)}"
 
 
 def link(message: Message) -> str:
     """Return where to respond without signing in, where that is offered, or else where to read on."""
-    if message.kind in {_Kind.PAGE, _Kind.LAST_RESORT} and offered_in(message.id):
+    if message.kind in ASKING and offered_in(message.id):
         return links.page_url(message.id)
     return console_link(message)
 
@@ -54,8 +64,9 @@ def short(message: Message, *, replies: bool = False) -> str:
     """Return the message as an SMS says it; a link to what it is about is never cut, nor how to reply to it."""
     if message.alert is None and message.bundle is None:
         return clip(_gist(message), SHORT)
-    answered = replies and message.kind == _Kind.PAGE and message.alert is not None
-    end = f" {link(message)}{_how_to_reply(offered_in(message.id)) if answered else ''}"
+    answered = replies and message.kind in ANSWERED and message.alert is not None
+    how = _how_to_reply(offered_in(message.id), to_owner=message.kind in TO_OWNER) if answered else ""
+    end = f" {link(message)}{how}"
     return clip(_gist(message), SHORT - len(end)) + end
 
 
@@ -89,10 +100,11 @@ def clip(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
 
 
-def _how_to_reply(offered: Collection[Action]) -> str:
+def _how_to_reply(offered: Collection[Action], *, to_owner: bool) -> str:
     """Return which digit does what, of what is offered; nothing where no digit does anything."""
     digits = {action: digit for digit, action in DIGITS.items()}
-    named = [f"{digits[action]}={_REPLIES[action]}" for action in offered if action in digits]
+    replies = _REPLIES | ({Action.ACKNOWLEDGE: "I am on it"} if to_owner else {})
+    named = [f"{digits[action]}={replies[action]}" for action in offered if action in digits]
     return f" Reply {', '.join(named)}." if named else ""
 
 
@@ -105,6 +117,4 @@ def _gist(message: Message) -> str:
         return one_line(message.text) or one_line(message.subject)
     if message.kind == _Kind.RECOVERY:
         return f"Recovered: {one_line(alert.source_name)}. The signal is back, the alert is closed."
-    if message.kind == _Kind.LAST_RESORT:
-        return f"Nobody was reached: {one_line(alert.short_text)}"
-    return one_line(alert.short_text)
+    return f"{_OPENINGS.get(_Kind(message.kind), '')}{one_line(alert.short_text)}"

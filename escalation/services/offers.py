@@ -11,7 +11,7 @@ from alerting.selectors import may_respond
 from alerting.states import LIVE, Action, Status, actions_from
 from escalation import offers, walk
 from escalation.models import EscalationRun, Notification
-from escalation.selectors import told_in
+from escalation.selectors import TO_OWNER, told_in
 from escalation.services.taken import is_stopped
 from escalation.wording import at_night, zone
 
@@ -58,13 +58,15 @@ def offered_to(told: Notification) -> Collection[Action]:
     """Return what this message offers: whoever has the alert can say that they are on it, or hold it, by any rule."""
     chosen = offered(told.run, told.channel)
     if not asks_its_owner(told):
-        return [action for action in chosen if action is not Action.HOLD]
-    return [action for action in TO_ITS_OWNER if action in {*chosen, Action.ACKNOWLEDGE, Action.HOLD}]
+        return chosen
+    own = [action for action in TO_ITS_OWNER if action in {*chosen, Action.ACKNOWLEDGE, Action.HOLD}]
+    # Who has had it for long is asked whether they still have it; who just got it may hand it on.
+    return [action for action in own if action is not Action.ESCALATE or told.kind == Notification.Kind.ASSIGNMENT]
 
 
 def asks_its_owner(told: Notification) -> bool:
     """Answer whether this message asks whoever has the alert to do something, and they still have it."""
-    if told.kind not in {Notification.Kind.ASSIGNMENT, Notification.Kind.REMINDER}:
+    if told.kind not in TO_OWNER:
         return False
     alert = alert_of(told)
     return alert.owner_id in {None, told.user_id} and is_stopped(alert, told.run)

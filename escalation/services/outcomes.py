@@ -1,18 +1,19 @@
 """Outcomes: what became of messages is written down for all that travelled in them, and what follows a failure."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 
 from accounts.models import ContactMethod
 from alerting.models import Alert, TimelineEntry
 from escalation.models import EscalationRun, Notification
+from escalation.reviews import REOPEN_AT_MOST_EVERY, Review
 from escalation.services.claims import Claim
 from escalation.services.engine import hurry_locked
 from escalation.services.last_resort import tell_stewards
@@ -27,7 +28,14 @@ USUAL: Final = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 45, 120, 
 BACK_OFF: Final = dict.fromkeys(("sms", "voice", "push"), USUAL[:3])
 _Kind, _Status, _Line = Notification.Kind, Notification.Status, TimelineEntry.Kind
 CHANNEL_NAMES: Final[dict[str, str]] = {str(kind): str(name) for kind, name in ContactMethod.Kind.choices}
-_CALLED: Final = {_Kind.RECOVERY: "recovery notice ", _Kind.LAST_RESORT: "last resort "}
+_CALLED: Final = {
+    _Kind.RECOVERY: "recovery notice ",
+    _Kind.LAST_RESORT: "last resort ",
+    _Kind.ASSIGNMENT: "assignment ",
+    _Kind.REMINDER: "reminder ",
+}
+# What is tried over a person's next contact method where one fails.
+_PERSONAL: Final = (_Kind.PAGE, _Kind.ASSIGNMENT, _Kind.REMINDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,7 @@ def record(results: Sequence[tuple[Claim, Outcome]], *, now: datetime) -> set[UU
         elsewhere = [
             claimed.envelope
             for claimed, outcome in results
-            if outcome.elsewhere and claimed.notification.kind == _Kind.PAGE
+            if outcome.elsewhere and claimed.notification.kind in _PERSONAL
         ]
         waiting = [pk for envelope in set(elsewhere) - set(failed) for pk in written.get(envelope, ())]
         if waiting:
@@ -164,11 +172,16 @@ def go_on_after_failures(notification_ids: Sequence[UUID], runs: dict[int, Escal
     lost = Notification.objects.filter(pk__in=notification_ids)
     for alert_id, error in lost.filter(kind=_Kind.LAST_RESORT).values_list("alert_id", "last_error"):
         log.error("the last resort of alert %s failed: %s", alert_id, error)
-    to_people = lost.filter(kind=_Kind.PAGE, run__isnull=False, user__isnull=False)
-    pages = set(to_people.values_list("run_id", "user_id", "step"))
-    if not pages:
+    to_people = lost.filter(kind__in=_PERSONAL, run__isnull=False, user__isnull=False)
+    failed = set(to_people.values_list("run_id", "user_id", "step", "kind"))
+    if not failed:
         return
-    stopped = pages - _use_next_methods(notification_ids, now=now)
+    used = _use_next_methods(notification_ids, now=now)
+    stopped = {(run_id, user_id, step) for run_id, user_id, step, kind in failed if kind == _Kind.PAGE} - used
+    unheard = {(run_id, step) for run_id, user_id, step, kind in failed if kind != _Kind.PAGE} - {
+        (run_id, step) for run_id, _, step in used
+    }
+    _open_early(unheard, now=now)
     hopes = _last_hopes({run_id for run_id, _, _ in stopped})
     # While somebody of this step, or of a later one, was told or still may be, the walk keeps its times.
     stuck = {run_id for run_id, _, step in stopped if hopes.get(run_id, -1) < step}
@@ -194,6 +207,16 @@ def _last_hopes(run_ids: Iterable[int]) -> dict[int, int]:
         alert__run__in=run_ids, kind=_Kind.PAGE, status__in=HOPEFUL, user__isnull=False
     ).order_by()
     return dict(pages.values_list("run").annotate(newest=Max("step")))
+
+
+def _open_early(unheard: Collection[tuple[int, int]], *, now: datetime) -> None:
+    """Wait no longer for an answer where every message that asked whoever has the alert failed: (run, step)."""
+    hopes = Notification.objects.filter(alert__run__in={run_id for run_id, _ in unheard}, kind__in=_PERSONAL)
+    left = unheard - set(hopes.filter(status__in=HOPEFUL).values_list("run_id", "step")) if unheard else unheard
+    long_ago = Q(reopened_at__isnull=True) | Q(reopened_at__lte=now - REOPEN_AT_MOST_EVERY)
+    waiting = EscalationRun.objects.filter(long_ago, review__in=[Review.REOPEN, Review.HANDED], review_at__gt=now)
+    for run_id, step in left:
+        waiting.filter(pk=run_id, step=step).update(review_at=now)
 
 
 def _go_on(runs: Sequence[EscalationRun], *, now: datetime) -> None:

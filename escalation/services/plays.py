@@ -10,7 +10,7 @@ from django.db import transaction
 from accounts.models import Group, Organization, User
 from accounts.services.saving import clean_name, unique
 from escalation.models import PlayTier, ResponsePlay
-from escalation.services.policies import delete_unused, with_default_reminder
+from escalation.services.policies import delete_unused, with_default_reminder, without_nothing
 from heartbeat_project.kernel.errors import FieldError
 
 
@@ -43,7 +43,7 @@ def update_play(play: ResponsePlay, *, tiers: Sequence[TierRule] | None = None, 
     """
     with transaction.atomic():
         play = ResponsePlay.objects.select_for_update().get(pk=play.pk)
-        for field, value in fields.items():
+        for field, value in without_nothing(fields).items():
             setattr(play, field, value)
         play.version += 1
         _check(play, tiers)

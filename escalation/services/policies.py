@@ -67,6 +67,12 @@ def with_default_reminder(fields: dict[str, Any]) -> dict[str, Any]:
     return fields | {"reopen_after_minutes": usual if wanted is None else wanted}
 
 
+def without_nothing(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of an edit; where it does not say after how long to remind, that stays as it is."""
+    said = fields.get("reopen_after_minutes") is not None
+    return {field: value for field, value in fields.items() if said or field != "reopen_after_minutes"}
+
+
 def update_policy(
     policy: EscalationPolicy, *, roles: Sequence[RoleRule] | None = None, offers: Offers | None = None, **fields: Any
 ) -> EscalationPolicy:
@@ -78,7 +84,7 @@ def update_policy(
     """
     with transaction.atomic():
         policy = EscalationPolicy.objects.select_for_update().get(pk=policy.pk)
-        for field, value in fields.items():
+        for field, value in without_nothing(fields).items():
             setattr(policy, field, value)
         policy.version += 1
         _offer(policy, offers)

@@ -12,16 +12,17 @@ from typing import Final
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 
 from accounts.models import User
 from accounts.selectors import slack_member
 from alerting import services as alerts
 from alerting.models import Alert
 from alerting.selectors import respondable_alerts
-from alerting.states import Action
+from alerting.states import STOPPED, Action
 from escalation.models import Notification, Response
-from escalation.selectors import expires_at, told_in
-from escalation.services.actions import ON_IT, act, take_together
+from escalation.selectors import TO_OWNER, expires_at, told_in
+from escalation.services.actions import ON_IT, act, answer_together, take_together
 from escalation.services.offers import alert_of, asks_its_owner, hindrance, offered, person_of, refusal, standing
 from escalation.wording import at_night, zone
 from heartbeat_project.kernel.errors import FieldError
@@ -88,6 +89,8 @@ def answer(
         return respond(first, action, via=via, reference=reference, now=now)
     if action is Action.ASSIGN:
         return take_all(first, alert_ids, via=via, reference=reference, now=now)
+    if action is Action.ACKNOWLEDGE and first.kind in TO_OWNER:
+        return on_it(first, alert_ids, via=via, reference=reference, now=now)
     return Answer(
         Outcome.NOT_POSSIBLE,
         f"This message is about {len(alert_ids)} alerts: they can only be assigned together. Nothing was changed.",
@@ -129,6 +132,8 @@ def respond(
             told.alert = Alert.objects.select_related("owner", "bridge").get(pk=alert_id)
             if not first:
                 return Answer(Outcome.ALREADY, _used(told, used))
+            if action is Action.HOLD and until is None:
+                raise _NotPossible("Choose until when.")  # noqa: TRY301 - as below
             if hindered := hindrance(told, action):
                 raise _NotPossible(hindered)  # noqa: TRY301 - the row of the use must go with it
             used.said = _act(told, action, note=note, until=until, now=now)
@@ -173,6 +178,35 @@ def take_all(
     if taken:
         return Answer(Outcome.DONE, said)
     return Answer(Outcome.ALREADY, "Nothing is left to take: every alert has an owner or is over. Nothing was changed.")
+
+
+def on_it(
+    told: Notification, alert_ids: Collection[int], *, via: Response.Via, reference: str, now: datetime
+) -> Answer:
+    """Write down that the reader is on it, for all alerts of one message that they have and that are not over."""
+    if expires_at(told) <= now:
+        return Answer(Outcome.NOT_POSSIBLE, _TOO_OLD)
+    if refused := refusal(told):
+        return Answer(Outcome.NOT_POSSIBLE, refused)
+    user = person_of(told)
+    has = Q(status__in=sorted(STOPPED)) & (Q(owner=user) | Q(owner=None)) | Q(status="open", acknowledged_by=user)
+    theirs = respondable_alerts(user).filter(has, pk__in=alert_ids)
+    with transaction.atomic():
+        answered = answer_together(list(theirs.values_list("pk", flat=True)), actor=user, now=now)
+        many = len(answered) != 1
+        said = f"Thank you: {len(answered)} alert{'s stay' if many else ' stays'} with you."
+        Response.objects.bulk_create(
+            [
+                Response(
+                    alert_id=pk, user=user, action=Action.ACKNOWLEDGE, via=via, reference=reference, said=said, at=now
+                )
+                for pk in answered
+            ],
+            ignore_conflicts=True,
+        )
+    if answered:
+        return Answer(Outcome.DONE, said)
+    return Answer(Outcome.ALREADY, "None of these alerts is yours any more. Nothing was changed.")
 
 
 def silent_after(alert: Alert) -> str:

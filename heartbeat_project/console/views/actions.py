@@ -20,7 +20,8 @@ from alerting.states import Action
 from escalation.services.actions import act as change
 from escalation.services.reachable import why_not_reached
 from escalation.services.responses import silent_after
-from heartbeat_project.console.forms import AssignForm, ReasonForm, ReplyForm
+from escalation.wording import at_night
+from heartbeat_project.console.forms import AssignForm, HoldForm, ReasonForm, ReplyForm
 from heartbeat_project.console.views.alerts import find_alert, seen, show_alert, signed_in
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.errors import FieldError
@@ -36,6 +37,8 @@ _DONE = {
     _Kind.RESUMED: "resumed",
     _Kind.CLOSED: "closed",
     _Kind.CANCELLED: "cancelled",
+    _Kind.GIVEN_BACK: "given back",
+    _Kind.REOPENED: "opened again",
 }
 
 
@@ -64,7 +67,7 @@ def act(request: HttpRequest, alert_id: int, action: str) -> HttpResponse:
     if action not in _ALWAYS_WELCOME and sent and sent != seen(alert):
         messages.warning(request, f"{what_happened(alert)} Nothing was changed; look again.")
         return redirect("console:alert", alert.pk)
-    form = _form(action, request)
+    form = _form(action, request, alert, now=now)
     if form is not None and not form.is_valid():
         return show_alert(request, alert, now=now, forms={f"{action}_form": form}, status=400)
     fields = form.cleaned_data if form is not None else {}
@@ -83,9 +86,12 @@ def act(request: HttpRequest, alert_id: int, action: str) -> HttpResponse:
     return redirect("console:alert", alert.pk)
 
 
-def _form(action: str, request: HttpRequest) -> forms.Form | None:
+def _form(action: str, request: HttpRequest, alert: Alert, *, now: datetime) -> forms.Form | None:
     if action == Action.ASSIGN:
-        return AssignForm(request.POST, actor=signed_in(request))
+        integration_id = alert.integration_id
+        return AssignForm(request.POST, actor=signed_in(request), integration_id=integration_id, now=now)
+    if action == Action.HOLD:
+        return HoldForm(request.POST, now=now)
     if action in {Action.CLOSE, Action.CANCEL}:
         return ReasonForm(request.POST, prefix=action)
     if action == Action.REPLY:
@@ -104,7 +110,7 @@ def _apply(alert: Alert, action: str, *, actor: User, now: datetime, fields: dic
     if wanted is Action.ASSIGN:
         return _assigned(alert, to, actor=actor, now=now)
     if wanted is Action.HOLD:
-        end = f"{timezone.localtime(alert.hold_until):%-d %b %H:%M}" if alert.hold_until else "it is resumed"
+        end = at_night(alert.hold_until, zone=timezone.get_current_timezone()) if alert.hold_until else "it is resumed"
         return f"On hold: nobody else is told until {end}."
     if wanted in {Action.CLOSE, Action.CANCEL}:
         return f"{alert.get_status_display()}.{silent_after(alert)}"
