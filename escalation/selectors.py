@@ -12,8 +12,6 @@ from escalation.models import Notification
 # What asks its reader to do something; recoveries and notices only tell.
 TO_OWNER = (Notification.Kind.ASSIGNMENT, Notification.Kind.REMINDER)
 ASKING = (Notification.Kind.PAGE, Notification.Kind.LAST_RESORT, *TO_OWNER)
-# What can be answered by digit, key and button, too: a last resort says more than these can carry.
-ANSWERED = (Notification.Kind.PAGE, *TO_OWNER)
 
 
 def told_in(message_id: UUID) -> QuerySet[Notification]:

@@ -25,6 +25,12 @@ from escalation.wording import folded, moment, one_line, what_next, zone
 from heartbeat_project.kernel.durations import in_words
 
 _Kind = Notification.Kind
+_TAGS: Final = {
+    _Kind.RECOVERY: "Recovered",
+    _Kind.LAST_RESORT: "Nobody was reached",
+    _Kind.ASSIGNMENT: "Assigned to you",
+    _Kind.REMINDER: "Still yours?",
+}
 # What a server says when it has closed, or is about to close, a connection that stood open.
 CONNECTION_CLOSED: Final = 421
 
@@ -100,6 +106,9 @@ def _words(message: Message) -> dict[str, Any]:
     words: dict[str, Any] = {
         "reader": one_line(message.reader),
         "reason": message.text,
+        # Of a last resort: what to do, and on the next line why.
+        "to_do": message.text.partition("\n")[0],
+        "why": message.text.partition("\n")[2],
         "linked_reason": _linked(message.text),
         "subject": message.subject,
         "headline": message.subject,
@@ -116,13 +125,7 @@ def _words(message: Message) -> dict[str, Any]:
         return words
     choices = _choices(message)
     headline = one_line(alert.subject)
-    tags = {
-        _Kind.RECOVERY: "Recovered",
-        _Kind.LAST_RESORT: "Nobody was reached",
-        _Kind.ASSIGNMENT: "Assigned to you",
-        _Kind.REMINDER: "Still yours?",
-    }
-    tag = tags.get(_Kind(message.kind), alert.get_status_display())
+    tag = _TAGS.get(_Kind(message.kind), alert.get_status_display())
     return words | {
         "headline": headline,
         "name": one_line(alert.source_name),
@@ -153,13 +156,15 @@ def _bundle_words(message: Message, bundle: Bundle, *, local: Any) -> dict[str, 
     count = bundle.count
     overdue = [alert.expected_at for alert in bundle.listed if alert.expected_at and not recovered]
     respond = not recovered and bool(offered_in(message.id))
-    headline, tag = {
-        _Kind.RECOVERY: (f"{count} heartbeats have recovered", "Recovered"),
-        _Kind.ASSIGNMENT: (f"{count} alerts were assigned to you", "Assigned to you"),
-        _Kind.REMINDER: (f"{count} alerts that you have are not over", "Still yours?"),
-    }.get(_Kind(message.kind), (f"{count} alerts are open", "Open"))
+    headlines = {
+        _Kind.RECOVERY: f"{count} heartbeats have recovered",
+        _Kind.LAST_RESORT: f"{count} alerts reached nobody",
+        _Kind.ASSIGNMENT: f"{count} alerts were assigned to you",
+        _Kind.REMINDER: f"{count} alerts that you have are not over",
+    }
+    tag = _TAGS.get(_Kind(message.kind), "Open")
     return {
-        "headline": headline,
+        "headline": headlines.get(_Kind(message.kind), f"{count} alerts are open"),
         "tag": tag,
         "subject": f"[{tag}] {message.subject}",
         "to_owner": message.kind in TO_OWNER,

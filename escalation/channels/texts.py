@@ -11,7 +11,7 @@ from escalation import links
 from escalation.channels.base import Message
 from escalation.models import Notification
 from escalation.replies import DIGITS
-from escalation.selectors import ANSWERED, ASKING, TO_OWNER
+from escalation.selectors import ASKING, TO_OWNER
 from escalation.services.offers import offered_in
 from escalation.wording import moment, one_line, zone
 
@@ -64,7 +64,7 @@ def short(message: Message, *, replies: bool = False) -> str:
     """Return the message as an SMS says it; a link to what it is about is never cut, nor how to reply to it."""
     if message.alert is None and message.bundle is None:
         return clip(_gist(message), SHORT)
-    answered = replies and message.kind in ANSWERED and message.alert is not None
+    answered = replies and message.kind in ASKING and message.alert is not None
     how = _how_to_reply(offered_in(message.id), to_owner=message.kind in TO_OWNER) if answered else ""
     end = f" {link(message)}{how}"
     return clip(_gist(message), SHORT - len(end)) + end
@@ -117,4 +117,5 @@ def _gist(message: Message) -> str:
         return one_line(message.text) or one_line(message.subject)
     if message.kind == _Kind.RECOVERY:
         return f"Recovered: {one_line(alert.source_name)}. The signal is back, the alert is closed."
-    return f"{_OPENINGS.get(_Kind(message.kind), '')}{one_line(alert.short_text)}"
+    to_do = f" {one_line(message.text.splitlines()[0])}" if message.kind == _Kind.LAST_RESORT else ""
+    return f"{_OPENINGS.get(_Kind(message.kind), '')}{one_line(alert.short_text)}{to_do}"

@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('alerting', '0007_hold_until'),
-        ('escalation', '0021_longer_actions_and_kinds'),
+        ('escalation', '0022_notification_in_time'),
     ]
 
     operations = [

@@ -48,6 +48,7 @@ def told_together(message: Message, listed: Sequence[Alert], *, count: int) -> M
     recovered = message.kind == Notification.Kind.RECOVERY
     what = {
         Notification.Kind.RECOVERY: f"{count} heartbeats have recovered",
+        Notification.Kind.LAST_RESORT: f"{count} alerts reached nobody",
         Notification.Kind.ASSIGNMENT: f"{count} alerts assigned to you",
         Notification.Kind.REMINDER: f"{count} alerts that you have are not over",
     }.get(Notification.Kind(message.kind), f"{count} alerts")

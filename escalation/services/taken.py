@@ -177,8 +177,8 @@ def _remind(runs: Sequence[EscalationRun], *, now: datetime) -> list[tuple[Escal
 def _who_has(runs: Sequence[EscalationRun]) -> dict[int, User]:
     """Return by alert who is reminded of it: its owner, or who put it on hold, or who acknowledged."""
     held = [run.alert_id for run in runs if run.alert.status == Alert.Status.ON_HOLD and not run.alert.owner_id]
-    holds = TimelineEntry.objects.filter(alert__in=held, kind=_Kind.HELD).order_by("alert", "-id").distinct("alert")
-    holders = dict(holds.values_list("alert_id", "actor_id"))
+    holds = TimelineEntry.objects.filter(alert__in=held, kind=_Kind.HELD).order_by("alert_id", "-id")
+    holders = dict(holds.distinct("alert_id").values_list("alert_id", "actor_id"))
     ids = {
         run.alert_id: run.alert.owner_id or holders.get(run.alert_id) or run.alert.acknowledged_by_id for run in runs
     }
@@ -275,10 +275,10 @@ def _places(runs: Sequence[EscalationRun], *, now: datetime) -> dict[int, _Place
 def _place(
     plan: walk.Plan, position: walk.Position, directory: Directory, opted_out: frozenset[int], *, now: datetime
 ) -> _Place:
-    def reachable(person: int, stage: walk.Stage) -> bool:
-        return person not in opted_out and directory.reachable(person, stage)
+    def first_use(person: int, stage: walk.Stage) -> float | None:
+        return None if person in opted_out else directory.first_use(person, stage)
 
-    if walk.reaches_somebody(plan, position, people=directory.people, reachable=reachable):
+    if walk.reaches_somebody(plan, position, now=now, people=directory.people, first_use=first_use):
         return _Place(position, begins=False)
     return _Place(walk.start(plan, now), begins=True)
 

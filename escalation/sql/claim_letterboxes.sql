@@ -4,7 +4,7 @@ WITH oldest AS MATERIALIZED (
     SELECT contact_method_id, kind, next_attempt_at
     FROM escalation_notification
     WHERE channel = %(channel)s AND urgency = %(urgency)s AND next_attempt_at <= %(due_by)s
-      AND envelope IS NULL AND kind IN ('page', 'recovery', 'assignment', 'reminder') AND contact_method_id IS NOT NULL
+      AND envelope IS NULL AND kind <> 'notice' AND contact_method_id IS NOT NULL
     ORDER BY next_attempt_at
     LIMIT %(look)s
 ),
@@ -40,16 +40,16 @@ judged AS (
     SELECT due.*,
         CASE
             WHEN due.kind = 'recovery' OR alert.id IS NULL THEN 'sending'
-            WHEN due.kind <> 'page' AND (
+            WHEN due.kind IN ('assignment', 'reminder') AND (
                 run.acted_at > due.created_at OR COALESCE(alert.owner_id, due.user_id) <> due.user_id
                 OR (alert.status = 'open' AND NOT (run.acknowledge_stops AND alert.acknowledged_at IS NOT NULL))
                 OR alert.status IN ('closed', 'cancelled')
             ) THEN 'superseded'
-            WHEN due.kind <> 'page' THEN 'sending'
+            WHEN due.kind IN ('assignment', 'reminder') THEN 'sending'
             WHEN alert.status = 'on_hold' THEN 'pending'
             WHEN alert.status <> 'open' THEN 'superseded'
-            WHEN run.acknowledge_stops AND alert.acknowledged_at IS NOT NULL THEN 'superseded'
-            WHEN alert.acknowledged_at IS NOT NULL AND EXISTS (
+            WHEN due.kind = 'page' AND run.acknowledge_stops AND alert.acknowledged_at IS NOT NULL THEN 'superseded'
+            WHEN due.kind = 'page' AND alert.acknowledged_at IS NOT NULL AND EXISTS (
                 SELECT
                 FROM alerting_timelineentry AS entry
                 WHERE entry.alert_id = alert.id AND entry.at >= due.created_at
