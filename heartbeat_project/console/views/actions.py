@@ -49,6 +49,7 @@ def _escalate(alert: Alert, *, actor: User, now: datetime) -> Alert:
     return alert
 
 
+# What is done, with the values of its form where it has one, and what is said afterwards.
 _PLAIN: dict[str, tuple[Callable[..., Alert], str]] = {
     Action.ACKNOWLEDGE.value: (
         services.acknowledge,
@@ -57,6 +58,8 @@ _PLAIN: dict[str, tuple[Callable[..., Alert], str]] = {
     Action.ESCALATE.value: (_escalate, "Escalated: the next people are told now."),
     Action.HOLD.value: (services.hold, "On hold: nobody else is told until it is resumed."),
     Action.RESUME.value: (services.resume, "Resumed."),
+    Action.REASSIGN.value: (reassign, "Reassigned: its escalation begins anew. “Next” says who is notified now."),
+    Action.ADD_RESPONDERS.value: (add_responders, "They are notified now."),
 }
 
 
@@ -123,16 +126,10 @@ def _apply(alert: Alert, action: str, *, actor: User, now: datetime, fields: dic
     if action == Action.REPLY:
         services.reply(alert, actor=actor, now=now, text=fields["text"])
         return "Your note is in the timeline."
-    if action == Action.REASSIGN:
-        reassign(alert, actor=actor, now=now, **fields)
-        return "Reassigned: its escalation begins anew. “Next” says who is notified now."
-    if action == Action.ADD_RESPONDERS:
-        add_responders(alert, actor=actor, now=now, **fields)
-        return "They are notified now."
     change, said = _PLAIN[action]
     if action == Action.ACKNOWLEDGE and has_acknowledged(actor, alert):
         said = "You have acknowledged it already."
-    change(alert, actor=actor, now=now)
+    change(alert, actor=actor, now=now, **fields)
     return said
 
 
