@@ -36,5 +36,5 @@ def running_says(rule: EscalationPolicy | ResponsePlay) -> str:
     if not running:
         return "No escalation of an open alert follows it now."
     if running == 1:
-        return "The escalation of one alert that is not over follows it now, and goes on as it began."
-    return f"The escalations of {running} alerts that are not over follow it now, and go on as they began."
+        return "1 escalation of an alert that is not over follows it now, and goes on as it began."
+    return f"{running} escalations of alerts that are not over follow it now, and go on as they began."

@@ -309,7 +309,7 @@ def test_a_policy_says_how_many_follow_it_and_stops_them_with_a_tick(client, her
     url = f"/admin/escalation/escalationpolicy/{policy.pk}/change/"
     assert "No escalation of an open alert follows it now." in client.get(url).content.decode()
     page(here.organization, policy=policy, users=[here.people["Basic"]], name="backup", now=now)
-    assert "The escalation of one alert that is not over follows it now" in client.get(url).content.decode()
+    assert "1 escalation of an alert that is not over follows it now" in client.get(url).content.decode()
     assert "follows it now" in client.get(url.replace("change", "delete")).content.decode()
     form = POLICY | rows("roles", role("primary"))
     refused = client.post(url, form | {"enabled": "on", "stop_running": "on"})
@@ -327,7 +327,7 @@ def test_a_play_says_how_many_follow_it_and_stops_them_with_a_tick(client, here,
     alert = factories.AlertFactory(organization=here.organization)
     Starter(now=now).start([(Way(here.organization.pk, None, play), [alert.pk])])
     url = f"/admin/escalation/responseplay/{play.pk}/change/"
-    assert "The escalation of one alert that is not over follows it now" in client.get(url).content.decode()
+    assert "1 escalation of an alert that is not over follows it now" in client.get(url).content.decode()
     form = {"name": "Drill", "priority": "high", "stop_running": "on"}
     tier = {"offset_minutes": 0, "users": [here.people["Owner"].pk]}
     assert client.post(url, form | rows("tiers", tier)).status_code == 302
