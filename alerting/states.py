@@ -24,6 +24,8 @@ class Action(StrEnum):
     CLOSE = "close"
     CANCEL = "cancel"
     REPLY = "reply"
+    REASSIGN = "reassign"
+    ADD_RESPONDERS = "responders"
 
 
 FINAL = frozenset({Status.CLOSED, Status.CANCELLED})
@@ -45,6 +47,10 @@ TRANSITIONS: dict[tuple[Status, Action], Status] = {
     (_S.ASSIGNED, _A.HOLD): _S.ON_HOLD,
     # An alert that had an owner goes back to them, see `step`.
     (_S.ON_HOLD, _A.RESUME): _S.OPEN,
+    # To other groups, or by another policy: the escalation begins anew there.
+    **{(status, _A.REASSIGN): _S.OPEN for status in LIVE},
+    # Whoever has the alert asks others for help, and keeps it.
+    **{(status, _A.ADD_RESPONDERS): status for status in LIVE},
     **{(status, _A.CLOSE): _S.CLOSED for status in LIVE},
     **{(status, _A.CANCEL): _S.CANCELLED for status in LIVE},
     **{(status, _A.REPLY): status for status in Status},

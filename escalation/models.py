@@ -145,6 +145,9 @@ class EscalationRun(models.Model):
     step = models.PositiveIntegerField(default=0, help_text="Counts the moments at which somebody was to be told.")
     next_step_at = models.DateTimeField(null=True, help_text="Empty: nothing more comes.")
     resting = models.BooleanField(default=False, help_text="Was due while its alert was not open; goes on when it is.")
+    begun_at_step = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="`step` when the walk last began anew; earlier pages say nothing about it."
+    )
     last_resort_at = models.DateTimeField(null=True, help_text="When the Owners and App Admins were told instead.")
     error = models.TextField(blank=True, help_text="Why the last try to go on failed; it is tried again.")
 
@@ -232,13 +235,16 @@ class Notification(models.Model):
         db_default=Urgency.FURTHER,
         help_text="Of its first moment; a page that takes the place of one that failed gets that one's.",
     )
+    asked_for = models.BooleanField(
+        default=False, db_default=False, help_text="A person asked for it: sent also while somebody has the alert."
+    )
     in_time = models.BooleanField(
         default=True,
         db_default=True,
         help_text="It is used before what comes next in the walk; otherwise it reaches nobody before it arrives.",
     )
     subject = models.CharField(max_length=300, blank=True, help_text="Of a notice that has no alert.")
-    text = models.TextField(blank=True, help_text="Of a notice that has no alert; the reason of a last resort.")
+    text = models.TextField(blank=True, help_text="Of a notice that has no alert; why somebody gets a page.")
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)
     envelope = models.UUIDField(
         null=True,

@@ -72,6 +72,7 @@ def long(message: Message) -> str:
     if message.bundle is not None:
         more = message.bundle.count - len(message.bundle.listed)
         names = [f"• {one_line(each.source_name)}" for each in message.bundle.listed]
+        names = [message.bundle.reason, *names] if message.bundle.reason else names
         return clip("\n".join([*names, f"… and {more} more"] if more else names), LONG)
     if alert is None:
         return clip(message.text.strip(), LONG)
@@ -101,7 +102,8 @@ def _gist(message: Message) -> str:
     """Return the message in a sentence or two."""
     alert = message.alert
     if message.bundle is not None:
-        return f"{one_line(message.subject)}."
+        reason = message.bundle.reason
+        return f"{one_line(reason)} {one_line(message.subject)}." if reason else f"{one_line(message.subject)}."
     if alert is None:
         return one_line(message.text) or one_line(message.subject)
     if message.kind == _Kind.RECOVERY:
@@ -109,4 +111,4 @@ def _gist(message: Message) -> str:
     if message.kind == _Kind.LAST_RESORT:
         to_do = one_line(message.text.partition("\n")[0])
         return f"Nobody was reached: {one_line(alert.short_text)} {to_do}"
-    return one_line(alert.short_text)
+    return one_line(f"{message.text} {alert.short_text}")

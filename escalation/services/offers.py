@@ -26,7 +26,15 @@ _CAPTIONS: Final = {
 # What does no harm to an alert that somebody else has taken.
 _HARMLESS: Final = frozenset({Action.ACKNOWLEDGE, Action.REPLY})
 _Kind = TimelineEntry.Kind
-_CHANGES: Final = (_Kind.ASSIGNED, _Kind.ESCALATED, _Kind.HELD, _Kind.RESUMED, _Kind.CLOSED, _Kind.CANCELLED)
+_CHANGES: Final = (
+    _Kind.ASSIGNED,
+    _Kind.ESCALATED,
+    _Kind.REASSIGNED,
+    _Kind.HELD,
+    _Kind.RESUMED,
+    _Kind.CLOSED,
+    _Kind.CANCELLED,
+)
 
 
 def caption(action: Action) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Final
 
-from django.db.models import Max, Q, TextField
+from django.db.models import F, Max, Q, TextField
 from django.db.models.functions import Cast
 
 from accounts.models import GroupMember
@@ -32,6 +32,8 @@ def last_steps_reached(run_ids: Iterable[int]) -> dict[int, int]:
         alert__run__in=list(run_ids),
         kind=Notification.Kind.PAGE,
         user__in=people_who_may_answer(),
+        # Whoever was notified before the walk began anew was not the right one.
+        step__gte=F("run__begun_at_step"),
     )
     rows = list(pages.order_by().values_list("run", "user").annotate(newest=Max("step")))
     if not rows:

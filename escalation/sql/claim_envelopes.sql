@@ -31,8 +31,8 @@ member AS (
     WHERE notification.next_attempt_at <= %(due_by)s
 ),
 due AS (
-    SELECT notification.id, notification.alert_id, notification.run_id, notification.kind, member.envelope,
-        notification.status = 'sending' AS lost
+    SELECT notification.id, notification.alert_id, notification.run_id, notification.kind, notification.asked_for,
+        member.envelope, notification.status = 'sending' AS lost
     FROM member
     JOIN escalation_notification AS notification ON notification.id = member.id
     WHERE notification.next_attempt_at <= %(due_by)s
@@ -43,11 +43,13 @@ judged AS (
     SELECT due.id, due.envelope, due.lost,
         CASE
             WHEN due.kind NOT IN ('page', 'last_resort') OR alert.id IS NULL THEN 'sending'
+            WHEN due.asked_for AND alert.status IN ('assigned', 'on_hold') THEN 'sending'
             -- What may have arrived and is never sent again is not kept for later: its failure is all there is to say.
             WHEN alert.status = 'on_hold' AND due.lost AND %(never_again)s THEN 'sending'
             WHEN alert.status = 'on_hold' THEN 'pending'
             WHEN alert.status <> 'open' THEN 'superseded'
-            WHEN due.kind = 'page' AND run.acknowledge_stops AND alert.acknowledged_at IS NOT NULL THEN 'superseded'
+            WHEN due.kind = 'page' AND NOT due.asked_for AND run.acknowledge_stops AND alert.acknowledged_at IS NOT NULL
+                THEN 'superseded'
             ELSE 'sending'
         END AS status
     FROM due

@@ -20,7 +20,9 @@ from alerting.models import Alert, TimelineEntry
 from alerting.selectors import has_acknowledged, may_respond
 from alerting.states import Action
 from escalation.services.engine import hurry
-from heartbeat_project.console.forms import AssignForm, ReasonForm, ReplyForm
+from escalation.services.reassignment import reassign
+from escalation.services.responders import add_responders
+from heartbeat_project.console.forms import AssignForm, ReasonForm, ReassignForm, ReplyForm, RespondersForm
 from heartbeat_project.console.views.alerts import find_alert, seen, show_alert, signed_in
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.errors import FieldError
@@ -32,6 +34,7 @@ _Kind = TimelineEntry.Kind
 _DONE = {
     _Kind.ASSIGNED: "assigned",
     _Kind.ESCALATED: "escalated",
+    _Kind.REASSIGNED: "reassigned",
     _Kind.HELD: "put on hold",
     _Kind.RESUMED: "resumed",
     _Kind.CLOSED: "closed",
@@ -98,6 +101,10 @@ def _form(action: str, request: HttpRequest) -> forms.Form | None:
         return ReasonForm(request.POST, prefix=action)
     if action == Action.REPLY:
         return ReplyForm(request.POST)
+    if action == Action.REASSIGN:
+        return ReassignForm(request.POST, actor=signed_in(request))
+    if action == Action.ADD_RESPONDERS:
+        return RespondersForm(request.POST, actor=signed_in(request))
     return None
 
 
@@ -116,6 +123,12 @@ def _apply(alert: Alert, action: str, *, actor: User, now: datetime, fields: dic
     if action == Action.REPLY:
         services.reply(alert, actor=actor, now=now, text=fields["text"])
         return "Your note is in the timeline."
+    if action == Action.REASSIGN:
+        reassign(alert, actor=actor, now=now, **fields)
+        return "Reassigned: its escalation begins anew. “Next” says who is notified now."
+    if action == Action.ADD_RESPONDERS:
+        add_responders(alert, actor=actor, now=now, **fields)
+        return "They are notified now."
     change, said = _PLAIN[action]
     if action == Action.ACKNOWLEDGE and has_acknowledged(actor, alert):
         said = "You have acknowledged it already."
