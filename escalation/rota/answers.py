@@ -97,8 +97,8 @@ def end_of(
     known = list(shifts)
     borders, cycle = _borders(known, reach), _cycle(known)
     edges = [after, *sorted(at for at in borders if after < at < _LAST), max(after, _LAST)]
-    for begins, until in itertools.pairwise(edges):
-        last, length = min(until, begins + cycle), timedelta(days=62)
+    for border, until in itertools.pairwise(edges):
+        begins, last, length = border, min(until, border + cycle), timedelta(days=62)
         while begins < last:
             ends = min(last, begins + length)
             for span in spans(known, begins, ends, reach=reach):
