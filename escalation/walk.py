@@ -275,6 +275,22 @@ def hurry(position: Position, now: datetime) -> Position:
     return replace(position, places=places)
 
 
+def answered(position: Position, person: int) -> Position:
+    """Return the position without the retries for a person who answered: later stages may still come to them."""
+    return replace(position, retries=tuple(retry for retry in position.retries if retry.person != person))
+
+
+def reaches_somebody(plan: Plan, position: Position, *, now: datetime, people: People, first_use: FirstUse) -> bool:
+    """Answer whether what is left of the walk reaches somebody, as things are now."""
+    while position.next_at is not None:
+        now = max(now, position.next_at)
+        step = advance(plan, position, now=now, people=people, first_use=first_use)
+        if step.reaches:
+            return True
+        position = step.position
+    return False
+
+
 def coming(plan: Plan, position: Position) -> Coming | None:
     """Return the next stage, or member in turn, that the walk comes to; None when only retries are left."""
     due = [(place.due_at, track, place) for track, place in enumerate(position.places) if place.due_at]

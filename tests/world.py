@@ -122,6 +122,7 @@ class World:
         due = [
             Heartbeat.objects.exclude(state__in=["missed", "disabled"]).aggregate(at=Min("deadline_at"))["at"],
             EscalationRun.objects.filter(next_step_at__gt=self.now).aggregate(at=Min("next_step_at"))["at"],
+            EscalationRun.objects.filter(review_at__gt=self.now).aggregate(at=Min("review_at"))["at"],
             Notification.objects.filter(next_attempt_at__gt=self.now).aggregate(at=Min("next_attempt_at"))["at"],
             MaintenanceWindow.objects.filter(applied_at=None).aggregate(at=Min("starts_at"))["at"],
         ]

@@ -8,7 +8,8 @@ from django.http import HttpRequest
 
 from accounts.admin.base import OrganizationAdmin, OrganizationInline, organization_of, person, rows_of
 from accounts.entitlements import Entitlement
-from escalation.admin.running import StopForm, new_values, running_says
+from escalation.admin.policies import RuleForm
+from escalation.admin.running import new_values, running_says
 from escalation.models import PlayTier, ResponsePlay
 from escalation.services import plays
 
@@ -31,8 +32,16 @@ class ResponsePlayAdmin(OrganizationAdmin):
     singular, plural = "Response Play", "Response Plays"
     view_needs = (Entitlement.RULES_VIEW,)
     change_needs = (Entitlement.RULES_UPDATE,)
-    form = StopForm
-    fields = ("name", "description", "priority", "enabled", "stop_running", "recovery_notice")
+    form = RuleForm
+    fields = (
+        "name",
+        "description",
+        "priority",
+        "enabled",
+        "stop_running",
+        "recovery_notice",
+        "reopen_after_minutes",
+    )
     inlines = (PlayTierInline,)
     list_display = ("name", "priority", "enabled", "version")
     list_filter = ("enabled", "priority")

@@ -60,7 +60,19 @@ class OffersTable(forms.CheckboxSelectMultiple):
         return render_to_string("parts/offers.html", context)
 
 
-class PolicyForm(StopForm):
+class RuleForm(StopForm):
+    """A policy or play; a new one may leave to its priority after how long it reminds."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if field := self.fields.get("reopen_after_minutes"):
+            field.label = "Remind the owner after (min)"
+            field.required = False
+            if self.instance.pk is None:
+                self.initial["reopen_after_minutes"] = None
+
+
+class PolicyForm(RuleForm):
     """A policy; what messages offer is ticked in a table."""
 
     offers = forms.MultipleChoiceField(
@@ -116,6 +128,7 @@ class EscalationPolicyAdmin(OrganizationAdmin):
                     "next_group_wait_minutes",
                     "acknowledge_stops",
                     "recovery_notice",
+                    "reopen_after_minutes",
                     "repeats",
                     "quick_launch",
                 ),

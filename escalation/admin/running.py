@@ -35,8 +35,6 @@ def running_says(rule: EscalationPolicy | ResponsePlay) -> str:
     running = count_running(rule)
     if not running:
         return "No escalation of an open alert follows it now."
-    many = running != 1
-    return (
-        f"{running} escalation{'s' if many else ''} of alerts that are not over follow{'' if many else 's'} it now, and "
-        f"{'go' if many else 'goes'} on as {'they' if many else 'it'} began."
-    )
+    if running == 1:
+        return "1 escalation of an alert that is not over follows it now, and goes on as it began."
+    return f"{running} escalations of alerts that are not over follow it now, and go on as they began."

@@ -11,6 +11,7 @@ from django.db.models import Case, F, IntegerField, QuerySet, Value, When
 from alerting.models import Alert, Priority
 from escalation.channels.base import Bundle, Message
 from escalation.models import Notification
+from escalation.selectors import TO_OWNER
 from escalation.wording import one_line
 
 # A bundle lists so many alerts and says how many more there are.
@@ -52,13 +53,17 @@ def told_together(message: Message, listed: Sequence[Alert], *, count: int, reas
     names = [one_line(alert.source_name) for alert in listed[:_NAMED]]
     more = f" and {count - len(names)} more" if count > len(names) else ""
     recovered = message.kind == Notification.Kind.RECOVERY
-    what = f"{count} heartbeats have recovered" if recovered else f"{count} alerts"
-    if message.kind == Notification.Kind.LAST_RESORT:
-        what = f"{count} alerts reached nobody"
+    what = {
+        Notification.Kind.RECOVERY: f"{count} heartbeats have recovered",
+        Notification.Kind.LAST_RESORT: f"{count} alerts reached nobody",
+        Notification.Kind.ASSIGNMENT: f"{count} alerts assigned to you",
+        Notification.Kind.REMINDER: f"{count} alerts that you have are not over",
+    }.get(Notification.Kind(message.kind), f"{count} alerts")
+    see = "See them" if recovered or message.kind in TO_OWNER else "See them and take them"
     return replace(
         message,
         subject=f"{what}: {', '.join(names)}{more}",
-        text=f"See them: {link}" if recovered else f"See them and take them: {link}",
+        text=f"{see}: {link}",
         bundle=Bundle(
             count=count,
             listed=listed,

@@ -11,7 +11,7 @@ from django.db import transaction
 from accounts.models import Group, Organization, User
 from accounts.services.saving import clean_name, unique
 from escalation.models import PlayTier, ResponsePlay
-from escalation.services.policies import delete_unused
+from escalation.services.policies import delete_unused, with_default_reminder, without_nothing
 from escalation.services.running import follow_change
 from heartbeat_project.kernel.errors import FieldError
 
@@ -30,7 +30,7 @@ def create_play(organization: Organization, *, name: str, tiers: Sequence[TierRu
 
     Raises FieldError at the field that is wrong; then nothing is saved.
     """
-    play = ResponsePlay(organization=organization, name=name, **fields)
+    play = ResponsePlay(organization=organization, name=name, **with_default_reminder(fields))
     _check(play, tiers)
     with transaction.atomic():
         _save(play)
@@ -57,7 +57,7 @@ def update_play(
     with transaction.atomic():
         play = ResponsePlay.objects.select_for_update().get(pk=play.pk)
         was_enabled = play.enabled
-        for field, value in fields.items():
+        for field, value in without_nothing(fields).items():
             setattr(play, field, value)
         play.version += 1
         _check(play, tiers)

@@ -19,6 +19,7 @@ from escalation.services.running import follow_change
 from heartbeat_project.kernel.errors import DomainError, FieldError
 
 NAMES_SHOWN = 10
+REMIND_OF_CRITICAL = Decimal(60)
 _USER, _CENTRALIZED = EscalationPolicy.NotifyUsing.USER, EscalationPolicy.NotifyUsing.CENTRALIZED
 Offers = Mapping[str, Iterable[str]]
 _PRIMARY, _SECONDARY, _MANAGER = GroupRole.PRIMARY, GroupRole.SECONDARY, GroupRole.MANAGER
@@ -51,13 +52,26 @@ def create_policy(
 
     Raises FieldError at the field that is wrong; then nothing is saved.
     """
-    policy = EscalationPolicy(organization=organization, name=name, **fields)
+    policy = EscalationPolicy(organization=organization, name=name, **with_default_reminder(fields))
     _offer(policy, offers)
     _check(policy, roles)
     with transaction.atomic():
         _save(policy)
         _write_roles(policy, roles)
     return policy
+
+
+def with_default_reminder(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a new policy or play, with after how long it reminds where nothing is said."""
+    wanted = fields.get("reopen_after_minutes")
+    usual = REMIND_OF_CRITICAL if fields.get("priority") == Priority.CRITICAL else Decimal(0)
+    return fields | {"reopen_after_minutes": usual if wanted is None else wanted}
+
+
+def without_nothing(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of an edit; where it does not say after how long to remind, that stays as it is."""
+    said = fields.get("reopen_after_minutes") is not None
+    return {field: value for field, value in fields.items() if said or field != "reopen_after_minutes"}
 
 
 def update_policy(
@@ -80,7 +94,7 @@ def update_policy(
     with transaction.atomic():
         policy = EscalationPolicy.objects.select_for_update().get(pk=policy.pk)
         was_enabled = policy.enabled
-        for field, value in fields.items():
+        for field, value in without_nothing(fields).items():
             setattr(policy, field, value)
         policy.version += 1
         _offer(policy, offers)
@@ -106,6 +120,7 @@ def clone_policy(policy: EscalationPolicy, *, name: str | None = None) -> Escala
         "acknowledge_stops",
         "recovery_notice",
         "repeats",
+        "reopen_after_minutes",
         "withheld",
     )
     fields = {field: getattr(policy, field) for field in copied}
@@ -193,6 +208,7 @@ def ship_policies(organization: Organization) -> list[EscalationPolicy]:
                 priority=priority,
                 notify_using=notify_using,
                 quick_launch=priority == Priority.CRITICAL,
+                reopen_after_minutes=REMIND_OF_CRITICAL if priority == Priority.CRITICAL else 0,
             )
             for name, description, priority, notify_using, _ in shipped
         )

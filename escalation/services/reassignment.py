@@ -9,8 +9,10 @@ from accounts.models import Group, User
 from accounts.selectors import opted_out
 from alerting import services as alerts
 from alerting.models import Alert
+from alerting.states import Action
 from escalation import walk
 from escalation.models import EscalationPolicy, EscalationRun
+from escalation.services.actions import follow
 from escalation.services.plans import Recipients, recipients_of
 from escalation.services.preview import why_nobody_is_first
 from escalation.services.running import put_away_unsent
@@ -58,6 +60,7 @@ def reassign(
         put_away_unsent([alert.pk])
         alerts.add_recipients(alert, group_ids=recipients.group_ids, user_ids=recipients.user_ids)
         _begin(run, way, now=now)
+        follow(run, alert, Action.REASSIGN, actor=actor, now=now)
     ring("escalation.advance_escalations", queue="engine")
     return alert
 
@@ -74,6 +77,7 @@ def _begin(run: EscalationRun, way: Way, *, now: datetime) -> None:
     run.policy, run.play, run.name, run.version = way.policy, None, way.name, way.version
     run.acknowledge_stops, run.recovery_notice = way.policy.acknowledge_stops, way.policy.recovery_notice
     run.withheld, run.plan, run.position = way.policy.withheld, plan.dump(), position.dump()
+    run.reopen_after_minutes = way.policy.reopen_after_minutes
     # A number of its own: a last resort is written once for each.
     run.step += 1
     run.begun_at_step, run.last_resort_at = run.step, None

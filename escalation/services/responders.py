@@ -11,8 +11,10 @@ from accounts.models import Group, User
 from accounts.selectors import opted_out
 from alerting import services as alerts
 from alerting.models import Alert
+from alerting.states import Action
 from escalation import walk
 from escalation.models import EscalationRun, ResponsePlay
+from escalation.services.actions import follow
 from escalation.services.people import Directory
 from escalation.services.plans import Compiler, Recipients
 from escalation.services.steps import take_step, write_moments
@@ -74,6 +76,7 @@ def add_responders(
         run.plan, run.position, run.step = plan.dump(), position.dump(), step.number
         run.next_step_at = position.next_at
         run.save(update_fields=["plan", "position", "step", "next_step_at"])
+        follow(run, alert, Action.ADD_RESPONDERS, actor=actor, now=now)
         asked = replace(step, asked_for=f"{actor} asks you to help with this alert.", runs=[(run.pk, alert.pk)])
         write_moments([asked], directory, now=now)
     return alert

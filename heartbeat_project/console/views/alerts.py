@@ -8,6 +8,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -17,9 +18,13 @@ from accounts.permissions import may
 from alerting.models import Alert, Bridge, TimelineEntry
 from alerting.selectors import may_respond, visible_alerts
 from alerting.states import FINAL, Action, Status, actions_from
+from escalation import holds
 from escalation.models import EscalationRun, Notification
 from escalation.on_call import turns_of
+from escalation.reviews import Review
 from escalation.services.preview import foresee_next
+from escalation.services.responses import silent_after
+from escalation.wording import at_night
 from heartbeat_project.console.forms import (
     AssignForm,
     ReasonForm,
@@ -119,9 +124,10 @@ def _next_context(alert: Alert, *, now: datetime) -> dict[str, Any]:
     run = EscalationRun.objects.select_related("alert").filter(alert=alert).first()
     if run is None:
         return {"next_said": "This alert follows no escalation: nobody is told by itself."}
+    end = at_night(alert.hold_until, zone=timezone.get_current_timezone()) if alert.hold_until else "it is resumed"
     stopped = {
         Status.ASSIGNED: f"Nobody else is told while {alert.owner or 'somebody'} has it.",
-        Status.ON_HOLD: "Nobody else is told until it is resumed.",
+        Status.ON_HOLD: f"Nobody else is told until {end}.",
     }.get(Status(alert.status))
     if not stopped and run.acknowledge_stops and alert.acknowledged_at is not None:
         stopped = f"Nobody else is told: it is acknowledged, which is enough for “{run.name}”."
@@ -129,7 +135,7 @@ def _next_context(alert: Alert, *, now: datetime) -> dict[str, Any]:
     if moment is None:
         ends = " or the signal comes back" if alert.recovers else ""
         over = f"No further step follows. It stays open until somebody takes it{ends}."
-        return {"next_said": stopped or over}
+        return {"next_said": f"{stopped}{_review_said(run)}" if stopped else over}
     return {"next_at": moment.at, "next_lines": lines_of(moment), "next_gaps": moment.gaps}
 
 
@@ -141,6 +147,16 @@ def _rule_link(user: User, alert: Alert) -> str:
     if run.policy_id:
         return reverse("admin:escalation_escalationpolicy_change", args=[run.policy_id])
     return reverse("admin:escalation_responseplay_change", args=[run.play_id]) if run.play_id else ""
+
+
+def _review_said(run: EscalationRun) -> str:
+    """Say what comes by itself to an alert that somebody has."""
+    if run.review_at is None or run.review == Review.HOLD_ENDS:
+        return ""
+    at = at_night(run.review_at, zone=timezone.get_current_timezone())
+    if run.review == Review.REMIND:
+        return f" Without an action a reminder goes out at {at}."
+    return f" Without an action it is open again at {at}."
 
 
 def _progress_context(user: User, alert: Alert, *, now: datetime) -> dict[str, Any]:
@@ -187,7 +203,12 @@ def show_alert(
         "here": "alerts",
         "possible": {action.value for action in possible},
         "seen": seen(alert),
-        "assign_form": AssignForm(actor=user) if Action.ASSIGN in possible else None,
+        "assign_form": AssignForm(actor=user, integration_id=alert.integration_id, now=now)
+        if Action.ASSIGN in possible
+        else None,
+        "hold_choices": holds.choices(now=now, zone=timezone.get_current_timezone()),
+        "zone_name": timezone.get_current_timezone_name(),
+        "silent_after": silent_after(alert),
         "close_form": ReasonForm(prefix="close"),
         "cancel_form": ReasonForm(prefix="cancel"),
         "reply_form": ReplyForm(),
