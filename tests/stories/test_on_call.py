@@ -48,6 +48,7 @@ def test_a_hand_off_between_two_steps_counts(world):
     world.expect_page("ana", about=job)
     world.expect_nothing_else()
     world.advance(minutes(5))  # 12:05, the second
+    world.expect_page("bob", about=job)  # who came on call as Primary
     world.expect_page("ana", about=job)
     world.expect_nothing_else()
 
@@ -81,6 +82,7 @@ def test_a_hand_off_between_two_turns_counts(world):
     world.advance(minutes(5))
     world.expect_page("mia", about=job)
     world.advance(minutes(60))
+    world.expect_page("bob", about=job)  # who came on call again when “Later” ended
     world.expect_nothing_else()
 
 
@@ -118,6 +120,8 @@ def test_an_override_wins_and_then_the_longer_shift_resumes(world):
     world.ping(first)
     world.beat()
     world.expect_recovery("bob", about=first)
+    world.expect_page("ana", about=first)  # who came on call at its end, and the ping came a moment later
+    world.expect_recovery("ana", about=first)
     world.advance(minutes(1))
     world.expect_page("ana", about=first)
     world.expect_nothing_else()
