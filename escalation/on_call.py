@@ -20,23 +20,21 @@ AHEAD: Final = timedelta(days=14)
 class Turn:
     """A time in which one person is on call in a group, by one shift, in a role.
 
-    `covering` is the person out of office for whom they are told; None: the turn is their own. `ends_at` is None where
-    no end is planned, and where it was asked for.
+    `covering` is the person out of office for whom they are told; None: the turn is their own. `ends_at` lies in the
+    time that was asked for; `until` is when the turn truly ends, where that was asked for, and None: no end is planned.
     """
 
     group: Group
     role: str
     shift: rota.Shift
     starts_at: datetime
-    ends_at: datetime | None
+    ends_at: datetime
+    until: datetime | None
     covering: User | None
 
 
 def turns_of(user: User, *, starts_at: datetime, ends_at: datetime) -> list[Turn]:
-    """Return when a person is on call between two instants, in order, as `turns` does, with the true end of each.
-
-    A turn that goes on after `ends_at` ends when it ends; None: no end of it is planned.
-    """
+    """Return when a person is on call between two instants, in order, as `turns` does, with the true end of each."""
     return _turns([user.pk], starts_at=starts_at, ends_at=ends_at, to_the_end=True)[user.pk]
 
 
@@ -65,7 +63,7 @@ def _turns(
             if period.person in found:
                 until = _end(roster, period, horizon=ends_at) if to_the_end else period.ends_at
                 covering = covered[period.covering] if period.covering else None
-                turn = Turn(group, period.role, period.shift, period.starts_at, until, covering)
+                turn = Turn(group, period.role, period.shift, period.starts_at, period.ends_at, until, covering)
                 found[period.person].append(turn)
     for mine in found.values():
         mine.sort(key=lambda turn: (turn.starts_at, turn.group.pk, turn.role, turn.covering.pk if turn.covering else 0))

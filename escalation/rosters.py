@@ -120,7 +120,7 @@ def rosters(
             active.add(user_id)
     named = {duty.user for duties in members.values() for duty in duties} | set(people)
     if away is None:
-        away = absences(named, starts_at=starts_at, ends_at=starts_at + _INSTANT if ends_at is None else None)
+        away = absences_at(named, at=starts_at) if ends_at is None else absences(named, starts_at=starts_at)
     reach = _reach(named | {entry.absence.cover for entry in away}, away, active=active)
     return Rosters(
         of={
@@ -227,6 +227,11 @@ def absences(person_ids: Iterable[int], *, starts_at: datetime, ends_at: datetim
         Away(pure_absence(row), str(row.user), str(row.cover), row.user.organization.time_zone)
         for row in rows.select_related("user__organization", "cover").order_by("id")
     ]
+
+
+def absences_at(person_ids: Iterable[int], *, at: datetime) -> list[Away]:
+    """Return all who are out at an instant in the organizations of these people."""
+    return absences(person_ids, starts_at=at, ends_at=at + _INSTANT)
 
 
 def pure_absence(row: OutOfOffice) -> Absence:

@@ -244,6 +244,6 @@ def _turn(turn: Turn) -> dict[str, Any]:
         "role": turn.role,
         "shift": _named(turn.shift) if turn.shift.id != MEMBER_LIST else None,
         "starts_at": turn.starts_at,
-        "ends_at": turn.ends_at,
+        "ends_at": turn.until,
         "covering": _person(turn.covering) if turn.covering else None,
     }

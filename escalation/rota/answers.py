@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from escalation.rota.covers import Reach
-from escalation.rota.shifts import BEGINNING, END, Duty, Period, Shift
+from escalation.rota.shifts import Duty, Period, Shift
 
 _INSTANT = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -91,32 +91,43 @@ def end_of(
 ) -> datetime | None:
     """Return the first instant from `after` on at which something does not go on; None: no end of it is planned.
 
-    Looked at is all that is planned for once, and after that a whole cycle of what repeats; at most until 2100.
+    What is planned for once divides the time until 2100; between two such instants all that happens repeats, and is
+    looked at for one whole cycle.
     """
     known = list(shifts)
-    last = _planned_until(known, after, reach)
-    length = timedelta(days=62)
-    while after < last:
-        until = min(after + length, last)
-        for span in spans(known, after, until, reach=reach):
-            if not goes_on(span):
-                return span.starts_at
-        after, length = until, length * 2
+    borders, cycle = _borders(known, reach), _cycle(known)
+    edges = [after, *sorted(at for at in borders if after < at < _LAST), max(after, _LAST)]
+    for border, until in itertools.pairwise(edges):
+        begins, last, length = border, min(until, border + cycle), timedelta(days=62)
+        while begins < last:
+            ends = min(last, begins + length)
+            for span in spans(known, begins, ends, reach=reach):
+                if not goes_on(span):
+                    return span.starts_at
+            begins, length = ends, length * 2
     return None
 
 
-def _planned_until(shifts: Sequence[Shift], after: datetime, reach: Reach) -> datetime:
-    """Return an instant at and after which nothing is new: what will be has been once between `after` and then."""
-    borders = reach.changes(duty.user for shift in shifts for duty in shift.people)
-    cycle = timedelta(days=16)  # two weeks of windows, and what a change of the clocks may add
+def _borders(shifts: Sequence[Shift], reach: Reach) -> set[datetime]:
+    """Return the instants at which something begins or ends for once."""
+    found = reach.changes(duty.user for shift in shifts for duty in shift.people)
     for shift in shifts:
-        borders |= {shift.starts_at, shift.ends_at}
-        borders |= {at for entry in shift.entries or () for at in (entry.starts_at, entry.ends_at)}
+        found |= {shift.starts_at, shift.ends_at}
+        found |= {at for entry in shift.entries or () for at in (entry.starts_at, entry.ends_at)}
         if shift.rotation is not None:
-            borders.add(shift.rotation.handoff(0, shift.zone))
-            turns = max(len(shift.duties), 1) * shift.rotation.count
-            cycle = max(cycle, timedelta(days=16 + min(turns * _CYCLE_DAYS[shift.rotation.every], 50_000)))
-    return min(max({after} | {at for at in borders if BEGINNING < at < END}) + cycle, _LAST)
+            found.add(shift.rotation.handoff(0, shift.zone))
+    return found
+
+
+def _cycle(shifts: Sequence[Shift]) -> timedelta:
+    """Return a time in which each shift has had all its windows with each of its people."""
+    turns = [
+        len(shift.duties) * shift.rotation.count * _CYCLE_DAYS[shift.rotation.every]
+        for shift in shifts
+        if shift.rotation is not None
+    ]
+    # Two weeks of windows, and what a change of the clocks may add.
+    return timedelta(days=16 + min(max(turns, default=0), 50_000))
 
 
 def gaps(found: Iterable[Span]) -> list[Period]:

@@ -151,7 +151,7 @@ def _duties_of_person(user: User, *, starts_at: datetime, ends_at: datetime) -> 
             summary=f"On call: {turn.group} ({GroupRole(turn.role).label})"
             f"{f' for {turn.covering}' if turn.covering else ''}",
             starts_at=turn.starts_at,
-            ends_at=turn.ends_at or ends_at,
+            ends_at=turn.ends_at,
         )
         for turn in turns([user.pk], starts_at=starts_at, ends_at=ends_at)[user.pk][:MOST_DUTIES]
     ]

@@ -212,13 +212,16 @@ def _shift(choose: random.Random, number: int, people: list[int]) -> Shift:
         entries.sort(key=lambda one: one.starts_at)
         return replace(made, duties=(), windows=(), entries=tuple(entries))
     if kind == "rotating":
-        every, at = choose.choice(("day", "day", "week", "month")), time(choose.randint(0, 23), choose.choice((0, 30)))
-        days = handoff_days(windows, at)
+        every, clock = (
+            choose.choice(("day", "day", "week", "month")),
+            time(choose.randint(0, 23), choose.choice((0, 30))),
+        )
+        days = handoff_days(windows, clock)
         first_on = date(2026, choose.randint(1, 4), choose.randint(1, 28))
         order = tuple(choose.sample(duties, k=len(duties)))
         since = choose.choice((0, 0, choose.randint(-9, 60)))
         turns = choose.randint(1, 3)
-        rotation = Rotation(every, turns, first_on, at, choose.choice((1, 1, 2)), days, since, order)
+        rotation = Rotation(every, turns, first_on, clock, choose.choice((1, 1, 2)), days, since, order)
         made = replace(made, rotation=rotation)
     return made
 

@@ -48,7 +48,7 @@ def test_a_hand_off_between_two_steps_counts(world):
     world.expect_page("ana", about=job)
     world.expect_nothing_else()
     world.advance(minutes(5))  # 12:05, the second
-    world.expect_page("bob", about=job)  # who came on call while nobody had taken it
+    world.expect_page("bob", about=job)  # who came on call as Primary
     world.expect_page("ana", about=job)
     world.expect_nothing_else()
 
@@ -82,7 +82,7 @@ def test_a_hand_off_between_two_turns_counts(world):
     world.advance(minutes(5))
     world.expect_page("mia", about=job)
     world.advance(minutes(60))
-    world.expect_page("bob", about=job)  # on call again, as “Later” is over
+    world.expect_page("bob", about=job)  # who came on call again when “Later” ended
     world.expect_nothing_else()
 
 
@@ -117,10 +117,10 @@ def test_an_override_wins_and_then_the_longer_shift_resumes(world):
     world.expect_nothing_else()
     world.listening = True
     world.advance(minutes(30))
-    world.expect_page("ana", about=first)  # on call again while nobody has taken it
     world.ping(first)
     world.beat()
     world.expect_recovery("bob", about=first)
+    world.expect_page("ana", about=first)  # who came on call at its end, and the ping came a moment later
     world.expect_recovery("ana", about=first)
     world.advance(minutes(1))
     world.expect_page("ana", about=first)

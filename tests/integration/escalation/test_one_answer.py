@@ -59,7 +59,7 @@ def store(rota):
 
 def store_shift(shift, group, users):
     rotation = shift.rotation
-    kind = {"kind": "fixed"}
+    kind: dict[str, object] = {"kind": "fixed"}
     if shift.entries is not None:
         kind = {"kind": "calendar", "calendar_url": "https://calendar.example.com/", "calendar_due_at": END}
     if rotation is not None:
@@ -155,8 +155,8 @@ def test_all_that_ask_the_database_agree_with_the_rules_read_one_by_one(seed):
             }
             assert in_turn == expected, case
         for who, lines in own.items():
-            read = {summary for summary, begins, ends in lines if begins <= at < ends}
-            assert read == {
+            said = {summary for summary, begins, ends in lines if begins <= at < ends}
+            assert said == {
                 f"On call: G{group} ({role.title()}){'' if duty == who else f' for P{duty}'}"
                 for group in GROUPS
                 for duty, role, person in rota.on_call(group, at)
@@ -166,9 +166,9 @@ def test_all_that_ask_the_database_agree_with_the_rules_read_one_by_one(seed):
     for reminder in DutyReminder.objects.all():
         at, who = reminder.starts_at, number_of[reminder.user_id]
         assert START < at <= START + 2 * DAY
-        beginning, before = (rota.on_call(group_of[reminder.group_id], when) for when in (at, at - INSTANT))
-        assert any(one[1] == reminder.role and one[2] == who for one in beginning), (seed, at)
-    expected = {
+        beginning = rota.on_call(group_of[reminder.group_id], at)
+        assert any(one[1:] == (reminder.role, who) for one in beginning), (seed, at)
+    beginnings = {
         (who, group_of[turn.group.pk], turn.role, turn.starts_at)
         for who, user in users.items()
         for turn in mine[user.pk]
@@ -177,7 +177,7 @@ def test_all_that_ask_the_database_agree_with_the_rules_read_one_by_one(seed):
     found = {
         (number_of[one.user_id], group_of[one.group_id], one.role, one.starts_at) for one in DutyReminder.objects.all()
     }
-    assert {one for one in found if users[one[0]].contact_methods.exists()} == expected, seed
+    assert {one for one in found if users[one[0]].contact_methods.exists()} == beginnings, seed
 
 
 # -- feeds --------------------------------------------------------------------------------------------------------------
