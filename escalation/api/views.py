@@ -22,6 +22,7 @@ from alerting.api.serializers import (
     ReplySerializer,
 )
 from alerting.api.views import PAGE_PARAMETERS, AlertViewSet
+from alerting.models import Alert
 from alerting.selectors import may_respond
 from alerting.states import Action
 from escalation.api.serializers import (
@@ -147,13 +148,15 @@ class EscalatingAlertViewSet(AlertViewSet):
     @action(detail=True, methods=["post"])
     def reassign(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
         """Begin its escalation anew, in other groups or by another policy; nobody has the alert any more."""
-        return self.respond(reassign, takes=ReassignSerializer)
+        alert, fields = self.asked(ReassignSerializer)
+        return Response(AlertSerializer(reassign(alert, actor=self.user, now=self.now, **fields)).data)
 
     @extend_schema(request=RespondersSerializer, responses=AlertSerializer)
     @action(detail=True, methods=["post"])
     def responders(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
         """Ask more people for help: they are notified now, whoever has the alert, beside its escalation."""
-        return self.respond(add_responders, takes=RespondersSerializer)
+        alert, fields = self.asked(RespondersSerializer)
+        return Response(AlertSerializer(add_responders(alert, actor=self.user, now=self.now, **fields)).data)
 
     @extend_schema(responses=NotificationSerializer(many=True), parameters=PAGE_PARAMETERS)
     @action(detail=True, methods=["get"], pagination_class=InOrderOfWriting)
@@ -165,18 +168,22 @@ class EscalatingAlertViewSet(AlertViewSet):
 
     def respond(self, wanted: Action, *, takes: type[Any]) -> Response:
         """Do to the alert what the user asks, if they may respond to it, and show it."""
-        alert = self.get_object()
-        if not may_respond(self.user, alert):
-            raise PermissionDenied
-        given = takes(data=self.request.data, context=self.get_serializer_context())
-        given.is_valid(raise_exception=True)
-        fields = dict(given.validated_data)
+        alert, fields = self.asked(takes)
         to = fields.pop("user", None)
         alert = act(alert, wanted, actor=self.user, now=self.now, to=to, **fields)
         if wanted is not Action.ASSIGN:
             return Response(AlertSerializer(alert).data)
         why = why_not_reached([alert.owner], integration_id=alert.integration_id, now=self.now) if to else {}
         return Response(AssignedSerializer(alert, context={"warnings": why.get(alert.owner_id, [])}).data)
+
+    def asked(self, takes: type[Any]) -> tuple[Alert, dict[str, Any]]:
+        """Return the alert, if the user may respond to it, and the values with which they ask for something."""
+        alert = self.get_object()
+        if not may_respond(self.user, alert):
+            raise PermissionDenied
+        given = takes(data=self.request.data, context=self.get_serializer_context())
+        given.is_valid(raise_exception=True)
+        return alert, dict(given.validated_data)
 
 
 class RuleViewSet(OrganizationViewSet):

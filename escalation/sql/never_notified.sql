@@ -9,7 +9,7 @@ WHERE alert.status = 'open'
   AND NOT EXISTS (
     SELECT
     FROM escalation_notification AS notified
-    WHERE notified.alert_id = alert.id AND notified.kind IN ('page', 'last_resort')
+    WHERE notified.alert_id = alert.id AND notified.kind IN ('page', 'last_resort', 'assignment', 'reminder')
       AND notified.user_id = person.user_id AND notified.status <> 'superseded'
     -- Asked for each alert by the index: as a join it could read all that was ever sent.
     OFFSET 0
