@@ -115,8 +115,9 @@ def _text(ended: Sequence[_Ended], *, more: int, reader: User) -> str:
     lines = [_INTRODUCTION, ""]
     for number, each in enumerate(ended, start=1):
         since = f", silent since {moment(each.alert.expected_at, zone=local)}" if each.alert.expected_at else ""
+        ended_at = moment(each.at, zone=local)
         lines += [
-            f"{number}. {one_line(each.alert.source_name)}{since}. {one_line(each.said)} {moment(each.at, zone=local)}.",
+            f"{number}. {one_line(each.alert.source_name)}{since}. {one_line(each.said)} {ended_at}.",
             f"   {settings.BASE_URL}/heartbeats/{each.alert.integration_id}/",
         ]
     return "\n".join([*lines, *([f"… and {more} more."] if more else [])])
