@@ -1,7 +1,7 @@
 """What changes alerts: open and close them in sets, and the actions of people, one alert at a time."""
 
 import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Coalesce
 
 from accounts.models import User
-from alerting.models import Alert, TimelineEntry
+from alerting.models import Alert, AlertRecipient, TimelineEntry
 from alerting.selectors import has_acknowledged, may_answer
 from alerting.states import LIVE, Action, Status, actions_from, step
 from heartbeat_project.kernel.errors import DomainError, FieldError
@@ -192,6 +192,28 @@ def escalate(alert: Alert, *, actor: User, now: datetime) -> Alert:
     )
 
 
+def reassign(alert: Alert, *, actor: User, now: datetime, text: str) -> Alert:
+    """Take the alert from whoever has it, because its escalation begins anew; `text` says where.
+
+    That it begins is the caller's second half: `escalation.services.reassignment`.
+    """
+    return _move(
+        alert,
+        Action.REASSIGN,
+        actor=actor,
+        now=now,
+        entry=(_Kind.REASSIGNED, text),
+        owner=None,
+        acknowledged_at=None,
+        acknowledged_by=None,
+    )
+
+
+def add_responders(alert: Alert, *, actor: User, now: datetime, text: str) -> Alert:
+    """Record that `actor` asked more people for help; `text` says whom. That they are notified is the caller's part."""
+    return _move(alert, Action.ADD_RESPONDERS, actor=actor, now=now, entry=(_Kind.RESPONDERS_ADDED, text))
+
+
 def unacknowledge(alert: Alert, *, actor: User, now: datetime) -> Alert:
     """Take the acknowledgement back, whoever gave it: an escalation that it had stopped goes on.
 
@@ -284,6 +306,13 @@ def add_viewers(pairs: Sequence[tuple[int, int]]) -> None:
             statement("alerting", "add_viewers"),
             {"alerts": array(alert_id for alert_id, _ in pairs), "users": array(user_id for _, user_id in pairs)},
         )
+
+
+def add_recipients(alert: Alert, *, group_ids: Iterable[int] = (), user_ids: Iterable[int] = ()) -> None:
+    """Address an alert to more groups and users, so that they see it; those who see it already stay."""
+    rows = [AlertRecipient(alert=alert, group_id=pk) for pk in group_ids]
+    rows += [AlertRecipient(alert=alert, user_id=pk) for pk in user_ids]
+    AlertRecipient.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def write_timeline(kind: TimelineEntry.Kind, lines: Sequence[tuple[int, str]], *, now: datetime) -> None:

@@ -24,6 +24,8 @@ class Action(StrEnum):
     CLOSE = "close"
     CANCEL = "cancel"
     REPLY = "reply"
+    REASSIGN = "reassign"
+    ADD_RESPONDERS = "responders"
     UNACKNOWLEDGE = "unacknowledge"
     GIVE_BACK = "give-back"
 
@@ -50,6 +52,10 @@ TRANSITIONS: dict[tuple[Status, Action], Status] = {
     (_S.ON_HOLD, _A.HOLD): _S.ON_HOLD,
     # An alert that had an owner goes back to them, see `step`.
     (_S.ON_HOLD, _A.RESUME): _S.OPEN,
+    # To other groups, or by another policy: the escalation begins anew there.
+    **{(status, _A.REASSIGN): _S.OPEN for status in LIVE},
+    # Whoever has the alert asks others for help, and keeps it.
+    **{(status, _A.ADD_RESPONDERS): status for status in LIVE},
     **{(status, _A.UNACKNOWLEDGE): status for status in LIVE},
     **{(status, _A.CLOSE): _S.CLOSED for status in LIVE},
     **{(status, _A.CANCEL): _S.CANCELLED for status in LIVE},

@@ -162,13 +162,14 @@ class EscalationRun(models.Model):
     withheld = ArrayField(models.CharField(max_length=30), default=list, db_default=[], help_text="Of the policy.")
     reopen_after_minutes = MinutesColumn(db_default=0, help_text="Of the policy or play.")
     step = models.PositiveIntegerField(default=0, help_text="Counts the moments at which somebody was to be told.")
-    since_step = models.PositiveIntegerField(
-        default=0,
-        db_default=0,
-        help_text="Who was told in this step or before does not count as reached: the alert was opened again since.",
-    )
     next_step_at = models.DateTimeField(null=True, help_text="Empty: nothing more comes.")
     resting = models.BooleanField(default=False, help_text="Was due while its alert was not open; goes on when it is.")
+    begun_at_step = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        help_text="`step` when the walk last began anew, or its alert was opened again: whoever was notified in it or "
+        "before does not count as reached.",
+    )
     last_resort_at = models.DateTimeField(null=True, help_text="When the Owners and App Admins were told instead.")
     error = models.TextField(blank=True, help_text="Why the last try to go on failed; it is tried again.")
     acted_at = models.DateTimeField(null=True, help_text="When a person last did something to the alert.")
@@ -261,13 +262,16 @@ class Notification(models.Model):
         db_default=Urgency.FURTHER,
         help_text="Of its first moment; a page that takes the place of one that failed gets that one's.",
     )
+    asked_for = models.BooleanField(
+        default=False, db_default=False, help_text="A person asked for it: sent also while somebody has the alert."
+    )
     in_time = models.BooleanField(
         default=True,
         db_default=True,
         help_text="It is used before what comes next in the walk; otherwise it reaches nobody before it arrives.",
     )
     subject = models.CharField(max_length=300, blank=True, help_text="Of a notice that has no alert.")
-    text = models.TextField(blank=True, help_text="Of a notice that has no alert; the reason of a last resort.")
+    text = models.TextField(blank=True, help_text="Of a notice that has no alert; why somebody gets a page.")
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)
     envelope = models.UUIDField(
         null=True,

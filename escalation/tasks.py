@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from escalation.services import calendars, contact_messages, delivery, engine, leavers, reminders
+from escalation.services import calendars, contact_messages, delivery, engine, handoffs, leavers, reminders
 from heartbeat_project.kernel import clock
 
 
@@ -34,6 +34,12 @@ def read_calendars(**_: object) -> None:
 def remind_of_duty(**_: object) -> None:
     """Tell people that their duty begins soon."""
     reminders.remind_of_duty(now=clock.now())
+
+
+@shared_task(name="escalation.notify_newly_on_call", queue="engine", expires=60)
+def notify_newly_on_call(**_: object) -> None:
+    """Notify people who came on call of the open alerts that nobody has taken."""
+    handoffs.notify_newly_on_call(now=clock.now())
 
 
 @shared_task(name="escalation.send_verification_code", queue="delivery", expires=600)

@@ -16,6 +16,7 @@ from alerting.models import Alert
 from escalation.models import EscalationRun, Notification
 from escalation.services.delivery import deliver_due
 from escalation.services.engine import advance_escalations
+from escalation.services.handoffs import notify_newly_on_call
 from escalation.services.leavers import go_on_without_leavers
 from integrations.ingest.record import Arrival, record_pings, record_pulse
 from integrations.models import Heartbeat, InboundIntegration, Listening, MaintenanceWindow
@@ -28,6 +29,7 @@ PARTS = {
     "detector": tick,
     "leavers": go_on_without_leavers,
     "engine": advance_escalations,
+    "handoffs": notify_newly_on_call,
     "delivery": deliver_due,
 }
 

@@ -68,6 +68,12 @@ class RuleSerializer(Strict):
     priority = serializers.ChoiceField(choices=Priority.choices, required=False)
     enabled = serializers.BooleanField(required=False)
     recovery_notice = serializers.BooleanField(required=False)
+    stop_running = serializers.BooleanField(
+        required=False,
+        write_only=True,
+        help_text="With `enabled` false: ends the escalations that run by it now. Nobody is notified by them any more, "
+        "the Owners and App Admins neither; their alerts stay open. Otherwise they go on as they began.",
+    )
     reopen_after_minutes = MinutesField(
         required=False,
         help_text="After so long without an action on a taken alert its owner is reminded, and without an answer it is "
@@ -162,6 +168,21 @@ class ManualAlertSerializer(Strict):
         allow_blank=True,
         help_text="Your own name for it: sent again with the same, it gives the alert that is there already.",
     )
+
+
+class ReassignSerializer(Strict):
+    """Where the escalation begins anew: in these groups, or by this policy; what is left out stays as it is."""
+
+    groups = OwnedRelatedField(queryset=Group.objects.all(), many=True, required=False)
+    escalation_policy = OwnedRelatedField(queryset=EscalationPolicy.objects.all(), required=False)
+
+
+class RespondersSerializer(Strict):
+    """Who is asked for help; at least one of the three. A group means all its members on call now."""
+
+    users = OwnedRelatedField(queryset=User.objects.all(), many=True, required=False)
+    groups = OwnedRelatedField(queryset=Group.objects.all(), many=True, required=False)
+    response_play = OwnedRelatedField(queryset=ResponsePlay.objects.all(), required=False)
 
 
 class ToldSerializer(serializers.Serializer[Any]):

@@ -33,6 +33,8 @@ from escalation.api.serializers import (
     NotificationSerializer,
     PlaySerializer,
     PolicySerializer,
+    ReassignSerializer,
+    RespondersSerializer,
     UsageSerializer,
 )
 from escalation.models import EscalationPolicy, ResponsePlay
@@ -40,6 +42,8 @@ from escalation.services import plays, policies
 from escalation.services.actions import act
 from escalation.services.manual import ManualAlert, preview_alert, send_alert
 from escalation.services.reachable import why_not_reached
+from escalation.services.reassignment import reassign
+from escalation.services.responders import add_responders
 from heartbeat_project.kernel.api import NewestFirst
 
 
@@ -139,6 +143,18 @@ class EscalatingAlertViewSet(AlertViewSet):
         """Add a note to its timeline."""
         return self.respond(Action.REPLY, takes=ReplySerializer)
 
+    @extend_schema(request=ReassignSerializer, responses=AlertSerializer)
+    @action(detail=True, methods=["post"])
+    def reassign(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
+        """Begin its escalation anew, in other groups or by another policy; nobody has the alert any more."""
+        return self.respond(reassign, takes=ReassignSerializer)
+
+    @extend_schema(request=RespondersSerializer, responses=AlertSerializer)
+    @action(detail=True, methods=["post"])
+    def responders(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
+        """Ask more people for help: they are notified now, whoever has the alert, beside its escalation."""
+        return self.respond(add_responders, takes=RespondersSerializer)
+
     @extend_schema(responses=NotificationSerializer(many=True), parameters=PAGE_PARAMETERS)
     @action(detail=True, methods=["get"], pagination_class=InOrderOfWriting)
     def notifications(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
@@ -184,6 +200,11 @@ class RuleViewSet(OrganizationViewSet):
         return self.get_paginated_response(UsageSerializer(page, many=True).data)
 
 
+def given(serializer: Any) -> dict[str, Any]:
+    """Return the values of a policy or play that is created: no escalation runs by it that could be stopped."""
+    return {name: value for name, value in serializer.validated_data.items() if name != "stop_running"}
+
+
 class PolicyViewSet(RuleViewSet):
     """Escalation policies: timed walks through the roles of the recipient groups."""
 
@@ -192,15 +213,17 @@ class PolicyViewSet(RuleViewSet):
 
     def perform_create(self, serializer: Any) -> None:
         """Create through the service."""
-        serializer.instance = policies.create_policy(self.user.organization, **serializer.validated_data)
+        serializer.instance = policies.create_policy(self.user.organization, **given(serializer))
 
     def perform_update(self, serializer: Any) -> None:
         """Change through the service."""
-        serializer.instance = policies.update_policy(serializer.instance, **serializer.validated_data)
+        serializer.instance = policies.update_policy(
+            serializer.instance, actor=self.user, now=self.now, **serializer.validated_data
+        )
 
     def perform_destroy(self, instance: EscalationPolicy) -> None:
         """Delete through the service; 409 names the integrations that use it."""
-        policies.delete_policy(instance)
+        policies.delete_policy(instance, actor=self.user, now=self.now)
 
     @extend_schema(request=CloneSerializer, responses={201: PolicySerializer})
     @action(detail=True, methods=["post"])
@@ -221,12 +244,14 @@ class PlayViewSet(RuleViewSet):
 
     def perform_create(self, serializer: Any) -> None:
         """Create through the service."""
-        serializer.instance = plays.create_play(self.user.organization, **serializer.validated_data)
+        serializer.instance = plays.create_play(self.user.organization, **given(serializer))
 
     def perform_update(self, serializer: Any) -> None:
         """Change through the service."""
-        serializer.instance = plays.update_play(serializer.instance, **serializer.validated_data)
+        serializer.instance = plays.update_play(
+            serializer.instance, actor=self.user, now=self.now, **serializer.validated_data
+        )
 
     def perform_destroy(self, instance: ResponsePlay) -> None:
         """Delete through the service; 409 names the integrations that use it."""
-        plays.delete_play(instance)
+        plays.delete_play(instance, actor=self.user, now=self.now)

@@ -15,7 +15,7 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from alerting.models import Alert, Bridge
-from alerting.states import Action
+from alerting.states import Action, Status
 from escalation import links
 from escalation.channels.base import Bundle, DeliveryError, Message, let_go_of_the_database
 from escalation.models import Notification
@@ -140,8 +140,17 @@ def _words(message: Message) -> dict[str, Any]:
         "closed": moment(alert.closed_at, zone=local) if alert.closed_at else "",
         "rows": _rows(alert, at=message.at, local=local),
         "bridge": _bridge(alert.bridge),
-        "next": what_next(message.coming, recovers=alert.recovers, at=message.at, zone=local),
+        "next": _next(message, alert, local=local),
     }
+
+
+def _next(message: Message, alert: Alert, *, local: Any) -> str:
+    """Say what happens if the reader does nothing; who asked for help has the alert, or put it on hold."""
+    if alert.status == Status.ASSIGNED and alert.owner:
+        return f"{one_line(str(alert.owner))} has this alert. Its escalation does not go on while that is so."
+    if alert.status == Status.ON_HOLD:
+        return "This alert is on hold. Its escalation does not go on until it is resumed."
+    return what_next(message.coming, recovers=alert.recovers, at=message.at, zone=local)
 
 
 def _linked(text: str) -> SafeString:
@@ -169,6 +178,7 @@ def _bundle_words(message: Message, bundle: Bundle, *, local: Any) -> dict[str, 
         "subject": f"[{tag}] {message.subject}",
         "to_owner": message.kind in TO_OWNER,
         "recovered": recovered,
+        "why": bundle.reason,
         "longest": in_words(message.at - min(overdue)) if overdue else "",
         "bundled": [
             {

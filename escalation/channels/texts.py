@@ -82,6 +82,7 @@ def long(message: Message) -> str:
     if message.bundle is not None:
         more = message.bundle.count - len(message.bundle.listed)
         names = [f"• {one_line(each.source_name)}" for each in message.bundle.listed]
+        names = [message.bundle.reason, *names] if message.bundle.reason else names
         return clip("\n".join([*names, f"… and {more} more"] if more else names), LONG)
     if alert is None:
         return clip(message.text.strip(), LONG)
@@ -112,10 +113,12 @@ def _gist(message: Message) -> str:
     """Return the message in a sentence or two."""
     alert = message.alert
     if message.bundle is not None:
-        return f"{one_line(message.subject)}."
+        reason = message.bundle.reason
+        return f"{one_line(reason)} {one_line(message.subject)}." if reason else f"{one_line(message.subject)}."
     if alert is None:
         return one_line(message.text) or one_line(message.subject)
     if message.kind == _Kind.RECOVERY:
         return f"Recovered: {one_line(alert.source_name)}. The signal is back, the alert is closed."
     to_do = f" {one_line(message.text.splitlines()[0])}" if message.kind == _Kind.LAST_RESORT else ""
-    return f"{_OPENINGS.get(_Kind(message.kind), '')}{one_line(alert.short_text)}{to_do}"
+    why = f"{one_line(message.text)} " if message.kind == _Kind.PAGE and message.text else ""
+    return f"{why}{_OPENINGS.get(_Kind(message.kind), '')}{one_line(alert.short_text)}{to_do}"

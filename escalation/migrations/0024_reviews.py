@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('alerting', '0007_hold_until'),
-        ('escalation', '0022_notification_in_time'),
+        ('escalation', '0023_running_turns'),
     ]
 
     operations = [
@@ -41,11 +41,6 @@ class Migration(migrations.Migration):
             model_name='escalationrun',
             name='review_at',
             field=models.DateTimeField(help_text='Empty: the alert is not taken, or nobody is to be reminded.', null=True),
-        ),
-        migrations.AddField(
-            model_name='escalationrun',
-            name='since_step',
-            field=models.PositiveIntegerField(db_default=0, default=0, help_text='Who was told in this step or before does not count as reached: the alert was opened again since.'),
         ),
         migrations.AddField(
             model_name='responseplay',

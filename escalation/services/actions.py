@@ -46,7 +46,7 @@ def act(
         alert = change(alert, actor=actor, now=now)
         run = EscalationRun.objects.select_for_update(no_key=True).filter(alert=alert.pk).first()
         if run is not None:
-            _follow(run, alert, action, actor=actor, now=now)
+            follow(run, alert, action, actor=actor, now=now)
     return alert
 
 
@@ -91,8 +91,11 @@ def _change(action: Action, *, to: User, until: datetime | None, text: str, reas
     return changes[action]
 
 
-def _follow(run: EscalationRun, alert: Alert, action: Action, *, actor: User, now: datetime) -> None:
-    """Do what the action brings to the escalation; the caller holds the alert and its run."""
+def follow(run: EscalationRun, alert: Alert, action: Action, *, actor: User, now: datetime) -> None:
+    """Do what a person's action brings to the escalation, and set when the alert is looked at again.
+
+    The caller holds the alert and its run.
+    """
     if action is Action.ESCALATE:
         hurry([alert.pk], now=now)
     elif action is Action.ACKNOWLEDGE:

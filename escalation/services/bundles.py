@@ -36,11 +36,18 @@ def most_urgent_first(alerts: QuerySet[Alert]) -> QuerySet[Alert]:
     return alerts.order_by(Case(*ranks, output_field=IntegerField()), F("expected_at").asc(nulls_last=True), "pk")
 
 
+def reason_for_all(envelope: UUID) -> str:
+    """Return why the reader is notified, where it is the same for all that a claimed message tells of."""
+    told = Notification.objects.filter(envelope=envelope, status=Notification.Status.SENDING)
+    reasons = list(told.order_by().values_list("text", flat=True).distinct()[:2])
+    return reasons[0] if len(reasons) == 1 else ""
+
+
 def _told(told: QuerySet[Notification]) -> QuerySet[Alert]:
     return most_urgent_first(Alert.objects.filter(pk__in=told.values("alert")))
 
 
-def told_together(message: Message, listed: Sequence[Alert], *, count: int) -> Message:
+def told_together(message: Message, listed: Sequence[Alert], *, count: int, reason: str = "") -> Message:
     """Return the message with many alerts in it, the most important of which are listed."""
     link = f"{settings.BASE_URL}/bundles/{message.id}/"
     names = [one_line(alert.source_name) for alert in listed[:_NAMED]]
@@ -57,5 +64,10 @@ def told_together(message: Message, listed: Sequence[Alert], *, count: int) -> M
         message,
         subject=f"{what}: {', '.join(names)}{more}",
         text=f"{see}: {link}",
-        bundle=Bundle(count=count, listed=listed, link=link),
+        bundle=Bundle(
+            count=count,
+            listed=listed,
+            link=link,
+            reason=f"{reason} {count} alerts are open and nobody has taken them." if reason else "",
+        ),
     )

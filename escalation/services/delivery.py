@@ -154,7 +154,7 @@ def _message(claimed: Claim, *, now: datetime) -> Message:
         at=now,
     )
     if claimed.alerts > 1:
-        return told_together(message, claimed.listed, count=claimed.alerts)
+        return told_together(message, claimed.listed, count=claimed.alerts, reason=claimed.reason)
     return replace(
         message,
         alert=notification.alert,

@@ -225,7 +225,13 @@ def go_on(reasons: Mapping[EscalationRun, Reason], *, now: datetime) -> None:
         (going if coming and run.next_step_at is not None else ended).append(run)
     if going:
         hurry_locked(going, now=now)
-    ended = [run for run in ended if run.alert.status in {Alert.Status.OPEN, Alert.Status.ON_HOLD}]
+    ended = [
+        run
+        for run in ended
+        # Where a person stopped the walk, nobody is to be notified instead.
+        if run.alert.status in {Alert.Status.OPEN, Alert.Status.ON_HOLD}
+        and not walk.Position.load(run.position).stopped
+    ]
     lost = runs_that_reach_nobody(run.pk for run in ended)
     tell_stewards({run: reasons[run] for run in ended if run.pk in lost}, now=now)
 

@@ -40,9 +40,10 @@ def last_steps_reached(run_ids: Iterable[int]) -> dict[int, int]:
         | Q(status__in=_ON_THEIR_WAY, in_time=True)
         | Q(Exists(answered), status=_Status.SUPERSEDED),
         alert__run__in=list(run_ids),
-        step__gt=F("run__since_step"),
         kind=Notification.Kind.PAGE,
         user__in=people_who_may_answer(),
+        # Whoever was notified before the walk began anew was not the right one.
+        step__gt=F("run__begun_at_step"),
     )
     rows = list(pages.order_by().values_list("run", "user").annotate(newest=Max("step")))
     if not rows:

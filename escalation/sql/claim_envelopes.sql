@@ -31,8 +31,8 @@ member AS (
     WHERE notification.next_attempt_at <= %(due_by)s
 ),
 due AS (
-    SELECT notification.id, notification.alert_id, notification.run_id, notification.kind, member.envelope,
-        notification.user_id, notification.created_at, notification.status = 'sending' AS lost
+    SELECT notification.id, notification.alert_id, notification.run_id, notification.kind, notification.asked_for,
+        notification.user_id, notification.created_at, member.envelope, notification.status = 'sending' AS lost
     FROM member
     JOIN escalation_notification AS notification ON notification.id = member.id
     WHERE notification.next_attempt_at <= %(due_by)s
@@ -50,11 +50,13 @@ judged AS (
                 OR alert.status IN ('closed', 'cancelled')
             ) THEN 'superseded'
             WHEN due.kind IN ('assignment', 'reminder') THEN 'sending'
+            WHEN due.asked_for AND alert.status IN ('assigned', 'on_hold') THEN 'sending'
             -- What may have arrived and is never sent again is not kept for later: its failure is all there is to say.
             WHEN alert.status = 'on_hold' AND due.lost AND %(never_again)s THEN 'sending'
             WHEN alert.status = 'on_hold' THEN 'pending'
             WHEN alert.status <> 'open' THEN 'superseded'
-            WHEN due.kind = 'page' AND run.acknowledge_stops AND alert.acknowledged_at IS NOT NULL THEN 'superseded'
+            WHEN due.kind = 'page' AND NOT due.asked_for AND run.acknowledge_stops AND alert.acknowledged_at IS NOT NULL
+                THEN 'superseded'
             -- They answered this step; others, and later steps, go on.
             WHEN due.kind = 'page' AND alert.acknowledged_at IS NOT NULL AND EXISTS (
                 SELECT

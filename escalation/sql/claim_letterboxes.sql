@@ -26,9 +26,9 @@ letterbox AS MATERIALIZED (
     FOR UPDATE OF letterbox SKIP LOCKED
 ),
 due AS (
-    SELECT notification.id, notification.alert_id, notification.run_id, notification.kind, notification.address,
-        notification.user_id, notification.created_at,
-        notification.urgency, notification.next_attempt_at, letterbox.id AS letterbox_id, letterbox.shut_until, letterbox.shut_for
+    SELECT notification.id, notification.alert_id, notification.run_id, notification.kind, notification.asked_for,
+        notification.address, notification.user_id, notification.created_at, notification.urgency,
+        notification.next_attempt_at, letterbox.id AS letterbox_id, letterbox.shut_until, letterbox.shut_for
     FROM letterbox
     JOIN escalation_notification AS notification
       ON notification.contact_method_id = letterbox.contact_method_id AND notification.kind = letterbox.kind
@@ -46,9 +46,11 @@ judged AS (
                 OR alert.status IN ('closed', 'cancelled')
             ) THEN 'superseded'
             WHEN due.kind IN ('assignment', 'reminder') THEN 'sending'
+            WHEN due.asked_for AND alert.status IN ('assigned', 'on_hold') THEN 'sending'
             WHEN alert.status = 'on_hold' THEN 'pending'
             WHEN alert.status <> 'open' THEN 'superseded'
-            WHEN due.kind = 'page' AND run.acknowledge_stops AND alert.acknowledged_at IS NOT NULL THEN 'superseded'
+            WHEN due.kind = 'page' AND NOT due.asked_for AND run.acknowledge_stops AND alert.acknowledged_at IS NOT NULL
+                THEN 'superseded'
             WHEN due.kind = 'page' AND alert.acknowledged_at IS NOT NULL AND EXISTS (
                 SELECT
                 FROM alerting_timelineentry AS entry

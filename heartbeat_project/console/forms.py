@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     BridgeChoice = forms.ModelChoiceField[Bridge]
     GroupChoices = forms.ModelMultipleChoiceField[Group]
     UserChoices = forms.ModelMultipleChoiceField[User]
+    PolicyChoice = forms.ModelChoiceField[EscalationPolicy]
+    PlayChoice = forms.ModelChoiceField[ResponsePlay]
 else:
+    PolicyChoice = PlayChoice = forms.ModelChoiceField
     UserChoice = GroupChoice = BridgeChoice = forms.ModelChoiceField
     GroupChoices = UserChoices = forms.ModelMultipleChoiceField
 
@@ -131,6 +134,42 @@ class ReplyForm(forms.Form):
     """A note for the timeline."""
 
     text = forms.CharField(max_length=4_000, label="Note", widget=forms.Textarea(attrs={"rows": 3}))
+
+
+class ReassignForm(forms.Form):
+    """Where the escalation begins anew."""
+
+    groups = GroupChoices(Group.objects.none(), required=False, label="Groups", widget=CheckBoxes)
+    escalation_policy = PolicyChoice(
+        EscalationPolicy.objects.none(), required=False, label="Escalation Policy", empty_label="The one it follows now"
+    )
+
+    def __init__(self, *args: Any, actor: User, **options: Any) -> None:
+        super().__init__(*args, **{"prefix": "reassign", **options})
+        _offer(self, "groups", Group.objects.filter(organization_id=actor.organization_id))
+        policies = EscalationPolicy.objects.filter(organization_id=actor.organization_id, enabled=True)
+        _offer(self, "escalation_policy", policies)
+
+
+class RespondersForm(forms.Form):
+    """Who is asked for help."""
+
+    users = UserChoices(User.objects.none(), required=False, label="People", widget=CheckBoxes)
+    groups = GroupChoices(Group.objects.none(), required=False, label="Groups", widget=CheckBoxes)
+    response_play = PlayChoice(
+        ResponsePlay.objects.none(), required=False, label="Response Play", empty_label="No play"
+    )
+
+    def __init__(self, *args: Any, actor: User, **options: Any) -> None:
+        super().__init__(*args, **{"prefix": "responders", **options})
+        _offer(self, "users", User.objects.filter(organization_id=actor.organization_id, is_active=True))
+        _offer(self, "groups", Group.objects.filter(organization_id=actor.organization_id))
+        plays = ResponsePlay.objects.filter(organization_id=actor.organization_id, enabled=True)
+        _offer(self, "response_play", plays)
+
+
+def _offer(form: forms.Form, field: str, rows: Any) -> None:
+    form.fields[field].queryset = rows  # type: ignore[attr-defined]
 
 
 class NewAlertForm(forms.Form):

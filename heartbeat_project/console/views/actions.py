@@ -1,7 +1,8 @@
 """What people do to an alert."""
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.contrib import messages
@@ -19,9 +20,18 @@ from alerting.selectors import has_acknowledged, may_respond
 from alerting.states import Action
 from escalation.services.actions import act as change
 from escalation.services.reachable import why_not_reached
+from escalation.services.reassignment import reassign
+from escalation.services.responders import add_responders
 from escalation.services.responses import silent_after
 from escalation.wording import at_night
-from heartbeat_project.console.forms import AssignForm, HoldForm, ReasonForm, ReplyForm
+from heartbeat_project.console.forms import (
+    AssignForm,
+    HoldForm,
+    ReasonForm,
+    ReassignForm,
+    ReplyForm,
+    RespondersForm,
+)
 from heartbeat_project.console.views.alerts import find_alert, seen, show_alert, signed_in
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.errors import FieldError
@@ -33,6 +43,7 @@ _Kind = TimelineEntry.Kind
 _DONE = {
     _Kind.ASSIGNED: "assigned",
     _Kind.ESCALATED: "escalated",
+    _Kind.REASSIGNED: "reassigned",
     _Kind.HELD: "put on hold",
     _Kind.RESUMED: "resumed",
     _Kind.CLOSED: "closed",
@@ -42,6 +53,10 @@ _DONE = {
 }
 
 
+_FOR_OTHERS: Final[dict[Action, tuple[Callable[..., Alert], str]]] = {
+    Action.REASSIGN: (reassign, "Reassigned: its escalation begins anew. “Next” says who is notified now."),
+    Action.ADD_RESPONDERS: (add_responders, "They are notified now."),
+}
 _SAID = {
     Action.ACKNOWLEDGE: "Acknowledged. “Next” says who is told now.",
     Action.UNACKNOWLEDGE: "No longer acknowledged. “Next” says who is told now.",
@@ -87,21 +102,26 @@ def act(request: HttpRequest, alert_id: int, action: str) -> HttpResponse:
 
 
 def _form(action: str, request: HttpRequest, alert: Alert, *, now: datetime) -> forms.Form | None:
-    if action == Action.ASSIGN:
-        integration_id = alert.integration_id
-        return AssignForm(request.POST, actor=signed_in(request), integration_id=integration_id, now=now)
-    if action == Action.HOLD:
-        return HoldForm(request.POST, now=now)
-    if action in {Action.CLOSE, Action.CANCEL}:
-        return ReasonForm(request.POST, prefix=action)
-    if action == Action.REPLY:
-        return ReplyForm(request.POST)
-    return None
+    actor, sent = signed_in(request), request.POST
+    made: dict[str, Callable[[], forms.Form]] = {
+        Action.ASSIGN: lambda: AssignForm(sent, actor=actor, integration_id=alert.integration_id, now=now),
+        Action.HOLD: lambda: HoldForm(sent, now=now),
+        Action.CLOSE: lambda: ReasonForm(sent, prefix=action),
+        Action.CANCEL: lambda: ReasonForm(sent, prefix=action),
+        Action.REPLY: lambda: ReplyForm(sent),
+        Action.REASSIGN: lambda: ReassignForm(sent, actor=actor),
+        Action.ADD_RESPONDERS: lambda: RespondersForm(sent, actor=actor),
+    }
+    return made[action]() if action in made else None
 
 
 def _apply(alert: Alert, action: str, *, actor: User, now: datetime, fields: dict[str, Any]) -> str:
     """Call the service and return what to say."""
     wanted = Action.ASSIGN if action == TAKE else Action(action)
+    if wanted in _FOR_OTHERS:
+        ask_others, said = _FOR_OTHERS[wanted]
+        ask_others(alert, actor=actor, now=now, **fields)
+        return said
     again = wanted is Action.ACKNOWLEDGE and has_acknowledged(actor, alert)
     to = fields.pop("user", actor)
     alert = change(alert, wanted, actor=actor, now=now, to=to, **fields)
