@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -50,7 +50,7 @@ def send_daily_lists(*, now: datetime) -> int:
         return 0
     with transaction.atomic():
         with connection.cursor() as cursor:
-            days = {"organizations": array(due), "days": list(due.values())}
+            days: dict[str, Any] = {"organizations": array(due), "days": list(due.values())}
             cursor.execute(statement("integrations", "claim_daily_lists"), days)
             claimed = [organization_id for (organization_id,) in cursor.fetchall()]
         found = closed_but_silent(claimed)

@@ -18,6 +18,15 @@ from tests.integration.escalation.posting import page
 pytestmark = pytest.mark.django_db
 
 
+# What is said about a new rule, and after how long it reminds.
+SAID: list[tuple[dict[str, object], float]] = [
+    ({}, 0),
+    ({"priority": "critical"}, 60),
+    ({"priority": "critical", "reopen_after_minutes": 0}, 0),
+    ({"reopen_after_minutes": 2.5}, 2.5),
+]
+
+
 @pytest.fixture
 def organization(db):
     return factories.OrganizationFactory()
@@ -113,21 +122,14 @@ def test_an_alert_is_given_back_by_whoever_has_it(api, alert):
 
 
 def test_rules_say_after_how_long_they_remind(api, organization):
-    rules = {
+    rules: dict[str, dict[str, object]] = {
         "/api/v1/escalation-policies/": {"roles": [{"role": "primary"}]},
         "/api/v1/response-plays/": {
             "tiers": [{"offset_minutes": 0, "groups": [factories.GroupFactory(organization=organization).pk]}]
         },
     }
     for url, more in rules.items():
-        for number, (given, expected) in enumerate(
-            [
-                ({}, 0),
-                ({"priority": "critical"}, 60),
-                ({"priority": "critical", "reopen_after_minutes": 0}, 0),
-                ({"reopen_after_minutes": 2.5}, 2.5),
-            ]
-        ):
+        for number, (given, expected) in enumerate(SAID):
             made = api.post(url, {"name": f"rule {number}", **more, **given}, format="json")
             assert made.status_code == 201, made.json()
             assert made.json()["reopen_after_minutes"] == expected
