@@ -61,6 +61,8 @@ ALERT_ACTIONS = (
     "close",
     "cancel",
     "reply",
+    "responders",
+    "reassign",
 )
 READ_ACTIONS = {
     "integrations": ["pings"],
