@@ -1,5 +1,6 @@
 """The management API's policies and plays, and what escalation adds to alerts."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -148,15 +149,13 @@ class EscalatingAlertViewSet(AlertViewSet):
     @action(detail=True, methods=["post"])
     def reassign(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
         """Begin its escalation anew, in other groups or by another policy; nobody has the alert any more."""
-        alert, fields = self.asked(ReassignSerializer)
-        return Response(AlertSerializer(reassign(alert, actor=self.user, now=self.now, **fields)).data)
+        return self.respond(reassign, takes=ReassignSerializer)
 
     @extend_schema(request=RespondersSerializer, responses=AlertSerializer)
     @action(detail=True, methods=["post"])
     def responders(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
         """Ask more people for help: they are notified now, whoever has the alert, beside its escalation."""
-        alert, fields = self.asked(RespondersSerializer)
-        return Response(AlertSerializer(add_responders(alert, actor=self.user, now=self.now, **fields)).data)
+        return self.respond(add_responders, takes=RespondersSerializer)
 
     @extend_schema(responses=NotificationSerializer(many=True), parameters=PAGE_PARAMETERS)
     @action(detail=True, methods=["get"], pagination_class=InOrderOfWriting)
@@ -166,24 +165,22 @@ class EscalatingAlertViewSet(AlertViewSet):
         page = self.paginate_queryset(notifications)
         return self.get_paginated_response(NotificationSerializer(page, many=True).data)
 
-    def respond(self, wanted: Action, *, takes: type[Any]) -> Response:
+    def respond(self, wanted: Action | Callable[..., Alert], *, takes: type[Any]) -> Response:
         """Do to the alert what the user asks, if they may respond to it, and show it."""
-        alert, fields = self.asked(takes)
-        to = fields.pop("user", None)
-        alert = act(alert, wanted, actor=self.user, now=self.now, to=to, **fields)
-        if wanted is not Action.ASSIGN:
-            return Response(AlertSerializer(alert).data)
-        why = why_not_reached([alert.owner], integration_id=alert.integration_id, now=self.now) if to else {}
-        return Response(AssignedSerializer(alert, context={"warnings": why.get(alert.owner_id, [])}).data)
-
-    def asked(self, takes: type[Any]) -> tuple[Alert, dict[str, Any]]:
-        """Return the alert, if the user may respond to it, and the values with which they ask for something."""
         alert = self.get_object()
         if not may_respond(self.user, alert):
             raise PermissionDenied
         given = takes(data=self.request.data, context=self.get_serializer_context())
         given.is_valid(raise_exception=True)
-        return alert, dict(given.validated_data)
+        fields = dict(given.validated_data)
+        if not isinstance(wanted, Action):
+            return Response(AlertSerializer(wanted(alert, actor=self.user, now=self.now, **fields)).data)
+        to = fields.pop("user", None)
+        alert = act(alert, wanted, actor=self.user, now=self.now, to=to, **fields)
+        if wanted is not Action.ASSIGN:
+            return Response(AlertSerializer(alert).data)
+        why = why_not_reached([to], integration_id=alert.integration_id, now=self.now).get(to.pk, []) if to else []
+        return Response(AssignedSerializer(alert, context={"warnings": why}).data)
 
 
 class RuleViewSet(OrganizationViewSet):

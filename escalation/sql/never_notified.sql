@@ -1,5 +1,5 @@
 -- Who of those who stand at each run's place was never notified of its alert; nobody who opted out of what it is about.
--- Index: the runs' and alerts' primary keys, notification_once by alert, opt_out_once.
+-- Index: the runs' and alerts' primary keys, notification_once and timeline_by_alert by alert, opt_out_once.
 SELECT run.id, person.user_id
 FROM unnest(%(runs)s::bigint[], %(places)s::integer[]) AS given (run_id, place)
 JOIN json_to_recordset(%(people)s::json) AS person (place integer, user_id bigint) ON person.place = given.place
@@ -13,6 +13,12 @@ WHERE alert.status = 'open'
       AND notified.user_id = person.user_id AND notified.status <> 'superseded'
     -- Asked for each alert by the index: as a join it could read all that was ever sent.
     OFFSET 0
+  )
+  -- Whoever acknowledged knows of it, also where their own message was not sent any more.
+  AND NOT EXISTS (
+    SELECT
+    FROM alerting_timelineentry AS entry
+    WHERE entry.alert_id = alert.id AND entry.kind = 'acknowledged' AND entry.actor_id = person.user_id
   )
   AND NOT EXISTS (
     SELECT
