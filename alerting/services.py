@@ -265,7 +265,7 @@ def reopen_alerts(lines: Sequence[tuple[int, str]], *, now: datetime) -> list[in
 
     `lines` are (alert id, what the timeline says).
     """
-    parameters = {
+    parameters: dict[str, Any] = {
         "lines": records({"alert_id": alert_id, "text": text} for alert_id, text in lines),
         "now": now,
     }

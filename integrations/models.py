@@ -294,3 +294,13 @@ class Outage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.started_at} to {self.ended_at}"
+
+
+class DailyList(models.Model):
+    """The day of which an organization last had its list of heartbeats that are silent without an alert."""
+
+    organization = models.OneToOneField(Organization, models.CASCADE, primary_key=True, related_name="+")
+    day = models.DateField(help_text="In the organization's time zone.")
+
+    def __str__(self) -> str:
+        return f"list of {self.day}"

@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from heartbeat_project.kernel import clock
-from integrations.services import history
+from integrations.services import daily_lists, history
 from integrations.services.recoveries import close_recovered as close_recovered_alerts
 from integrations.services.tick import tick
 
@@ -24,3 +24,9 @@ def close_recovered(*, integration_ids: list[int], **_: object) -> None:
 def keep_history(**_: object) -> None:
     """Keep the ping history in shape: partitions ahead, hours counted, old days dropped."""
     history.keep_history(now=clock.now())
+
+
+@shared_task(name="integrations.send_daily_lists", queue="engine", expires=60)
+def send_daily_lists(**_: object) -> None:
+    """Mail the day's list of heartbeats that are silent without an alert; each day once."""
+    daily_lists.send_daily_lists(now=clock.now())

@@ -1,5 +1,6 @@
 """The management API's policies and plays, and what escalation adds to alerts."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -22,6 +23,7 @@ from alerting.api.serializers import (
     ReplySerializer,
 )
 from alerting.api.views import PAGE_PARAMETERS, AlertViewSet
+from alerting.models import Alert
 from alerting.selectors import may_respond
 from alerting.states import Action
 from escalation.api.serializers import (
@@ -163,7 +165,7 @@ class EscalatingAlertViewSet(AlertViewSet):
         page = self.paginate_queryset(notifications)
         return self.get_paginated_response(NotificationSerializer(page, many=True).data)
 
-    def respond(self, wanted: Action, *, takes: type[Any]) -> Response:
+    def respond(self, wanted: Action | Callable[..., Alert], *, takes: type[Any]) -> Response:
         """Do to the alert what the user asks, if they may respond to it, and show it."""
         alert = self.get_object()
         if not may_respond(self.user, alert):
@@ -171,12 +173,14 @@ class EscalatingAlertViewSet(AlertViewSet):
         given = takes(data=self.request.data, context=self.get_serializer_context())
         given.is_valid(raise_exception=True)
         fields = dict(given.validated_data)
+        if not isinstance(wanted, Action):
+            return Response(AlertSerializer(wanted(alert, actor=self.user, now=self.now, **fields)).data)
         to = fields.pop("user", None)
         alert = act(alert, wanted, actor=self.user, now=self.now, to=to, **fields)
         if wanted is not Action.ASSIGN:
             return Response(AlertSerializer(alert).data)
-        why = why_not_reached([alert.owner], integration_id=alert.integration_id, now=self.now) if to else {}
-        return Response(AssignedSerializer(alert, context={"warnings": why.get(alert.owner_id, [])}).data)
+        why = why_not_reached([to], integration_id=alert.integration_id, now=self.now).get(to.pk, []) if to else []
+        return Response(AssignedSerializer(alert, context={"warnings": why}).data)
 
 
 class RuleViewSet(OrganizationViewSet):

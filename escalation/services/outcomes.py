@@ -1,7 +1,8 @@
 """Outcomes: what became of messages is written down for all that travelled in them, and what follows a failure."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -201,7 +202,7 @@ def _use_next_methods(notification_ids: Sequence[UUID], *, now: datetime) -> set
     return found
 
 
-def _open_early(unheard: Collection[tuple[int, int]], *, now: datetime) -> None:
+def _open_early(unheard: AbstractSet[tuple[int, int]], *, now: datetime) -> None:
     """Wait no longer for an answer where every message that asked whoever has the alert failed: (run, step)."""
     if not unheard:
         return

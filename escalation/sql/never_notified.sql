@@ -9,12 +9,12 @@ WHERE alert.status = 'open'
   AND NOT EXISTS (
     SELECT
     FROM escalation_notification AS notified
-    WHERE notified.alert_id = alert.id AND notified.kind IN ('page', 'last_resort')
+    WHERE notified.alert_id = alert.id AND notified.kind IN ('page', 'last_resort', 'assignment', 'reminder')
       AND notified.user_id = person.user_id AND notified.status <> 'superseded'
     -- Asked for each alert by the index: as a join it could read all that was ever sent.
     OFFSET 0
   )
-  -- Whoever acknowledged it before their message went out knows of it.
+  -- Whoever acknowledged knows of it, also where their own message was not sent any more.
   AND NOT EXISTS (
     SELECT
     FROM alerting_timelineentry AS entry

@@ -10,7 +10,7 @@ from django.db import connection
 
 from accounts.models import ContactMethod
 from escalation import walk
-from escalation.models import Notification
+from escalation.models import EscalationRun, Notification
 from escalation.services.handoffs import notify_newly_on_call
 from heartbeat_project.kernel.sql import array, records, statement
 
@@ -192,6 +192,35 @@ def test_what_groups_share_is_found_by_them_among_the_contact_methods_of_people(
         cursor.execute("ANALYZE accounts_contactmethod")
     found = ContactMethod.objects.filter(group__in=[1, 2], enabled=True, verified_at__isnull=False).explain()
     assert "group_contact_label_once" in found, found
+
+
+def test_what_is_to_be_looked_at_is_found_among_what_is_not(outbox):
+    EscalationRun.objects.filter(pk__lte=20).update(review="remind", review_at=outbox)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE escalation_escalationrun")
+    found = plan("escalation", "claim_reviews", {"now": outbox, "limit": 100})
+    assert "run_review" in found, found
+    assert not big_scans(found), found
+
+
+def test_runs_are_reviewed_and_opened_again_by_primary_key(outbox):
+    review = {"id": 3, "acted_at": outbox, "review": "remind", "review_at": outbox, "step": 2}
+    place = {"id": 3, "step": 2, "position": {}, "next_step_at": outbox, "reopened_at": None}
+    for name, row in (("save_reviews", review), ("reopen_runs", place)):
+        found = plan("escalation", name, {"runs": records([row])})
+        assert "escalation_escalationrun_pkey" in found, found
+        assert not big_scans(found), found
+
+
+def test_alerts_are_opened_again_by_primary_key(outbox):
+    found = plan("alerting", "reopen_alerts", {"lines": records([{"alert_id": 3, "text": "x"}]), "now": outbox})
+    assert "alerting_alert_pkey" in found, found
+    assert not big_scans(found), found
+
+
+def test_daily_lists_are_claimed_by_organization(outbox):
+    found = plan("integrations", "claim_daily_lists", {"organizations": [900], "days": [outbox.date()]})
+    assert "integrations_dailylist_pkey" in found, found
 
 
 # Twenty thousand open alerts of which person 7 was notified; person 8 is in charge, too.

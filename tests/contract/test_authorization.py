@@ -52,7 +52,9 @@ API = {
 ALSO_AT = {"alerts of an integration": "alerts"}
 ALERT_ACTIONS = (
     "acknowledge",
+    "unacknowledge",
     "assign",
+    "give-back",
     "escalate",
     "hold",
     "resume",

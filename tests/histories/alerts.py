@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from accounts.services.organizations import update_organization
-from alerting import services as alerting
 from alerting.models import Alert
-from escalation.services.engine import hurry
+from alerting.states import Action
+from escalation.services.actions import act
 from escalation.services.plays import TierRule, update_play
 from escalation.services.policies import RoleRule, create_policy, delete_policy, update_policy
 from tests.histories.machine import PEOPLE, REFUSED, History
+from tests.world import minutes
 
 people = st.sampled_from(PEOPLE)
 # Of the alerts, the newest first: where histories are short, most have one or two.
@@ -34,6 +35,8 @@ POLICY_EDITS: dict[str, dict[str, Any]] = {
     "repeated": {"repeats": 2},
     "an acknowledgement stops": {"acknowledge_stops": True},
     "an acknowledgement does not stop": {"acknowledge_stops": False},
+    "reminders soon": {"reopen_after_minutes": 4},
+    "no reminders": {"reopen_after_minutes": 0},
     "no recovery notice": {"recovery_notice": False},
     "recovery notice": {"recovery_notice": True},
     "groups in turn": {"next_group_wait_minutes": 3},
@@ -50,17 +53,18 @@ class Alerts(History):
     @precondition(lambda self: Alert.objects.exists())
     @rule(place=places, who=people)
     def acknowledge(self, place: int, who: str) -> None:
-        self.act(alerting.acknowledge, place, who)
+        self.act(Action.ACKNOWLEDGE, place, who)
 
     @precondition(lambda self: Alert.objects.exists())
     @rule(place=places, who=people, to=people)
     def assign(self, place: int, who: str, to: str) -> None:
-        self.act(alerting.assign, place, who, to=self.user(to))
+        self.act(Action.ASSIGN, place, who, to=self.user(to))
 
     @precondition(lambda self: Alert.objects.exists())
-    @rule(place=places, who=people)
-    def hold(self, place: int, who: str) -> None:
-        alert = self.act(alerting.hold, place, who)
+    @rule(place=places, who=people, lasts=st.sampled_from([None, 1, 7, 90]))
+    def hold(self, place: int, who: str, lasts: int | None) -> None:
+        until = lasts and self.world.now + minutes(lasts)
+        alert = self.act(Action.HOLD, place, who, until=until)
         if alert is not None:
             self.held[alert.pk].append(self.world.now)
 
@@ -68,38 +72,41 @@ class Alerts(History):
     @rule(who=people)
     def resume(self, who: str) -> None:
         alert = Alert.objects.filter(status="on_hold").order_by("-id").first()
-        alerting.resume(alert, actor=self.user(who), now=self.world.now)
+        act(alert, Action.RESUME, actor=self.user(who), now=self.world.now)
 
     @precondition(lambda self: Alert.objects.exists())
     @rule(place=places, who=people)
     def escalate(self, place: int, who: str) -> None:
-        alert = self.act(alerting.escalate, place, who)
-        if alert is not None:
-            hurry([alert.pk], now=self.world.now)
+        self.act(Action.ESCALATE, place, who)
 
     @precondition(lambda self: Alert.objects.exists())
-    @rule(place=places, who=people, end=st.sampled_from([alerting.close, alerting.cancel]))
+    @rule(place=places, who=people, action=st.sampled_from([Action.UNACKNOWLEDGE, Action.GIVE_BACK, Action.REPLY]))
+    def take_back_or_note(self, place: int, who: str, action: Action) -> None:
+        self.act(action, place, who, text="looking")
+
+    @precondition(lambda self: Alert.objects.exists())
+    @rule(place=places, who=people, end=st.sampled_from([Action.CLOSE, Action.CANCEL]))
     def end(self, place: int, who: str, end: Any) -> None:
         self.act(end, place, who, reason="a test")
 
     def act(self, action: Any, place: int, who: str, **more: Any) -> Alert | None:
         alert = self.alert(place)
         try:
-            return alert and action(alert, actor=self.user(who), now=self.world.now, **more)
+            return alert and act(alert, action, actor=self.user(who), now=self.world.now, **more)
         except REFUSED:
             return None  # not from this state, or not to this person
 
     @precondition(lambda self: any(sent.link for sent in self.exchange.sent))
     @rule(
         place=places,
-        action=st.sampled_from(["assign", "acknowledge", "escalate", "close", "reply", "take-all"]),
+        action=st.sampled_from(["assign", "acknowledge", "escalate", "close", "reply", "take-all", "on-it", "hold"]),
         note=st.sampled_from(["", "on my way"]),
     )
     def respond(self, place: int, action: str, note: str) -> None:
         """Press a button of the page that one of the newest messages leads to."""
         links = list(dict.fromkeys(sent.link for sent in reversed(self.exchange.sent) if sent.link))
         link = links[min(place, len(links) - 1)]
-        response = Client().post(link, {"action": action, "note": note})
+        response = Client().post(link, {"action": action, "note": note, "until": "hour"})
         assert response.status_code < 500
 
     @rule(data=st.data(), edit=st.sampled_from(sorted(POLICY_EDITS)))

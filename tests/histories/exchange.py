@@ -32,6 +32,7 @@ class Carried:
     status: str
     close_reason: str
     stopped: bool
+    owner: int | None
 
 
 @dataclass(frozen=True)
@@ -114,5 +115,6 @@ def _carried(row: Notification) -> Carried:
         alert=row.alert_id,
         status=alert.status if alert else "",
         close_reason=alert.close_reason if alert else "",
-        stopped=bool(alert and run and run.acknowledge_stops and alert.acknowledged_at and row.kind == "page"),
+        stopped=bool(alert and run and run.acknowledge_stops and alert.acknowledged_at and row.kind != "last_resort"),
+        owner=alert.owner_id if alert else None,
     )

@@ -14,11 +14,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
 from accounts.models import Group, User
 from alerting.models import Alert, TimelineEntry
-from alerting.services import resume
+from alerting.states import Action
 from escalation import channels
 from escalation.channels.lines import LINES
 from escalation.models import EscalationPolicy, Notification, ResponsePlay
 from escalation.services import outcomes
+from escalation.services.actions import act
 from escalation.services.plays import TierRule, create_play
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.errors import DomainError, FieldError
@@ -124,6 +125,7 @@ class History(RuleBasedStateMachine):
             "in turn": world.policy(
                 name="in turn",
                 repeats=1,
+                reopen_after_minutes=20,
                 steps=[
                     {"role": "primary", "between_members_minutes": 2, "retries": 1, "retry_interval_minutes": 3},
                     {"role": "secondary", "wait_minutes": 5},
@@ -172,6 +174,7 @@ class History(RuleBasedStateMachine):
     def all_is_as_promised(self) -> None:
         self.one_live_alert_for_each_job()
         self.what_is_open_goes_on_or_says_why_not()
+        self.what_is_silent_is_not_forgotten()
         self.nobody_is_told_twice()
         self.nothing_is_sent_that_nobody_wants()
         self.silence_is_what_the_oracle_says()
@@ -188,6 +191,31 @@ class History(RuleBasedStateMachine):
         for alert in stands_still.exclude(notifications__status__in=["pending", "sending"]):
             said = set(alert.timeline.values_list("kind", flat=True))
             assert said & {"walk_ended", "last_resort"}, f"nothing follows for {alert.source_name}: {story(alert)}"
+
+    def what_is_silent_is_not_forgotten(self) -> None:
+        """What was taken is looked at again, unless its rule says never and its owner knows; what is closed says why."""
+        silent = {name for name, job in self.oracle.jobs.items() if job.missed}
+        newest: dict[int | None, Alert] = {alert.integration_id: alert for alert in Alert.objects.order_by("id")}
+        for alert in newest.values():
+            if alert.source_name not in silent:
+                continue
+            if alert.status in OVER:
+                ends = {"closed", "cancelled"}
+                assert alert.timeline.filter(kind__in=ends).exists(), f"closed by nobody: {story(alert)}"
+                continue
+            run = alert.run
+            acknowledged = run.acknowledge_stops and alert.acknowledged_at is not None
+            if alert.status == "open" and not acknowledged:
+                continue  # see what_is_open_goes_on_or_says_why_not
+            assert not (alert.hold_until and run.review != "hold_ends"), f"the hold has no end: {story(alert)}"
+            assert run.review_at or (not run.reopen_after_minutes and self.owner_knows(alert)), story(alert)
+
+    def owner_knows(self, alert: Alert) -> bool:
+        """Answer whether the owner took the alert, or did something since somebody else gave it to them."""
+        given = alert.timeline.filter(kind="assigned").order_by("-id").first()
+        if alert.status != "assigned" or given is None or given.actor_id == alert.owner_id:
+            return True
+        return alert.timeline.filter(actor=alert.owner_id, id__gt=given.pk).exists()
 
     def nobody_is_told_twice(self) -> None:
         told: defaultdict[tuple, list[Sent]] = defaultdict(list)
@@ -208,6 +236,9 @@ class History(RuleBasedStateMachine):
             for carried in sent.carried:
                 if carried.kind == "recovery":
                     assert (carried.status, carried.close_reason) == ("closed", "closed by heartbeat"), (sent, carried)
+                elif carried.kind in {"assignment", "reminder"}:
+                    assert carried.status in {"assigned", "on_hold"} or carried.stopped, (sent, carried)
+                    assert carried.owner in {None, carried.user}, (sent, carried)
                 elif carried.alert is not None:
                     assert (carried.status, carried.stopped) == ("open", False), (sent, carried)
 
@@ -242,7 +273,7 @@ class History(RuleBasedStateMachine):
         self.exchange.worker_dies = ""
         self.world.away.clear()
         for alert in Alert.objects.filter(status="on_hold"):
-            resume(alert, actor=self.owner, now=self.world.now)
+            act(alert, Action.RESUME, actor=self.owner, now=self.world.now)
         for _ in range(400):
             self.world.beat()
             wait = self.world.next_due() - self.world.now

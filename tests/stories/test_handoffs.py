@@ -2,7 +2,7 @@
 
 import pytest
 
-from accounts.models import GroupMember
+from accounts.models import GroupMember, GroupNesting, User
 from alerting import services as alerts
 from escalation.models import Notification
 from escalation.shift_models import OutOfOffice
@@ -142,6 +142,66 @@ def test_a_cover_is_notified_when_the_absence_begins_also_of_who_is_named_direct
     world.expect_nothing_else()
 
 
+@pytest.mark.parametrize("who", ["reactivated", "manager", "nested"])
+def test_whoever_is_in_charge_at_last_is_notified(world, who):
+    ben = world.person("ben")
+    team = world.team("Database", primary=["ana"] if who in {"manager", "nested"} else ["ana", "ben"])
+    if who == "reactivated":
+        User.objects.filter(pk=ben.pk).update(is_active=False)
+    job = world.heartbeat("backup", every=minutes(5), recipient_groups=[team])
+    silent(world, job)
+    world.expect_page("ana", about=job)
+    world.advance(minutes(30))
+    assert world.alert(job).run.next_step_at is None, "the Manager's turn is over"
+    world.expect_nothing_else()
+    if who == "reactivated":
+        User.objects.filter(pk=ben.pk).update(is_active=True)
+    elif who == "manager":
+        GroupMember.objects.create(group=team, user=ben, role="manager", position=0)
+    else:
+        GroupNesting.objects.create(group=team, child=world.team("Night", primary=["ben"]), position=0)
+    world.advance(minutes(1))
+    world.expect_page("ben", about=job)
+    world.advance(minutes(600))
+    world.expect_nothing_else()
+
+
+def test_who_has_a_verified_method_at_last_is_notified(world):
+    steps = [{"role": "primary", "contact_labels": ["Night"]}]
+    policy = world.policy(notify_using="centralized", steps=steps)
+    at_night = {
+        name: world.person(name).contact_methods.create(
+            kind="email", label="Night", address=f"{name}@night.example.com", position=1, verified_at=verified_at
+        )
+        for name, verified_at in (("ana", world.now), ("ben", None))
+    }
+    team = world.team("Database", primary=["ana", "ben"])
+    job = world.heartbeat("backup", every=minutes(5), recipient_groups=[team], escalation_policy=policy)
+    silent(world, job)
+    world.expect_page("ana", about=job, address="ana@night.example.com")
+    world.advance(minutes(30))
+    world.expect_nothing_else()
+    at_night["ben"].verified_at = world.now
+    at_night["ben"].save()
+    world.advance(minutes(1))
+    world.expect_page("ben", about=job, address="ben@night.example.com")
+    world.advance(minutes(600))
+    world.expect_nothing_else()
+
+
+def test_who_came_on_call_while_it_was_on_hold_is_notified_when_that_is_over(world):
+    job = world.heartbeat("backup", every=minutes(5), recipient_groups=[rota(world)])
+    silent(world, job)
+    world.expect_page("ana", about=job)
+    alert = alerts.hold(world.alert(job), actor=world.person("ana"), now=world.now)
+    world.advance(minutes(60))
+    world.expect_nothing_else()
+    alerts.resume(alert, actor=world.person("ana"), now=world.now)
+    world.advance(minutes(1))
+    world.expect_page("ben", about=job)
+    world.expect_nothing_else()
+
+
 def test_an_override_by_hand_is_a_hand_off(world):
     team = world.team("Database", primary=["ana", "ben"])
     make_shift(team, primary=[world.person("ana")])
@@ -199,12 +259,11 @@ def test_two_workers_at_once_and_a_second_look_notify_once(world):
 
 
 def test_a_group_that_had_nobody_and_gets_somebody(world):
-    owner = world.person("olga", roles=["Owner"])
+    world.person("olga", roles=["Owner"])
     team = world.team("Database")
     job = world.heartbeat("backup", every=minutes(5), recipient_groups=[team])
     silent(world, job)
     world.expect_mail("olga", saying="NOBODY WAS REACHED", about=job)
-    assert owner.pk
     GroupMember.objects.create(group=team, user=world.person("ana"), role="primary", position=0)
     world.advance(minutes(1))
     world.expect_page("ana", about=job)

@@ -36,10 +36,15 @@ def leave(world: World, who: str) -> None:
     User.objects.filter(pk=world.person(who).pk).update(is_active=False)
 
 
+def link_in(message) -> str:
+    """Return where the message's reader responds."""
+    return re.findall(r"http://\S+?(/r/[\w-]{38})", message.body)[0]
+
+
 def press(world: World, monkeypatch, message, action: str, **fields):
     """Press a button on the page that the message leads to."""
     monkeypatch.setattr(clock, "now", lambda: world.now)
-    link = re.search(r"http://\S+?(/r/[\w-]{38})", message.body)[1]
+    link = link_in(message)
     response = Client().post(link, {"action": action, **fields})
     assert response.status_code == 303, response.content.decode()
 
@@ -282,7 +287,7 @@ def test_a_new_owner_who_does_nothing_within_ten_minutes_has_it_no_longer(world,
     do(world, backup, Action.ASSIGN, "max", to="ben")
     world.advance(minutes(1))
     message = world.expect_mail("ben", saying="Max assigned this alert to you.", about=backup)
-    link = re.search(r"http://\S+?(/r/[\w-]{38})", message.body)[1]
+    link = link_in(message)
     monkeypatch.setattr(clock, "now", lambda: world.now)
     assert Client().get(link).status_code == 200  # opening the page is no action
     do(world, backup, Action.REPLY, "max", text="Ben has it")  # nor is what others say
