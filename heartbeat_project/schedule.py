@@ -19,6 +19,7 @@ BEAT_SCHEDULE = (
             ("escalation.read_calendars", "delivery"),
             ("escalation.remind_of_duty", "engine"),
             ("escalation.go_on_without_leavers", "engine"),
+            ("escalation.notify_of_failing", "engine"),
         )
     }
     | {
