@@ -175,6 +175,21 @@ def update_contact_method(
     return method
 
 
+def renew_push_subscription(*, old: str, new: str) -> bool:
+    """Replace the address of the browser that subscribed as `old`; return whether there is one.
+
+    Whoever knows all of the old subscription, with its secret, is that browser: no code is sent. Raises FieldError when
+    `new` is no subscription.
+    """
+    address = clean_address(ContactMethod.Kind.PUSH, new)
+    try:
+        known = clean_address(ContactMethod.Kind.PUSH, old)
+    except FieldError:
+        return False
+    browsers = ContactMethod.objects.filter(kind=ContactMethod.Kind.PUSH, address=known)
+    return browsers.update(address=address, send_error="", **WORKING) > 0
+
+
 def delete_contact_method(method: ContactMethod, *, actor: User) -> None:
     """Remove a contact method. Raises Forbidden, OfficialStays."""
     _check_actor(method.holder, actor=actor)
