@@ -208,7 +208,7 @@ def service_worker(request: HttpRequest) -> HttpResponse:
 @csrf_exempt  # no cookie is asked for: the old subscription, which only that browser knows, says who it is
 @require_POST
 def renew_push(request: HttpRequest) -> HttpResponse:
-    """Take the subscription that a browser's push service gave it in place of the old one: JSON with `old` and `new`."""
+    """Take the subscription that replaces a browser's old one: JSON with `old` and `new`, as browsers write them."""
     try:
         given = json.loads(request.body) if len(request.body) <= MAX_RENEWAL else {}
         old, new = (json.dumps(given[name]) for name in ("old", "new"))
