@@ -10,6 +10,8 @@ from accounts.models import GroupMember, Role, User
 from accounts.permissions import may
 from alerting.models import Alert, AlertRecipient, TimelineEntry
 
+_Kind = TimelineEntry.Kind
+_ACKNOWLEDGED_NO_MORE = (_Kind.ESCALATED, _Kind.UNACKNOWLEDGED, _Kind.GIVEN_BACK, _Kind.REOPENED, _Kind.REASSIGNED)
 # Through any of these somebody who was notified of an alert sees it, and may then answer it.
 _VIEWING = (Entitlement.ALERTS_VIEW_ALL, Entitlement.ALERTS_VIEW_GROUPS, Entitlement.ALERTS_VIEW_OWN)
 _RESPONDING = (Entitlement.ALERTS_VIEW_GROUPS, Entitlement.ALERTS_VIEW_OWN, Entitlement.ALERTS_SEND)
@@ -19,23 +21,25 @@ def visible_alerts(user: User) -> QuerySet[Alert]:
     """Return the alerts that `user` may see: the organization's, their groups', or their own, by entitlement.
 
     Their own are those they own, are named in, or were notified of; whoever sees their groups' sees their own, too.
+    Users who may configure integrations also see what these opened.
     """
     alerts = Alert.objects.filter(organization_id=user.organization_id)
     if may(user, Entitlement.ALERTS_VIEW_ALL):
         return alerts
-    shown = Q(pk__in=[])
-    of_this = AlertRecipient.objects.filter(alert=OuterRef("pk"))
-    if may(user, Entitlement.ALERTS_VIEW_GROUPS):
-        own_groups = GroupMember.objects.filter(user=user).values("group_id")
-        shown |= Q(Exists(of_this.filter(group_id__in=own_groups)))
-    if may(user, Entitlement.ALERTS_VIEW_OWN) or may(user, Entitlement.ALERTS_VIEW_GROUPS):
-        shown |= Q(owner=user) | Q(Exists(of_this.filter(user=user)))
+    shown = _addressed_to(user)
+    if may(user, Entitlement.INBOUND_INTEGRATIONS):
+        shown |= Q(integration_id__isnull=False)
     return alerts.filter(shown)
 
 
 def respondable_alerts(user: User) -> QuerySet[Alert]:
-    """Return the alerts that `user` may act on: sees them, is no stakeholder, and does more than look on."""
-    alerts = visible_alerts(user)
+    """Return the alerts that `user` may act on: is no stakeholder, and does more than look on.
+
+    An alert that somebody sees only because they configure integrations is for others to act on.
+    """
+    alerts = Alert.objects.filter(organization_id=user.organization_id)
+    if not may(user, Entitlement.ALERTS_VIEW_ALL):
+        alerts = alerts.filter(_addressed_to(user))
     if not user.is_active or user.kind == User.Kind.STAKEHOLDER:
         return alerts.none()
     if any(may(user, entitlement) for entitlement in _RESPONDING):
@@ -43,11 +47,22 @@ def respondable_alerts(user: User) -> QuerySet[Alert]:
     return alerts.filter(Exists(AlertRecipient.objects.filter(alert=OuterRef("pk"), user=user)))
 
 
+def _addressed_to(user: User) -> Q:
+    shown = Q(pk__in=[])
+    of_this = AlertRecipient.objects.filter(alert=OuterRef("pk"))
+    if may(user, Entitlement.ALERTS_VIEW_GROUPS):
+        own_groups = GroupMember.objects.filter(user=user).values("group_id")
+        shown |= Q(Exists(of_this.filter(group_id__in=own_groups)))
+    if may(user, Entitlement.ALERTS_VIEW_OWN) or may(user, Entitlement.ALERTS_VIEW_GROUPS):
+        shown |= Q(owner=user) | Q(Exists(of_this.filter(user=user)))
+    return shown
+
+
 def has_acknowledged(user: User, alert: Alert) -> bool:
-    """Answer whether the user has acknowledged the alert since somebody escalated it, if anybody did."""
-    escalated = alert.timeline.filter(kind=TimelineEntry.Kind.ESCALATED).order_by("-id").values("id")[:1]
+    """Answer whether the user's acknowledgement counts: nothing has taken it away since."""
+    taken_away = alert.timeline.filter(kind__in=_ACKNOWLEDGED_NO_MORE).order_by("-id").values("id")[:1]
     theirs = alert.timeline.filter(kind=TimelineEntry.Kind.ACKNOWLEDGED, actor=user)
-    return theirs.filter(id__gt=Coalesce(Subquery(escalated), 0)).exists()
+    return theirs.filter(id__gt=Coalesce(Subquery(taken_away), 0)).exists()
 
 
 def may_respond(user: User, alert: Alert) -> bool:

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from escalation.services import calendars, contact_messages, delivery, engine, failing, leavers, reminders
+from escalation.services import calendars, contact_messages, delivery, engine, failing, handoffs, leavers, reminders
 from heartbeat_project.kernel import clock
 
 
@@ -40,6 +40,12 @@ def remind_of_duty(**_: object) -> None:
 def notify_of_failing(**_: object) -> None:
     """Notify people of contact methods that fail."""
     failing.notify_of_failing(now=clock.now())
+
+
+@shared_task(name="escalation.notify_newly_on_call", queue="engine", expires=60)
+def notify_newly_on_call(**_: object) -> None:
+    """Notify people who came on call of the open alerts that nobody has taken."""
+    handoffs.notify_newly_on_call(now=clock.now())
 
 
 @shared_task(name="escalation.send_verification_code", queue="delivery", expires=600)

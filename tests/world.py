@@ -17,6 +17,7 @@ from escalation.models import EscalationRun, Notification
 from escalation.services.delivery import deliver_due
 from escalation.services.engine import advance_escalations
 from escalation.services.failing import SETTLED, notify_of_failing
+from escalation.services.handoffs import notify_newly_on_call
 from escalation.services.leavers import go_on_without_leavers
 from integrations.ingest.record import Arrival, record_pings, record_pulse
 from integrations.models import Heartbeat, InboundIntegration, Listening, MaintenanceWindow
@@ -30,6 +31,7 @@ PARTS = {
     "leavers": go_on_without_leavers,
     "engine": advance_escalations,
     "failing": notify_of_failing,
+    "handoffs": notify_newly_on_call,
     "delivery": deliver_due,
 }
 
@@ -122,6 +124,7 @@ class World:
         due = [
             Heartbeat.objects.exclude(state__in=["missed", "disabled"]).aggregate(at=Min("deadline_at"))["at"],
             EscalationRun.objects.filter(next_step_at__gt=self.now).aggregate(at=Min("next_step_at"))["at"],
+            EscalationRun.objects.filter(review_at__gt=self.now).aggregate(at=Min("review_at"))["at"],
             Notification.objects.filter(next_attempt_at__gt=self.now).aggregate(at=Min("next_attempt_at"))["at"],
             MaintenanceWindow.objects.filter(applied_at=None).aggregate(at=Min("starts_at"))["at"],
         ]

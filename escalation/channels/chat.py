@@ -10,7 +10,7 @@ from django.conf import settings
 from escalation import links
 from escalation.channels import buttons, outgoing, texts
 from escalation.channels.base import Message
-from escalation.selectors import ASKING
+from escalation.selectors import ASKING, TO_OWNER
 from escalation.services.offers import caption, offered_in
 
 # How the services say so: Slack's words for incoming webhooks, then error codes of Teams' workflows and of Mattermost.
@@ -60,7 +60,7 @@ def _slack(message: Message) -> dict[str, Any]:
     text = "\n".join(line for line in lines if line)
     words: dict[str, Any] = {"text": text, "unfurl_links": False}
     if offered and message.alert is not None:
-        captions = [(action, caption(action)) for action in offered]
+        captions = [(action, caption(action, to_owner=message.kind in TO_OWNER)) for action in offered]
         words["blocks"] = buttons.blocks(text, token=links.button(message.id), page=link, offered=captions)
     return words
 

@@ -15,8 +15,7 @@ from accounts.models import ContactMethod, User
 from accounts.selectors import nested_groups
 from accounts.windows import times_of_use
 from alerting.selectors import who_may_answer
-from escalation.on_call import Away, absences, rosters
-from escalation.rota.covers import stand_in
+from escalation.rosters import Away, rosters
 from escalation.walk import Plan, Stage, Target, Tell
 from escalation.wording import moment, zone
 
@@ -46,7 +45,7 @@ class Directory:
     def __init__(
         self,
         *,
-        members: Mapping[Target, Mapping[int, int | None]],
+        members: Mapping[Target, Mapping[tuple[int, ...], int | None]],
         methods: Mapping[int, list[ContactMethod]],
         contacts: Mapping[int, list[ContactMethod]],
         away: Sequence[Away],
@@ -60,14 +59,9 @@ class Directory:
         self._may_answer = may_answer
         self._contacts = contacts
         self._now = now
-        out = {entry.absence.user for entry in away}
-        able = {person for person, usable in methods.items() if usable and person in may_answer}
         self._ways = {
-            target: [
-                _way(person, group, away, able) if person in out else ([person], None)
-                for person, group in named.items()
-            ]
-            for target, named in members.items()
+            target: [(way, _redirect(way, group, away)) for way, group in ways.items()]
+            for target, ways in members.items()
         }
 
     @classmethod
@@ -78,16 +72,17 @@ class Directory:
         }
         group_ids = {target.id for target in targets if target.kind == "group"}
         within = nested_groups(group_ids)
-        found = rosters(chain.from_iterable(within.values()), starts_at=now, with_inactive=True)
-        members: dict[Target, dict[int, int | None]] = {}
+        directly = {target.id for target in targets if target.kind != "group"}
+        found = rosters(chain.from_iterable(within.values()), starts_at=now, people=directly)
+        members: dict[Target, dict[tuple[int, ...], int | None]] = {}
         for target in targets:
-            named = members.setdefault(target, {} if target.kind == "group" else {target.id: None})
+            ways = members.setdefault(target, {})
+            if target.kind != "group":
+                ways[found.reach.way(target.id, now)] = None
             for group_id in within[target.id] if target.kind == "group" else ():
-                for person in found[group_id].people(now, target.role):
-                    named.setdefault(person, group_id)
-        people = {person for named in members.values() for person in named}
-        away = absences(people, at=now)
-        people.update(entry.absence.cover for entry in away)
+                for way in found[group_id].ways(now, target.role):
+                    ways.setdefault(way, group_id)
+        people = {person for named in members.values() for way in named for person in way}
         methods: dict[int, list[ContactMethod]] = defaultdict(list)
         usable = ContactMethod.objects.filter(user_id__in=people, user__is_active=True, verified_at__isnull=False)
         for method in usable.select_related("user").order_by("user_id", "position", "id"):
@@ -96,7 +91,7 @@ class Directory:
             members=members,
             methods=methods,
             contacts=_contacts(within),
-            away=away,
+            away=found.away,
             may_answer=who_may_answer(people),
             now=now,
         )
@@ -201,15 +196,12 @@ def _contacts(within: Mapping[int, Sequence[int]]) -> dict[int, list[ContactMeth
     return {group_id: [method for each in inner for method in shared[each]] for group_id, inner in within.items()}
 
 
-def _way(
-    person: int, group: int | None, away: Sequence[Away], able: Collection[int]
-) -> tuple[list[int], Redirect | None]:
-    """Return the way from a person, reached through a group, to who is told instead; None: they are in office."""
-    here = [entry for entry in away if entry.absence.group in {None, group}]
-    way = stand_in(person, group, absences=[entry.absence for entry in here], available=able.__contains__)
-    taken = {(entry.absence.user, entry.absence.cover): entry for entry in here}
-    via = tuple(taken[step] for step in pairwise(way))
-    return way, Redirect(via) if via else None
+def _redirect(way: tuple[int, ...], group: int | None, away: Sequence[Away]) -> Redirect | None:
+    """Return the entries along the way from a person, reached through a group, to their cover; None: in office."""
+    if len(way) == 1:
+        return None
+    taken = {(entry.absence.user, entry.absence.cover): entry for entry in away if entry.absence.group in {None, group}}
+    return Redirect(tuple(taken[step] for step in pairwise(way)))
 
 
 def stewards(organization_ids: Iterable[int]) -> dict[int, list[User]]:

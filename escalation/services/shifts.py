@@ -12,6 +12,7 @@ from django.db import transaction
 from accounts.models import Group, GroupRole, User, check_time_zone
 from accounts.selectors import may_update_group
 from accounts.services.saving import clean_name, unique
+from escalation.services.turns import go_on_with, running_turn
 from escalation.shift_models import Shift, ShiftPerson, ShiftWindow, Weekday
 from heartbeat_project.kernel.errors import FieldError, Forbidden
 
@@ -70,13 +71,14 @@ def update_shift(
     windows: Iterable[WindowRule] | None = None,
     **fields: Any,
 ) -> Shift:
-    """Change a shift; `people` and `windows` replace all of them.
+    """Change a shift; `people` and `windows` replace all of them. Who has the turn of a rotation keeps it.
 
     Raises Forbidden, and FieldError at the field that is wrong; then nothing is saved.
     """
     _permit(shift.group, actor)
     with transaction.atomic():
         shift = Shift.objects.select_for_update(of=("self",)).select_related("group").get(pk=shift.pk)
+        running = running_turn(shift, now=now)
         _write(
             shift,
             fields,
@@ -84,6 +86,7 @@ def update_shift(
             windows=None if windows is None else list(windows),
             now=now,
         )
+        go_on_with(running, shift, now=now)
     return shift
 
 
