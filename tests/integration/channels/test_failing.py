@@ -197,7 +197,7 @@ def test_another_address_does_not_fail(ana, use, now):
     update_contact_method(method, actor=ana, address="https://hooks.example.com/new")
     assert state(method) == (None, 0)
     ana.contact_methods.filter(label="Email-Official").update(failing_since=now, failed_at=now, failures=1)
-    update_user(ana, actor=ana, email="other@example.com")
+    update_user(ana, actor=ana, email="other@example.com", now=now)
     assert state(ana.contact_methods.get(label="Email-Official")) == (None, 0)
 
 

@@ -1,6 +1,7 @@
 """My contact methods: every kind is added, changed, tested and removed by hand."""
 
 import json
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -192,7 +193,7 @@ def test_a_browser_renews_its_subscription_by_the_old_one_without_signing_in(bro
 
 
 def test_who_knows_only_where_the_old_one_leads_renews_nothing(browser):
-    keys = SUBSCRIPTION["keys"]
+    keys: Any = SUBSCRIPTION["keys"]
     other = {**SUBSCRIPTION, "keys": {**keys, "auth": keys["auth"][::-1]}}
     before = browser.address
     assert renew(other, RENEWED) == 404
