@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import HashIndex
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q, Value
@@ -300,9 +301,33 @@ class ContactMethod(models.Model):
     send_error = models.TextField(
         blank=True, default="", db_default="", help_text="Why the last code or test message could not be sent."
     )
+    failing_since = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Since when its address is refused; then it is used after the others and reaches nobody.",
+    )
+    failing_reason = models.TextField(blank=True, default="", db_default="", help_text="How it was refused last.")
+    failures = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="How many messages in a row the address refused."
+    )
+    failed_at = models.DateTimeField(null=True, blank=True, help_text="When it refused the last of them.")
+    owner_notified_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its owner was last notified that it fails, or had no other method."
+    )
+    managers_notified_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the Managers were last notified that it fails."
+    )
 
     class Meta:
         ordering = ["position", "id"]
+        indexes = [
+            # What was refused lately, kind by kind; all but a few addresses work.
+            models.Index(
+                fields=["kind", "failed_at"], condition=Q(failed_at__isnull=False), name="contact_failed_lately"
+            ),
+            # A browser that renews its subscription names the old one.
+            HashIndex(fields=["address"], condition=Q(kind="push"), name="contact_by_subscription"),
+        ]
         constraints = [
             models.UniqueConstraint("user", Lower("label"), name="contact_label_once"),
             models.UniqueConstraint(

@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from django.db import connection
-from django.db.models import ManyToManyRel, QuerySet
+from django.db.models import ManyToManyRel, Q, QuerySet
 
 from accounts.entitlements import Entitlement
-from accounts.models import ContactMethod, Group, GroupMember, GroupRole, User
+from accounts.models import ContactMethod, Group, GroupMember, GroupRole, Organization, User
 from accounts.permissions import may
 from heartbeat_project.kernel.sql import array, statement
 
@@ -58,6 +58,19 @@ def visible_contact_methods(user: User) -> QuerySet[ContactMethod]:
     if may(user, Entitlement.SECURITY):
         return ContactMethod.objects.filter(user__organization_id=user.organization_id)
     return ContactMethod.objects.filter(user=user)
+
+
+def failing_methods(organization: Organization) -> QuerySet[ContactMethod]:
+    """Return the contact methods of active people and of groups whose address is refused, longest first."""
+    return (
+        ContactMethod.objects.filter(
+            Q(user__organization=organization, user__is_active=True) | Q(group__organization=organization),
+            failed_at__isnull=False,  # for its index
+            failing_since__isnull=False,
+        )
+        .select_related("user", "group")
+        .order_by("failing_since", "id")
+    )
 
 
 def slack_member(slack_id: str, *, organization_id: int) -> User | None:

@@ -283,6 +283,11 @@ class Notification(models.Model):
     created_at = models.DateTimeField()
     next_attempt_at = models.DateTimeField(null=True, help_text="When it is to be sent, or its lease ends.")
     accepted_at = models.DateTimeField(null=True, blank=True)
+    about_failing = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="A notice that contact methods fail. When its own address is refused, that marks nothing.",
+    )
     provider_id = models.CharField(max_length=200, blank=True)
     last_error = models.TextField(blank=True)
 

@@ -141,9 +141,13 @@ def _reach(people: Collection[int], away: Iterable[Away], *, active: Collection[
 
 
 def can_be_reached(people: Collection[int]) -> frozenset[int]:
-    """Return who of these can be reached: people who may answer, with a verified contact method that is in use."""
+    """Return who of these can be reached: people who may answer, over a verified method that is used and works."""
     methods = ContactMethod.objects.filter(
-        user_id__in=who_may_answer(people), user__is_active=True, verified_at__isnull=False, enabled=True
+        user_id__in=who_may_answer(people),
+        user__is_active=True,
+        verified_at__isnull=False,
+        enabled=True,
+        failing_since=None,
     )
     return frozenset(user_id for user_id in methods.values_list("user_id", flat=True).distinct() if user_id is not None)
 

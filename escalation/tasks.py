@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from escalation.services import calendars, contact_messages, delivery, engine, handoffs, leavers, reminders
+from escalation.services import calendars, contact_messages, delivery, engine, failing, handoffs, leavers, reminders
 from heartbeat_project.kernel import clock
 
 
@@ -34,6 +34,12 @@ def read_calendars(**_: object) -> None:
 def remind_of_duty(**_: object) -> None:
     """Tell people that their duty begins soon."""
     reminders.remind_of_duty(now=clock.now())
+
+
+@shared_task(name="escalation.notify_of_failing", queue="engine", expires=60)
+def notify_of_failing(**_: object) -> None:
+    """Notify people of contact methods that fail."""
+    failing.notify_of_failing(now=clock.now())
 
 
 @shared_task(name="escalation.notify_newly_on_call", queue="engine", expires=60)

@@ -21,6 +21,7 @@ BEAT_SCHEDULE = (
             ("escalation.notify_newly_on_call", "engine"),
             ("escalation.go_on_without_leavers", "engine"),
             ("integrations.send_daily_lists", "engine"),
+            ("escalation.notify_of_failing", "engine"),
         )
     }
     | {

@@ -16,6 +16,7 @@ from alerting.models import Alert
 from escalation.models import EscalationRun, Notification
 from escalation.services.delivery import deliver_due
 from escalation.services.engine import advance_escalations
+from escalation.services.failing import SETTLED, notify_of_failing
 from escalation.services.handoffs import notify_newly_on_call
 from escalation.services.leavers import go_on_without_leavers
 from integrations.ingest.record import Arrival, record_pings, record_pulse
@@ -29,6 +30,7 @@ PARTS = {
     "detector": tick,
     "leavers": go_on_without_leavers,
     "engine": advance_escalations,
+    "failing": notify_of_failing,
     "handoffs": notify_newly_on_call,
     "delivery": deliver_due,
 }
@@ -126,6 +128,10 @@ class World:
             Notification.objects.filter(next_attempt_at__gt=self.now).aggregate(at=Min("next_attempt_at"))["at"],
             MaintenanceWindow.objects.filter(applied_at=None).aggregate(at=Min("starts_at"))["at"],
         ]
+        failing = ContactMethod.objects.filter(failing_since__gt=self.now - SETTLED).aggregate(at=Min("failing_since"))[
+            "at"
+        ]
+        due.append(failing and failing + SETTLED)
         at = min((moment for moment in due if moment is not None), default=self.now + timedelta(days=40))
         return at if at.microsecond == 0 else at.replace(microsecond=0) + SECOND
 

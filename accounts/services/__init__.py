@@ -4,6 +4,7 @@ from accounts.services.api_keys import create_api_key, revoke_api_key
 from accounts.services.contact_methods import (
     create_contact_method,
     delete_contact_method,
+    renew_push_subscription,
     request_code,
     request_test,
     update_contact_method,
@@ -42,6 +43,7 @@ __all__ = [
     "opt_out",
     "reactivate_user",
     "remove_member",
+    "renew_push_subscription",
     "request_code",
     "request_test",
     "revoke_api_key",

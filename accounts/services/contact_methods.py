@@ -19,6 +19,7 @@ from accounts.entitlements import Entitlement
 from accounts.models import EMAIL_OFFICIAL, ContactMethod, Group, User
 from accounts.permissions import may
 from accounts.selectors import may_update_group
+from accounts.services.failing import WORKING
 from accounts.services.saving import clean_name, unique
 from accounts.services.users import check_may_change
 from heartbeat_project.kernel.doorbell import ring
@@ -31,6 +32,8 @@ MAX_METHODS: Final = 20
 MAX_DELAY_MINUTES: Final = 44_640  # 31 days
 MAX_REPEATS: Final = 20
 TEST_PAUSE: Final = timedelta(minutes=1)
+# To what a code may be sent: what nobody has confirmed yet, and what does not work any more.
+_UNCONFIRMED: Final = Q(verified_at=None) | Q(failing_since__isnull=False)
 
 
 class OfficialStays(DomainError):
@@ -152,6 +155,8 @@ def update_contact_method(
             method.address = wanted
             method.verified_at = method.code_expires_at = None
             method.send_error = ""
+            for name, value in WORKING.items():
+                setattr(method, name, value)
         if position is not None:
             method.position = position
         if enabled is not None:
@@ -170,6 +175,21 @@ def update_contact_method(
     return method
 
 
+def renew_push_subscription(*, old: str, new: str) -> bool:
+    """Replace the address of the browser that subscribed as `old`; return whether there is one.
+
+    Whoever knows all of the old subscription, with its secret, is that browser: no code is sent. Raises FieldError when
+    `new` is no subscription.
+    """
+    address = clean_address(ContactMethod.Kind.PUSH, new)
+    try:
+        known = clean_address(ContactMethod.Kind.PUSH, old)
+    except FieldError:
+        return False
+    browsers = ContactMethod.objects.filter(kind=ContactMethod.Kind.PUSH, address=known)
+    return browsers.update(address=address, send_error="", **WORKING) > 0
+
+
 def delete_contact_method(method: ContactMethod, *, actor: User) -> None:
     """Remove a contact method. Raises Forbidden, OfficialStays."""
     _check_actor(method.holder, actor=actor)
@@ -181,10 +201,11 @@ def delete_contact_method(method: ContactMethod, *, actor: User) -> None:
 def request_code(method: ContactMethod, *, actor: User) -> None:
     """Have a new code sent to the contact method; one code a minute, whoever asks how often.
 
-    Raises Forbidden, AlreadyVerified. A message lost on its way to the worker costs asking again.
+    One that fails may be confirmed again. Raises Forbidden, AlreadyVerified. A message lost on its way to the worker
+    costs asking again.
     """
     _check_actor(method.holder, actor=actor)
-    if method.verified_at is not None:
+    if method.verified_at is not None and method.failing_since is None:
         raise AlreadyVerified("This contact method is verified already.")
     _ring_for_code(method)
 
@@ -192,12 +213,13 @@ def request_code(method: ContactMethod, *, actor: User) -> None:
 def issue_code(contact_method_id: int, *, now: datetime) -> str | None:
     """Make a code of six digits, keep its digest, and return it to be sent; None when none is wanted.
 
-    That is within a minute of the one before, for a verified method, and for somebody who is not active any more.
+    That is within a minute of the one before, for a verified method that works, and for somebody who is not active any
+    more.
     """
     code = f"{secrets.randbelow(10**6):06}"
     due = Q(code_expires_at=None) | Q(code_expires_at__lte=now + CODE_LIVES - CODE_PAUSE)
     in_use = Q(user__is_active=True) | Q(user=None)
-    issued = ContactMethod.objects.filter(due, in_use, pk=contact_method_id, verified_at=None).update(
+    issued = ContactMethod.objects.filter(_UNCONFIRMED, due, in_use, pk=contact_method_id).update(
         code_digest=_digest(contact_method_id, code),
         code_expires_at=now + CODE_LIVES,
         code_tries=0,
@@ -208,7 +230,7 @@ def issue_code(contact_method_id: int, *, now: datetime) -> str | None:
 
 def withdraw_code(contact_method_id: int) -> None:
     """Forget a code that reached nobody, so that a new one may be asked for at once."""
-    ContactMethod.objects.filter(pk=contact_method_id, verified_at=None).update(code_digest="", code_expires_at=None)
+    ContactMethod.objects.filter(_UNCONFIRMED, pk=contact_method_id).update(code_digest="", code_expires_at=None)
 
 
 def note_send_error(contact_method_id: int, error: str) -> None:
@@ -233,7 +255,7 @@ def request_test(method: ContactMethod, *, actor: User, now: datetime) -> None:
 
 
 def verify_contact_method(method: ContactMethod, *, code: str, actor: User, now: datetime) -> ContactMethod:
-    """Mark the contact method as its owner's when the code is right; it is used from now on.
+    """Mark the contact method as its owner's when the code is right: it is used, and does not fail any more.
 
     Five wrong tries make the code useless. Raises Forbidden for anybody but the person themselves, or who may change
     the group; AlreadyVerified, CodeNotUsable, and FieldError for a wrong code.
@@ -244,8 +266,8 @@ def verify_contact_method(method: ContactMethod, *, code: str, actor: User, now:
         raise Forbidden("Only the person themselves can verify a contact method.")
     # Each try is paid for before it is looked at, so that many at once do not get more than five.
     usable = ContactMethod.objects.filter(
+        _UNCONFIRMED,
         pk=method.pk,
-        verified_at=None,
         code_expires_at__gt=now,
         code_tries__lt=CODE_TRIES,
     )
@@ -256,9 +278,8 @@ def verify_contact_method(method: ContactMethod, *, code: str, actor: User, now:
         raise CodeNotUsable("This code has expired or was tried too often. Ask for a new one.")
     right = ContactMethod.objects.filter(
         pk=method.pk,
-        verified_at=None,
         code_digest=_digest(method.pk, code.strip()),
-    ).update(verified_at=now, code_digest="", code_expires_at=None, code_tries=0, send_error="")
+    ).update(verified_at=now, code_digest="", code_expires_at=None, code_tries=0, send_error="", **WORKING)
     if not right:
         raise FieldError("code", "This is not the code that was sent.", code="wrong_code")
     method.refresh_from_db()

@@ -13,6 +13,7 @@ from django.db import transaction
 from accounts.entitlements import BuiltinRole, Entitlement
 from accounts.models import EMAIL_OFFICIAL, ContactMethod, Organization, Role, User
 from accounts.permissions import forget_entitlements, may
+from accounts.services.failing import WORKING
 from accounts.services.memberships import members_will_change
 from accounts.services.saving import clean_name, clean_time_zone, unique
 from heartbeat_project.kernel.errors import DomainError, FieldError, Forbidden
@@ -195,7 +196,7 @@ def _change(
             raise OwnerStays("Transfer the ownership to another user first.")
     _save(user)
     if moved:
-        user.contact_methods.filter(label=EMAIL_OFFICIAL).update(address=user.email)
+        user.contact_methods.filter(label=EMAIL_OFFICIAL).update(address=user.email, **WORKING)
     return user
 
 

@@ -42,5 +42,11 @@ class TwilioCallback(View):
         elif provider_id and status in twilio.FAILED:
             code = said.get("ErrorCode", "")
             error = f"Twilio: {status}{f' (code {code})' if code else ''}"
-            record_undelivered(message_id, provider_id=provider_id, error=error, now=clock.now())
+            record_undelivered(
+                message_id,
+                provider_id=provider_id,
+                error=error,
+                bad_address=twilio.says_bad_number(status, code=code),
+                now=clock.now(),
+            )
         return HttpResponse(status=204)

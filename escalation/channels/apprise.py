@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -168,4 +169,5 @@ def _understood(name: str, said: list[str]) -> DeliveryError:
     words = " ".join(" ".join(said).split()) or "it was not taken"
     statuses = [int(found) for found in re.findall(r"error[ =]*(\d{3})\b", words)]
     permanent = bool(statuses) and all(400 <= status < 500 and status not in PASSING for status in statuses)
-    return DeliveryError(f"{name}: {words[:500]}", permanent=permanent, uncertain=not statuses)
+    gone = bool(statuses) and all(status == HTTPStatus.GONE for status in statuses)
+    return DeliveryError(f"{name}: {words[:500]}", permanent=permanent, uncertain=not statuses, bad_address=gone)

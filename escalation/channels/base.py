@@ -55,6 +55,8 @@ class DeliveryError(Exception):
     `uncertain` says that it may have been taken: the request was on its way when the answer stayed away. `retry_after`
     is how long the provider asks to be left alone. `untried` says that nobody was asked:
     a limit of ours stood before it, or, as `left_alone` says, whoever would be asked failed again and again.
+    `bad_address` says that it is the address, and not the message, the moment, the way there or ourselves: then the
+    error is permanent, too, and the contact method may be marked as failing.
     """
 
     def __init__(
@@ -66,9 +68,11 @@ class DeliveryError(Exception):
         retry_after: timedelta | None = None,
         untried: bool = False,
         left_alone: bool = False,
+        bad_address: bool = False,
     ) -> None:
         super().__init__(message)
-        self.permanent = permanent
+        self.permanent = permanent or bad_address
+        self.bad_address = bad_address
         self.uncertain = uncertain
         self.retry_after = retry_after
         self.untried = untried

@@ -1,6 +1,7 @@
 """Chat: incoming webhooks of Slack, of what takes the same form (Mattermost, Rocket.Chat), and of Microsoft Teams."""
 
 import json
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -12,6 +13,11 @@ from escalation.channels.base import Message
 from escalation.selectors import ASKING, TO_OWNER
 from escalation.services.offers import caption, offered_in
 
+# How the services say so: Slack's words for incoming webhooks, then error codes of Teams' workflows and of Mattermost.
+GONE: Final = (
+    *("no_service", "no_active_hooks", "no_team", "team_disabled", "channel_not_found", "channel_is_archived"),
+    *("user_not_found", "invalid_token", "workflownotfound", "web.incoming_webhook.invalid"),
+)
 TEAMS: Final = (".webhook.office.com", ".logic.azure.com", ".powerplatform.com", ".azure-apim.net")
 
 
@@ -23,11 +29,26 @@ class ChatChannel:
         host = urlsplit(message.address).hostname or ""
         words = _teams(message) if host.endswith(TEAMS) else _slack(message)
         headers = {"Content-Type": "application/json", "Idempotency-Key": str(message.id)}
-        outgoing.post(message.address, body=json.dumps(words).encode(), headers=headers)
+        try:
+            outgoing.post(message.address, body=json.dumps(words).encode(), headers=headers)
+        except outgoing.Refused as error:
+            error.bad_address = _is_gone(error.reply)
+            raise
         return str(message.id)
 
     def close(self) -> None:
         """Have nothing to let go of."""
+
+
+def _is_gone(reply: outgoing.Reply) -> bool:
+    """Answer whether the service says that this webhook, or where it leads, is not there any more.
+
+    A 404 alone may come from a proxy on the way; what forbids one message says nothing about the next.
+    """
+    if reply.status == HTTPStatus.GONE:
+        return True
+    said = reply.text.lower()
+    return 400 <= reply.status < 500 and any(word in said for word in GONE)
 
 
 def _slack(message: Message) -> dict[str, Any]:

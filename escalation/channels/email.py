@@ -33,6 +33,13 @@ _TAGS: Final = {
 }
 # What a server says when it has closed, or is about to close, a connection that stood open.
 CONNECTION_CLOSED: Final = 421
+# RFC 3463: class, subject and detail, at the beginning of the text.
+ENHANCED: Final = re.compile(r"\W*([245])\.(\d{1,3})\.(\d{1,3})\b")
+ABOUT_SENDER: Final = re.compile(r"\bsender\b(?!@)")
+NO_SUCH_USER: Final = re.compile(
+    r"no such (user|recipient|mailbox|address|person)|(user|recipient|mailbox|address|account) "
+    r"(is |was )?(unknown|not found|does not exist|doesn't exist)|unknown (user|recipient|mailbox|address|account)"
+)
 
 
 class EmailChannel:
@@ -257,15 +264,38 @@ def _understood(error: Exception) -> DeliveryError:
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         answers = list(error.recipients.values())
         permanent = bool(answers) and all(code >= 500 for code, _ in answers)
-        return DeliveryError("; ".join(_answer(code, said) for code, said in answers), permanent=permanent)
+        unknown = bool(answers) and all(_is_unknown(code, said) for code, said in answers)
+        said = "; ".join(_answer(code, said) for code, said in answers)
+        return DeliveryError(said, permanent=permanent, bad_address=unknown)
     if isinstance(error, smtplib.SMTPResponseException):
         # After DATA a 5xx is about this message; before, it is about our sign-in or sender, which can be mended.
-        permanent = isinstance(error, smtplib.SMTPDataError) and error.smtp_code >= 500
-        return DeliveryError(_answer(error.smtp_code, error.smtp_error), permanent=permanent)
+        after_data = isinstance(error, smtplib.SMTPDataError)
+        # Some servers look for the mailbox only when they have the message.
+        unknown = after_data and _is_unknown(error.smtp_code, error.smtp_error)
+        permanent = after_data and error.smtp_code >= 500
+        return DeliveryError(_answer(error.smtp_code, error.smtp_error), permanent=permanent, bad_address=unknown)
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     # A message that cannot be written as mail will not be better next time; whatever else fails may.
     return DeliveryError(said, permanent=isinstance(error, ValueError))
 
 
+def _is_unknown(code: int, said: bytes | str) -> bool:
+    """Answer whether the mail server says that there is no such address (RFC 3463: class 5, subject 1).
+
+    5.1.7 and 5.1.8 are about the sender's address, 5.1.0 is in some servers. Without such a code the words count.
+    """
+    words = _text(said).lower()
+    found = ENHANCED.match(words)
+    if code < 500 or ABOUT_SENDER.search(words):
+        return False
+    if found is None:
+        return NO_SUCH_USER.search(words) is not None
+    return (found[1], found[2]) == ("5", "1") and found[3] not in {"7", "8"}
+
+
 def _answer(code: int, said: bytes | str) -> str:
-    return f"{code} {said.decode('utf-8', 'replace') if isinstance(said, bytes) else said}"
+    return f"{code} {_text(said)}"
+
+
+def _text(said: bytes | str) -> str:
+    return said.decode("utf-8", "replace") if isinstance(said, bytes) else said

@@ -74,6 +74,8 @@ class PhoneChannel:
             retry_after=_soonest(failures),
             untried=all(error.untried for error in failures),
             left_alone=all(error.left_alone or error.permanent for error in failures),
+            # Only when no provider failed in another way, which would have to be asked about this number, too.
+            bad_address=all(error.bad_address for error in failures),
         )
 
     def close(self) -> None:

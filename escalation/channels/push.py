@@ -76,7 +76,7 @@ class PushChannel:
             if error.reply.status not in GONE:
                 raise
             raise DeliveryError(
-                "This browser does not take push messages any more. Add it again from that browser.", permanent=True
+                "This browser does not take push messages any more. Add it again from that browser.", bad_address=True
             ) from error
         return reply.headers.get("location", "")[:200] or str(message.id)
 

@@ -27,6 +27,10 @@ CALLBACK_PATH: Final = "/api/v1/provider-callbacks/twilio/%s/"
 # What became of a message or call, by Twilio's own word; other words are on the way there.
 DELIVERED: Final = frozenset({"delivered", "read", "completed"})
 FAILED: Final = frozenset({"failed", "undelivered", "busy", "no-answer", "canceled"})
+# Codes of refusals that are about the number: not valid, not reachable, no mobile phone, or its owner wrote STOP.
+BAD_NUMBERS: Final = frozenset({"21211", "21214", "21217", "21610", "21614", "21635"})
+# Codes with which an SMS is not delivered because of us: queue, account, filter, price, sender that is not registered.
+OURS: Final = frozenset({"30001", "30002", "30007", "30010", "30032", "30034"})
 
 
 def send(kind: str, *, message: Message, text: str) -> str:
@@ -72,6 +76,11 @@ def is_signed(signature: str, *, url: str, fields: Mapping[str, Sequence[str]]) 
     return is_from_twilio(signature, url=url, fields=fields, token=settings.TWILIO_AUTH_TOKEN)
 
 
+def says_bad_number(status: str, *, code: str) -> bool:
+    """Answer whether a report of an SMS says that the number did not take it; once, a phone may have been off."""
+    return status == "undelivered" and code not in OURS
+
+
 def line(told: Notification) -> menus.Line | None:
     """Return the conference line that a call connects to; None without one, or where the person may not respond."""
     bridge = alert_of(told).bridge
@@ -113,7 +122,12 @@ def _in_their_words(error: outgoing.Refused) -> DeliveryError:
     if not answer.get("message"):
         return error
     said = f"{error.reply.status}: {answer['message']} (code {answer.get('code')})"
-    return DeliveryError(said[:500], permanent=error.permanent, retry_after=error.retry_after)
+    return DeliveryError(
+        said[:500],
+        permanent=error.permanent,
+        retry_after=error.retry_after,
+        bad_address=error.permanent and str(answer.get("code")) in BAD_NUMBERS,
+    )
 
 
 def _json(body: bytes) -> Mapping[str, object]:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+from http import HTTPStatus
 from typing import Any
 
 from accounts.signing import signing_secret
@@ -26,7 +27,12 @@ class WebhookChannel:
             "Webhook-Timestamp": stamp,
             "Webhook-Signature": sign(body, message_id=str(message.id), stamp=stamp, address=message.address),
         }
-        outgoing.post(message.address, body=body, headers=headers)
+        try:
+            outgoing.post(message.address, body=body, headers=headers)
+        except outgoing.Refused as error:
+            # 404 may be a receiver that is just being installed; 410 says that it is gone for good.
+            error.bad_address = error.reply.status == HTTPStatus.GONE
+            raise
         return str(message.id)
 
     def close(self) -> None:

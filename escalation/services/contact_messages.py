@@ -5,13 +5,16 @@ import uuid
 from datetime import datetime
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from accounts.models import ContactMethod
 from accounts.services.contact_methods import CODE_LIVES, issue_code, note_send_error, withdraw_code
-from escalation.channels import Switchboard
+from accounts.services.failing import Refusal, record_working
+from escalation.channels import NEVER_AGAIN, Switchboard
 from escalation.channels.base import DeliveryError, Message
 from escalation.models import Notification
+from escalation.services.failing import note_refusals
 from escalation.services.limits import CODES_PER_HOLDER, take
 from heartbeat_project.kernel.durations import in_words
 
@@ -56,7 +59,11 @@ def send_test(contact_method_id: int, *, now: datetime) -> bool:
         f"This is a test. {_who_asked(method)} to see that {method.label} works.\n"
         "Nothing has to be done: no alert is open because of it.\n"
     )
-    return _send(method, subject="A test from Heartbeat", text=text, now=now) is None
+    error = _send(method, subject="A test from Heartbeat", text=text, now=now)
+    if error is not None and error.bad_address:
+        with transaction.atomic():
+            note_refusals([Refusal(method.pk, method.address, str(error))], now=now)
+    return error is None
 
 
 def _with_holder() -> QuerySet[ContactMethod]:
@@ -91,4 +98,6 @@ def _send(method: ContactMethod, *, subject: str, text: str, now: datetime) -> D
         log.warning("contact method %s was not reached: %s", method.pk, error)
         failure = error
     note_send_error(method.pk, str(failure or ""))
+    if failure is None and method.kind not in NEVER_AGAIN:
+        record_working([method.pk])
     return failure

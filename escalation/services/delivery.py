@@ -130,7 +130,13 @@ def _refused(claimed: Claim, error: DeliveryError) -> Outcome:
     log.warning("message %s was not taken: %s", claimed.envelope, error)
     # A pause may be long: who has no other method is given up, and the next one told, as soon as for any failure.
     later = None if error.left_alone else error.retry_after
-    return Outcome(error=str(error), permanent=error.permanent, later=later, elsewhere=error.left_alone)
+    return Outcome(
+        error=str(error),
+        permanent=error.permanent,
+        later=later,
+        elsewhere=error.left_alone,
+        bad_address=error.bad_address,
+    )
 
 
 def _not_now(claimed: Claim, *, claimed_at: float, now: datetime) -> timedelta | None:

@@ -12,13 +12,16 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from accounts.models import ContactMethod
+from accounts.services.failing import Refusal, record_working
 from alerting.models import Alert, TimelineEntry
 from escalation import walk
+from escalation.channels import NEVER_AGAIN
 from escalation.models import EscalationRun, Notification
 from escalation.reviews import REOPEN_AT_MOST_EVERY, Review
 from escalation.selectors import TO_OWNER
 from escalation.services.claims import Claim
 from escalation.services.engine import hurry_locked
+from escalation.services.failing import note_refusals
 from escalation.services.last_resort import Reason, tell_stewards
 from escalation.services.reached import last_steps_reached, runs_that_reach_nobody
 from heartbeat_project.kernel.doorbell import ring
@@ -46,7 +49,8 @@ class Outcome:
     """What came of sending: the provider's id, or its words and whether trying again is of no use.
 
     `later` is how long to wait before the next try, where somebody named a time; without an error there was no try.
-    `elsewhere` says that the person's next contact method is better used now than after the last try.
+    `elsewhere` says that the person's next contact method is better used now than after the last try, `bad_address`
+    that the address itself was refused.
     """
 
     provider_id: str = ""
@@ -54,6 +58,7 @@ class Outcome:
     permanent: bool = False
     later: timedelta | None = None
     elsewhere: bool = False
+    bad_address: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,27 @@ def record(results: Sequence[tuple[Claim, Outcome]], *, now: datetime) -> set[UU
         waiting = [pk for envelope in set(elsewhere) - set(failed) for pk in written.get(envelope, ())]
         if waiting:
             _use_next_methods(waiting, now=now)
+        _judge_addresses([result for result in results if result[0].envelope in written], now=now)
     return set(written)
+
+
+def _judge_addresses(results: Sequence[tuple[Claim, Outcome]], *, now: datetime) -> None:
+    """Write down which contact methods were refused by their address, and which work again.
+
+    A message that was taken says so on all channels but those to phones, where only a receipt does.
+    """
+    refused, working = [], []
+    for claimed, outcome in results:
+        notification = claimed.notification
+        method = notification.contact_method
+        if method is None or notification.about_failing:
+            continue
+        if outcome.bad_address:
+            refused.append(Refusal(method.pk, method.address, outcome.error))
+        elif method.failed_at is not None and outcome.provider_id and notification.channel not in NEVER_AGAIN:
+            working.append(method.pk)
+    note_refusals(refused, now=now)
+    record_working(working)
 
 
 def max_attempts(channel: str) -> int:

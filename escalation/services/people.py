@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain, pairwise
 from typing import Self
 
@@ -53,6 +53,9 @@ class Directory:
         now: datetime,
     ) -> None:
         self._methods = methods
+        self._own_times = {
+            method_id: times for own in methods.values() for method_id, times in _own_times(own, now=now).items()
+        }
         self._may_answer = may_answer
         self._contacts = contacts
         self._now = now
@@ -104,14 +107,16 @@ class Directory:
     def first_use(self, person: int, stage: Stage) -> float | None:
         """Return in how many seconds the person counts as reached in this stage, as `walk.FirstUse` wants it.
 
-        That is when the first of their contact methods is used that the stage uses, if they may answer then.
+        That is when the first of their contact methods is used that the stage uses and that does not fail, if they may
+        answer then.
         """
         methods = self._usable(person, labels=stage.labels, centralized=stage.centralized)
         if not methods:
             return None
-        if person not in self._may_answer:
+        working = [method for method in methods if method.failing_since is None]
+        if person not in self._may_answer or not working:
             return math.inf
-        times = (self._times(method, centralized=stage.centralized)[0] for method in methods)
+        times = (self._times(method, centralized=stage.centralized)[0] for method in working)
         return min((at - self._now).total_seconds() for at in times)
 
     def may_answer(self, person: int) -> bool:
@@ -132,25 +137,50 @@ class Directory:
         return self._times(method, centralized=tell.centralized)
 
     def _times(self, method: ContactMethod, *, centralized: bool) -> list[datetime]:
-        return [self._now] if centralized else self._own_times(method)
+        return [self._now] if centralized else self._own_times[method.pk]
 
     def _usable(self, person: int, *, labels: Sequence[str], centralized: bool) -> list[ContactMethod]:
         """Centralized, the policy's labels decide; otherwise the person's own choice of enabled methods."""
-        methods = self._methods.get(person, [])
+        methods = sorted(self._methods.get(person, []), key=_fails)
         if not centralized:
-            return [method for method in methods if method.enabled and self._own_times(method)]
+            return [method for method in methods if self._own_times.get(method.pk)]
         wanted = {label.lower() for label in labels}
         return [method for method in methods if not wanted or method.label.lower() in wanted]
 
-    def _own_times(self, method: ContactMethod) -> list[datetime]:
-        return times_of_use(
-            at=self._now,
-            time_zone=method.holder.time_zone,
-            delay_minutes=float(method.delay_minutes),
-            repeat_count=method.repeat_count,
-            repeat_gap_minutes=float(method.repeat_gap_minutes),
-            windows=method.windows,
-        )
+
+def _fails(method: ContactMethod) -> bool:
+    return method.failing_since is not None
+
+
+def _own_times(methods: Sequence[ContactMethod], *, now: datetime) -> dict[int, list[datetime]]:
+    """Return when a person's enabled methods are used from now on, by their ids.
+
+    One that fails is used after the others, and these do not wait for it: the first of them takes its place. Where a
+    window would be missed by that, a method keeps its own time.
+    """
+    own = {method: times for method in methods if method.enabled and (times := _times_of(method, at=now))}
+    working = [method for method in own if not _fails(method)]
+    if working and len(working) < len(own):
+        first = min(float(method.delay_minutes) for method in own)
+        ahead = min(float(method.delay_minutes) for method in working) - first
+        for method in working:
+            own[method] = _times_of(method, at=now - timedelta(minutes=ahead)) or own[method]
+        last = max(own[method][0] for method in working)
+        for method in own.keys() - set(working):
+            behind = max(last - own[method][0], timedelta())
+            own[method] = _times_of(method, at=now + behind) or own[method]
+    return {method.pk: times for method, times in own.items()}
+
+
+def _times_of(method: ContactMethod, *, at: datetime) -> list[datetime]:
+    return times_of_use(
+        at=at,
+        time_zone=method.holder.time_zone,
+        delay_minutes=float(method.delay_minutes),
+        repeat_count=method.repeat_count,
+        repeat_gap_minutes=float(method.repeat_gap_minutes),
+        windows=method.windows,
+    )
 
 
 def _contacts(within: Mapping[int, Sequence[int]]) -> dict[int, list[ContactMethod]]:

@@ -8,8 +8,10 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Coalesce
 
+from accounts.services.failing import Refusal, record_working
 from alerting.models import TimelineEntry
 from escalation.models import Notification
+from escalation.services.failing import note_refusals
 from escalation.services.outcomes import CHANNEL_NAMES, go_on_after_failures, lock_runs
 
 _Status = Notification.Status
@@ -23,13 +25,17 @@ def record_delivered(message_id: UUID, *, provider_id: str, now: datetime) -> bo
             found, _Status.DELIVERED, provider_id=provider_id, accepted_at=Coalesce("accepted_at", now), last_error=""
         )
         _tell_timelines(found, TimelineEntry.Kind.TOLD, "delivered", now=now)
+        record_working({row.contact_method_id for row in found if row.contact_method_id is not None})
     return bool(found)
 
 
-def record_undelivered(message_id: UUID, *, provider_id: str, error: str, now: datetime) -> bool:
+def record_undelivered(
+    message_id: UUID, *, provider_id: str, error: str, bad_address: bool = False, now: datetime
+) -> bool:
     """Write down that the message did not reach the person after all, and go on as after any failure.
 
-    Returns whether this was news. What was delivered or failed before stays what it was.
+    `bad_address`: the report is about the address. Returns whether this was news. What was delivered or failed before
+    stays what it was.
     """
     error = error.replace("\x00", "")[:1_000]
     with transaction.atomic():
@@ -40,6 +46,13 @@ def record_undelivered(message_id: UUID, *, provider_id: str, error: str, now: d
         _tell_timelines(found, TimelineEntry.Kind.TOLD_FAILED, f"failed: {error}", now=now)
         if found:
             go_on_after_failures([notification.pk for notification in found], runs, now=now)
+        if bad_address:
+            refused = {
+                row.contact_method_id: Refusal(row.contact_method_id, row.address, error)
+                for row in found
+                if row.contact_method_id is not None and not row.about_failing
+            }
+            note_refusals(list(refused.values()), now=now)
     return bool(found)
 
 

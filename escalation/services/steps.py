@@ -122,7 +122,7 @@ def _write_pages(steps: Sequence[Step], directory: Directory, *, now: datetime) 
             round_=tell.round,
             repeat=repeat,
             due_at=due_at,
-            in_time=(due_at - now).total_seconds() <= tell.within,
+            in_time=method.failing_since is None and (due_at - now).total_seconds() <= tell.within,
         )
         for place, step in enumerate(steps)
         for tell in step.advance.tells

@@ -52,6 +52,7 @@ urlpatterns = [
     path("profile/contact-methods/slack/", contact_methods.save_slack_id, name="slack_id"),
     path("profile/contact-methods/<int:method_id>/", contact_methods.edit, name="edit_contact_method"),
     path("profile/contact-methods/<int:method_id>/<slug:action>/", contact_methods.change, name="contact_method"),
+    path("push/renew/", contact_methods.renew_push, name="renew_push"),
     path("service-worker.js", contact_methods.service_worker, name="service_worker"),
     path("profile/api-keys/add/", profile.add_api_key, name="add_api_key"),
     path("profile/api-keys/<int:key_id>/revoke/", profile.revoke_api_key, name="revoke_api_key"),

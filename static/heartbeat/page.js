@@ -107,15 +107,29 @@ async function subscribe(form) {
   return worker.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key });
 }
 
+// The service worker finds here what this browser's subscription is, when the push service replaces it.
+async function remember(subscription) {
+  if (subscription && "caches" in window) {
+    await (await caches.open("push")).put("/push/subscription", new Response(JSON.stringify(subscription)));
+  }
+}
+
 for (const form of document.querySelectorAll("form[data-push-key]")) {
   if (!("serviceWorker" in navigator && "PushManager" in window && "Notification" in window)) continue;
   form.hidden = false;
+  navigator.serviceWorker
+    .getRegistration()
+    .then((worker) => worker?.pushManager.getSubscription())
+    .then(remember)
+    .catch(() => {}); // it is kept for later; nobody waits for it
   form.addEventListener("submit", async (event) => {
     if (form.elements.address.value) return;
     event.preventDefault();
     const said = form.querySelector("[role=status]");
     try {
-      form.elements.address.value = JSON.stringify(await subscribe(form));
+      const subscription = await subscribe(form);
+      await remember(subscription);
+      form.elements.address.value = JSON.stringify(subscription);
       form.requestSubmit();
     } catch (error) {
       said.textContent = error.message;

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
+from django.db.models import Q
 from django.test.utils import CaptureQueriesContext
 
+from accounts.models import ContactMethod
 from heartbeat_project.kernel.sql import statement
 from integrations.ingest.record import NO_PROCESS, PULSE_PARAMETERS
 
@@ -41,6 +43,23 @@ INSERT INTO accounts_groupnesting (group_id, child_id, position)
 ANALYZE;
 """
 
+CONTACTS = """
+INSERT INTO accounts_contactmethod (id, group_id, kind, label, address, position, enabled, delay_minutes, code_digest, code_tries,
+    failed_at)
+    SELECT n, n %% 5000 + 1, 'webhook', 'w' || n, 'https://hooks.example.com/' || n, 0, true, 0, '', 0,
+        CASE WHEN n %% 1000 = 0 THEN %(now)s::timestamptz END
+    FROM generate_series(1, 20000) AS n;
+WITH person AS (
+    INSERT INTO accounts_user (password, organization_id, email, name, kind, time_zone, is_active, is_owner, created_at)
+    VALUES ('', 900, 'big@example.com', 'Big', 'standard', 'UTC', true, false, %(now)s)
+    RETURNING id
+)
+INSERT INTO accounts_contactmethod (id, user_id, kind, label, address, position, enabled, delay_minutes, code_digest, code_tries)
+    SELECT n + 30000, person.id, 'push', 'p' || n, '{"endpoint":"https://p.example/' || n || '"}', 0, true, 0, '', 0
+    FROM generate_series(1, 5000) AS n
+    CROSS JOIN person;
+"""
+
 
 @pytest.fixture
 def filled(now):
@@ -48,6 +67,13 @@ def filled(now):
         for sentence in FILL.strip().split(";\n"):
             cursor.execute(sentence, {"now": now} if "%(now)s" in sentence else None)
     return now
+
+
+def add_contacts(now):
+    with connection.cursor() as cursor:
+        for sentence in CONTACTS.strip().split(";\n"):
+            cursor.execute(sentence, {"now": now})
+        cursor.execute("ANALYZE accounts_contactmethod")
 
 
 def plan(name: str, parameters: dict, *, app: str = "integrations") -> str:
@@ -142,3 +168,32 @@ def test_the_numbers_for_prometheus_are_counted_among_what_is_live(filled, clien
             found = "\n".join(line for (line,) in cursor.fetchall())
             assert "alert_open" in found or "alert_stopped" in found, found
     assert len(counts) == 2
+
+
+def test_refusals_are_counted_by_the_primary_key(filled):
+    parameters = {
+        "ids": list(range(100, 120)),
+        "addresses": ["a@example.com"] * 20,
+        "errors": ["no"] * 20,
+        "numbers": [1] * 20,
+        "twice": ["sms"],
+        "now": filled,
+    }
+    add_contacts(filled)
+    found = plan("record_refusals", parameters, app="accounts")
+    assert "accounts_contactmethod_pkey" in found, found
+    assert "Seq Scan on accounts_contactmethod" not in found
+
+
+def test_what_fails_and_a_browser_that_renews_are_found_by_their_indexes(filled):
+    add_contacts(filled)
+    lately = ContactMethod.objects.filter(
+        Q(failing_since=None) | Q(failing_since__gt=filled - timedelta(minutes=10)),
+        kind__in=["webhook"],
+        failed_at__gt=filled - timedelta(minutes=10),
+    )
+    assert "contact_failed_lately" in lately.explain()
+    failing = ContactMethod.objects.filter(failed_at__isnull=False, failing_since__lte=filled)
+    assert "contact_failed_lately" in failing.explain()
+    browser = ContactMethod.objects.filter(kind="push", address='{"endpoint":"https://p.example/7"}')
+    assert "contact_by_subscription" in browser.explain()

@@ -332,4 +332,20 @@ def test_a_browser_subscribes_to_push_with_our_key_and_our_service_worker(chromi
     added = ines.contact_methods.get(kind="push")
     assert json.loads(added.address)["endpoint"] == "https://push.example.net/65?/service-worker.js"
     assert added.verified_at is None
+    renewed = {**SUBSCRIPTION, "endpoint": "https://push.example.net/renewed"}
+    # Only the browser itself can dispatch the event; the program that hears it is the real one.
+    context.service_workers[0].evaluate(
+        """async (subscription) => {
+            const event = new Event("pushsubscriptionchange");
+            let done;
+            event.waitUntil = (work) => { done = work; };
+            event.newSubscription = subscription;
+            self.dispatchEvent(event);
+            await done;
+        }""",
+        renewed,
+    )
+    added.refresh_from_db()
+    assert json.loads(added.address)["endpoint"] == "https://push.example.net/renewed"
+    assert added.verified_at is None
     context.close()

@@ -401,7 +401,7 @@ def test_a_shift_in_which_nobody_can_be_reached_does_not_hide_the_shift_below_it
     world.expect_nothing_else()
 
 
-@pytest.mark.parametrize("why", ["a stakeholder", "without a role", "without a contact method"])
+@pytest.mark.parametrize("why", ["a stakeholder", "without a role", "without a contact method", "with one that fails"])
 def test_nor_does_one_of_people_who_cannot_answer_or_be_notified(world, why):
     if why == "a stakeholder":
         world.person("ana", kind="stakeholder")
@@ -410,6 +410,8 @@ def test_nor_does_one_of_people_who_cannot_answer_or_be_notified(world, why):
         world.person("ana").roles.clear()
     if why == "without a contact method":
         world.person("ana").contact_methods.all().delete()
+    if why == "with one that fails":
+        world.person("ana").contact_methods.update(failing_since=world.now, failed_at=world.now)
     make_shift(team, primary=people(world, "ben"), name="Always")
     make_shift(team, primary=people(world, "ana"), starts_at=world.now, ends_at=world.now + minutes(600), name="Days")
     job = silent(world, recipient_groups=[team], escalation_policy=world.policy(steps=[{"role": "primary"}]))

@@ -59,6 +59,12 @@ class GroupContactSerializer(Strict):
     send_error = serializers.CharField(
         read_only=True, help_text="Why the last code or test message could not be sent; empty when it was."
     )
+    failing_since = serializers.DateTimeField(
+        read_only=True,
+        allow_null=True,
+        help_text="Since when its address is refused, as `failing_reason` says; then nobody counts as reached by it.",
+    )
+    failing_reason = serializers.CharField(read_only=True)
     signing_secret = serializers.SerializerMethodField(
         help_text="Of a verified webhook, for who may change the group: what its messages are signed with."
     )
@@ -128,7 +134,10 @@ class GroupContactViewSet(OrganizationViewSet):
     @extend_schema(request=None, responses={202: None})
     @action(detail=True, methods=["post"], url_path="send-code")
     def send_code(self, request: Request, **_: Any) -> Response:  # noqa: ARG002 - DRF's signature
-        """Have a new code sent to the address; at most one a minute is. `send_error` says if it could not be."""
+        """Have a new code sent to an address that is not confirmed or fails; at most one a minute is.
+
+        `send_error` says if it could not be.
+        """
         request_code(self.get_object(), actor=self.user)
         return Response(status=status.HTTP_202_ACCEPTED)
 

@@ -1,5 +1,6 @@
 """How a person is told: their contact methods, each confirmed, tested, ordered, changed and removed by themselves."""
 
+import json
 from datetime import datetime
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts import services, windows
@@ -22,9 +24,10 @@ from heartbeat_project.console.contact_actions import act_on
 from heartbeat_project.console.forms import KINDS, CodeForm, ContactMethodForm, EditContactMethodForm, SlackForm
 from heartbeat_project.console.views.alerts import signed_in
 from heartbeat_project.kernel import clock
-from heartbeat_project.kernel.errors import DomainError
+from heartbeat_project.kernel.errors import DomainError, FieldError
 
 _Kind = ContactMethod.Kind
+MAX_RENEWAL: Final = 16_384  # bytes of two subscriptions, which are short
 BY_HAND: Final = (_Kind.EMAIL, _Kind.SMS, _Kind.VOICE, _Kind.CHAT, _Kind.WEBHOOK, _Kind.APPRISE)
 
 
@@ -196,6 +199,20 @@ def _move(method: ContactMethod, *, user: User, by: int) -> None:
 @require_safe
 def service_worker(request: HttpRequest) -> HttpResponse:
     """Return the program that shows push messages; it stands at the top because it may act only below its address."""
-    response = render(request, "console/service-worker.js", content_type="text/javascript")
+    context = {"push_key": push.public_key()}
+    response = render(request, "console/service-worker.js", context, content_type="text/javascript")
     response["Cache-Control"] = "no-cache"
     return response
+
+
+@csrf_exempt  # no cookie is asked for: the old subscription, which only that browser knows, says who it is
+@require_POST
+def renew_push(request: HttpRequest) -> HttpResponse:
+    """Take the subscription that replaces a browser's old one: JSON with `old` and `new`, as browsers write them."""
+    try:
+        given = json.loads(request.body) if len(request.body) <= MAX_RENEWAL else {}
+        old, new = (json.dumps(given[name]) for name in ("old", "new"))
+        found = services.renew_push_subscription(old=old, new=new)
+    except (ValueError, TypeError, KeyError, RecursionError, FieldError):
+        return HttpResponse(status=400)
+    return HttpResponse(status=204 if found else 404)

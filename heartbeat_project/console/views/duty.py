@@ -5,12 +5,14 @@ from typing import Any, Final
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.models import Group
+from accounts.models import ContactMethod, Group, GroupMember, GroupRole, User
+from accounts.selectors import failing_methods
 from escalation.api.feeds import feed_url
 from escalation.on_call import turns_of
 from escalation.services.absences import create_absence, delete_absence
@@ -35,6 +37,7 @@ def _page(request: HttpRequest, *, now: datetime, status: int = 200, **filled: A
         "here": "duty",
         "groups": Group.objects.filter(pk__in=user.memberships.values("group")),
         "now": now,
+        "failing": _failing(user),
         "turns": turns[:SHOWN_TURNS],
         "further_turns": len(turns[SHOWN_TURNS:]),
         "turns_end_at": now + AHEAD,
@@ -45,6 +48,14 @@ def _page(request: HttpRequest, *, now: datetime, status: int = 200, **filled: A
         "feed_url": feed_url(feed_of(user=user)),
     }
     return render(request, "console/duty.html", context | filled, status=status)
+
+
+def _failing(user: User) -> QuerySet[ContactMethod]:
+    """Return what fails of the person's own contact methods, and of the groups that they manage."""
+    managed = user.memberships.filter(role=GroupRole.MANAGER).values("group")
+    members = GroupMember.objects.filter(group__in=managed).values("user")
+    concerned = Q(user=user) | Q(user__in=members) | Q(group__in=managed)
+    return failing_methods(user.organization).filter(concerned)
 
 
 @login_required

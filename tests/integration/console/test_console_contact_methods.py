@@ -1,13 +1,17 @@
 """My contact methods: every kind is added, changed, tested and removed by hand."""
 
 import json
+from typing import Any
 
 import pytest
 from django.test import Client
 
+from accounts.addresses import clean_address
 from accounts.models import ContactMethod
+from accounts.services.contact_methods import issue_code
 from accounts.signing import signing_secret
 from escalation.channels import push
+from heartbeat_project.kernel import clock
 from tests import factories
 from tests.integration.accounts.test_contact_kinds import SUBSCRIPTION
 
@@ -163,3 +167,84 @@ def test_no_two_things_on_the_page_have_one_id(client, hook, settings):
     for url in (PAGE, f"{PAGE}{hook.pk}/"):
         found = re.findall(r'\sid="([^"]+)"', text(client.get(url)))
         assert len(found) == len(set(found))
+
+
+RENEWED = {**SUBSCRIPTION, "endpoint": "https://push.example.net/renewed"}
+
+
+def renew(old, new, *, client=None):
+    client = client or Client(enforce_csrf_checks=True)
+    return client.post("/push/renew/", {"old": old, "new": new}, content_type="application/json").status_code
+
+
+@pytest.fixture
+def browser(ana, now):
+    address = clean_address("push", json.dumps(SUBSCRIPTION))
+    return ana.contact_methods.create(kind="push", label="Push-Laptop", address=address, verified_at=now)
+
+
+def test_a_browser_renews_its_subscription_by_the_old_one_without_signing_in(browser, now):
+    ContactMethod.objects.filter(pk=browser.pk).update(failing_since=now, failed_at=now, failures=2)
+    assert renew({**SUBSCRIPTION, "expirationTime": None}, RENEWED) == 204
+    browser.refresh_from_db()
+    assert json.loads(browser.address)["endpoint"] == "https://push.example.net/renewed"
+    assert (browser.verified_at, browser.failing_since, browser.failures) == (now, None, 0)
+    assert renew(SUBSCRIPTION, RENEWED) == 404, "the old one is over"
+
+
+def test_who_knows_only_where_the_old_one_leads_renews_nothing(browser):
+    keys: Any = SUBSCRIPTION["keys"]
+    other = {**SUBSCRIPTION, "keys": {**keys, "auth": keys["auth"][::-1]}}
+    before = browser.address
+    assert renew(other, RENEWED) == 404
+    for wrong in ({}, "x", None, {"endpoint": SUBSCRIPTION["endpoint"]}, 7, [[]]):
+        assert renew(wrong, RENEWED) == 404
+        assert renew(SUBSCRIPTION, wrong) == 400
+    assert Client().post("/push/renew/", b"\xff", content_type="application/json").status_code == 400
+    assert Client().post("/push/renew/", b"[" * 20_000, content_type="application/json").status_code == 400
+    assert Client().post("/push/renew/", b"7", content_type="application/json").status_code == 400
+    assert Client().get("/push/renew/").status_code == 405
+    browser.refresh_from_db()
+    assert browser.address == before
+
+
+def test_the_service_worker_listens_for_a_new_subscription_and_knows_our_key(client):
+    said = text(client.get("/service-worker.js"))
+    assert "pushsubscriptionchange" in said
+    assert f'"{push.public_key()}"' in said
+    assert '"/push/renew/"' in said
+
+
+def test_what_does_not_work_is_shown_and_can_be_confirmed_anew(client, ana, browser, now):
+    ContactMethod.objects.filter(pk=browser.pk).update(
+        failing_since=now, failed_at=now, failures=2, failing_reason="410 <Gone>"
+    )
+    page = text(client.get(PAGE))
+    assert "Does not work" in page
+    assert "410 &lt;Gone&gt; It is used after the others" in page
+    assert "Push-Laptop does not work" in text(client.get("/profile/"))
+    assert "What does not work" in text(client.get("/on-call/"))
+    code = issue_code(browser.pk, now=clock.now())
+    assert code is not None
+    wrong = "000000" if code != "000000" else "111111"
+    assert "not the code" in text(client.post(f"{PAGE}{browser.pk}/verify/", {"code": wrong}))
+    client.post(f"{PAGE}{browser.pk}/verify/", {"code": code})
+    browser.refresh_from_db()
+    assert (browser.failing_since, browser.failures, browser.failed_at) == (None, 0, None)
+    assert "Does not work" not in text(client.get(PAGE))
+    assert issue_code(browser.pk, now=clock.now()) is None
+
+
+def test_what_does_not_work_in_a_group_is_shown_to_its_managers(client, ana, now):
+    bob = factories.UserFactory(organization=ana.organization, name="Bob")
+    team = factories.GroupFactory(organization=ana.organization, name="Database", primary=[bob])
+    bob.contact_methods.update(failing_since=now, failed_at=now, failing_reason="550 5.1.1 no")
+    ContactMethod.objects.create(
+        group=team, label="Mailbox", address="t@example.com", verified_at=now, failing_since=now, failed_at=now
+    )
+    assert "What does not work" not in text(client.get("/on-call/"))
+    team.members.create(user=ana, role="manager")
+    page = text(client.get("/on-call/"))
+    assert "Email-Official of Bob" in page
+    assert "Mailbox of Database" in page
+    assert "Does not work" in text(client.get(f"/groups/{team.pk}/"))

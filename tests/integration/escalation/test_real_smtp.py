@@ -22,6 +22,8 @@ class Post:
     """Take mails for everybody but those who are gone."""
 
     def __init__(self):
+        self.says = {}  # to RCPT, by address
+        self.after_data = ""
         self.taken = []
         self.sessions = set()
         self.hang_up_after = 0
@@ -37,6 +39,8 @@ class Post:
     async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802 - the server's protocol
         if address.startswith("gone"):
             return "550 5.1.1 no such user"
+        if address in self.says:
+            return self.says[address]
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
@@ -49,6 +53,8 @@ class Post:
                 for one in self.hanging:
                     one.set_result(None)
             await asyncio.wait_for(self.hanging[-1], 5)
+        if self.after_data:
+            return self.after_data
         self.taken.append(email.message_from_bytes(envelope.content, policy=default))
         self.sessions.add(session.peer)
         session.mails = getattr(session, "mails", 0) + 1
@@ -161,3 +167,43 @@ def test_a_bundle_is_one_mail_over_smtp(person, post, now, organization):
         assert "Sicherung 200 für Łódź 💾" in body
         assert "Sicherung 201 für Łódź 💾" not in body
         assert "99 more" in body
+
+
+@pytest.mark.parametrize(
+    ("said", "after_data", "failing"),
+    [
+        ("550 5.1.1 no such user", "", True),
+        ("550 5.7.1 not from you", "", False),
+        ("452 4.2.2 full", "", False),
+        ("550-5.1.1 no such user\r\n550 5.1.1 in two lines", "", True),
+        ("", "550 5.1.1 no such user", True),
+        ("", "550 5.7.1 this looks like spam", False),
+    ],
+)
+def test_what_the_mail_server_says_marks_an_address_or_not_and_taking_a_mail_clears_it(
+    organization, person, post, now, said, after_data, failing
+):
+    ana = person("ana")
+    method = ana.contact_methods.get()
+    policy = factories.PolicyFactory(organization=organization, steps=[{"role": "primary"}])
+    post.says, post.after_data = {"ana@example.com": said} if said else {}, after_data
+    page(organization, policy=policy, users=[ana], now=now)
+    assert deliver_due(now=now) == 1
+    method.refresh_from_db()
+    assert (method.failing_since, method.failures) == ((now, 1) if failing else (None, 0))
+    assert (method.enabled, method.verified_at is not None) == (True, True)
+    post.says, post.after_data = {}, ""
+    page(organization, policy=policy, users=[ana], now=now, name="other")
+    assert deliver_due(now=now) == 1
+    method.refresh_from_db()
+    assert (method.failing_since, method.failing_reason, method.failures) == (None, "", 0)
+
+
+def test_a_mail_server_that_is_not_there_marks_nothing(organization, person, settings, now):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
+    ana = person("ana")
+    policy = factories.PolicyFactory(organization=organization, steps=[{"role": "primary"}])
+    page(organization, policy=policy, users=[ana], now=now)
+    deliver_due(now=now)
+    assert not ana.contact_methods.filter(failed_at__isnull=False)
