@@ -67,6 +67,14 @@ class Shift(models.Model):
     calendar_due_at = models.DateTimeField(null=True, help_text="When it is read next.")
     calendar_read_at = models.DateTimeField(null=True, help_text="When it was last read well.")
     calendar_error = models.TextField(blank=True, help_text="Why the last try failed; the last good copy stays.")
+    calendar_failing_since = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="When the first of the failed tries in a row was; empty: the last one read it.",
+    )
+    calendar_reported_at = models.DateTimeField(
+        null=True, editable=False, help_text="When the Managers were notified that it cannot be read; empty: not yet."
+    )
 
     class Meta:
         ordering = ["name", "id"]

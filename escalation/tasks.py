@@ -20,8 +20,10 @@ def deliver_due(**_: object) -> None:
 
 @shared_task(name="escalation.read_calendars", queue="delivery", expires=60)
 def read_calendars(**_: object) -> None:
-    """Read the calendars of shifts that are due."""
-    calendars.read_due_calendars(now=clock.now())
+    """Read the calendars of shifts that are due, and report those that cannot be read for long."""
+    now = clock.now()
+    calendars.read_due_calendars(now=now)
+    calendars.report_unreadable_calendars(now=now)
 
 
 @shared_task(name="escalation.remind_of_duty", queue="engine", expires=60)

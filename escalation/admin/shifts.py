@@ -7,6 +7,7 @@ from django import forms
 from django.contrib import admin
 from django.forms.models import construct_instance
 from django.http import HttpRequest
+from django.utils import timezone
 
 from accounts.admin.base import (
     OrganizationAdmin,
@@ -131,7 +132,7 @@ class ShiftAdmin(OrganizationAdmin):
         ("Calendar (calendar shifts)", {"classes": ("collapse",), "fields": ("calendar_url", "calendar_state")}),
     )
     inlines = (PersonInline, WindowInline)
-    list_display = ("name", "group", "kind", "time_zone", moment("ends_at", "Until"))
+    list_display = ("name", "group", "kind", "time_zone", moment("ends_at", "Until"), "trouble")
     list_filter = ("kind",)
     list_select_related = ("group",)
     search_fields = ("name", "group__name")
@@ -143,6 +144,12 @@ class ShiftAdmin(OrganizationAdmin):
         """Hide a calendar's address, often a secret, from who may only look."""
         found = super().get_fieldsets(request, obj)
         return found if self.has_change_permission(request, obj) else found[:-1]
+
+    @admin.display(description="Calendar")
+    def trouble(self, shift: Shift) -> str:
+        """Return since when the calendar cannot be read; nothing where all is well."""
+        since = shift.calendar_failing_since
+        return f"cannot be read since {timezone.localtime(since):%Y-%m-%d %H:%M}" if since else ""
 
     @admin.display(description="Last read")
     def calendar_state(self, shift: Shift) -> str:

@@ -10,7 +10,7 @@ from typing import Self
 from django.db.models import Q
 
 from accounts.entitlements import BuiltinRole
-from accounts.models import ContactMethod, User
+from accounts.models import ContactMethod, GroupMember, GroupRole, User
 from accounts.selectors import nested_groups
 from accounts.windows import times_of_use
 from escalation.on_call import Away, absences, rosters
@@ -166,4 +166,13 @@ def stewards(organization_ids: Iterable[int]) -> dict[int, list[User]]:
     )
     for user in rows.distinct().order_by("-is_owner", "id"):
         found[user.organization_id].append(user)
+    return found
+
+
+def managers_of(group_ids: Iterable[int]) -> dict[int, list[User]]:
+    """Return the active Managers of each of these groups, in order."""
+    found: dict[int, list[User]] = defaultdict(list)
+    rows = GroupMember.objects.filter(group_id__in=set(group_ids), role=GroupRole.MANAGER, user__is_active=True)
+    for row in rows.select_related("user").order_by("position", "id"):
+        found[row.group_id].append(row.user)
     return found

@@ -112,8 +112,10 @@ def _write(
     shift.name = clean_name(shift.name)
     if shift.kind != Shift.Kind.CALENDAR:
         shift.calendar_url, shift.calendar_due_at, shift.calendar_error = "", None, ""
+        shift.calendar_failing_since = shift.calendar_reported_at = None
     elif shift.calendar_url != address or shift.calendar_due_at is None:
         shift.calendar_due_at = now
+        shift.calendar_failing_since = shift.calendar_reported_at = None
     _check_times(shift)
     _check_kind(shift)
     people = people if people is not None else _people_of(shift)

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.models import Group
 from escalation.api.feeds import feed_url
 from escalation.on_call import turns_of
+from escalation.selectors import unreadable_calendars
 from escalation.services.absences import create_absence, delete_absence
 from escalation.services.calendars import feed_of, rotate_feed
 from escalation.services.reminders import set_reminder
@@ -31,9 +32,11 @@ def _page(request: HttpRequest, *, now: datetime, status: int = 200, **filled: A
     turns = turns_of(user, starts_at=now, ends_at=now + AHEAD)
     settings = DutySettings.objects.filter(user=user).first()
     absences = OutOfOffice.objects.select_related("cover", "group", "user")
+    groups = Group.objects.filter(pk__in=user.memberships.values("group"))
     context = {
         "here": "duty",
-        "groups": Group.objects.filter(pk__in=user.memberships.values("group")),
+        "groups": groups,
+        "unreadable": unreadable_calendars(group.pk for group in groups),
         "now": now,
         "turns": turns[:SHOWN_TURNS],
         "further_turns": len(turns[SHOWN_TURNS:]),

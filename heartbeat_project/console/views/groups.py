@@ -17,6 +17,7 @@ from accounts.models import ContactMethod, Group, GroupMember, GroupRole, User
 from accounts.permissions import may
 from accounts.selectors import may_update_group, visible_groups
 from accounts.signing import signing_secret
+from escalation.selectors import unreadable_calendars
 from heartbeat_project.console.contact_actions import act_on
 from heartbeat_project.console.forms import KINDS, CodeForm, MemberForm, SharedContactForm
 from heartbeat_project.console.views.alerts import signed_in
@@ -39,6 +40,7 @@ def _page(request: HttpRequest, group: Group, *, now: datetime, status: int = 20
         "may_change": may_change,
         "may_configure": may(user, Entitlement.GROUPS_VIEW_ALL) or may(user, Entitlement.GROUPS_UPDATE_ALL),
         "members": _members(group),
+        "unreadable": unreadable_calendars([group.pk]),
         "inner": group.groups.order_by("nestings__position"),
         "roles": GroupRole.choices,
         "contacts": _contacts(group, may_change=may_change, failed=filled.pop("failed_edit", {})),

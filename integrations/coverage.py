@@ -1,0 +1,271 @@
+"""Coverage gaps: silences that would reach nobody now or in the 14 days after, and what is wrong with the rotas."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db.models import QuerySet
+
+from accounts.models import ContactMethod, Group, Organization
+from accounts.selectors import nested_groups
+from accounts.windows import Window
+from escalation.on_call import AHEAD, Roster, rosters
+from escalation.rota import answers
+from escalation.rota.answers import Span
+from escalation.rota.clocks import instant
+from escalation.services.preview import why_nobody_is_first
+from escalation.services.runs import Way, plans_of
+from escalation.shift_models import OutOfOffice, Shift
+from escalation.walk import Plan, Target
+from escalation.wording import zone
+from integrations.models import InboundIntegration
+from integrations.readiness import ways_of
+
+# Bounds of one question: instants at which everybody is read again, and walks that are computed. What lies beyond
+# them is not looked at, and the answer says up to when it looked.
+MAX_INSTANTS: Final = 120
+MAX_WALKS: Final = 20_000
+_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageGap:
+    """The first time in which the silence of an integration reaches nobody; `ends_at` None: no end was seen."""
+
+    starts_at: datetime
+    ends_at: datetime | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupGap:
+    """What is wrong with the rota of a group on which an enabled integration depends.
+
+    `code` is "rota_hole" (nobody is on call), "rota_ended" (the shifts are over, all members are on call) or
+    "calendar_unreadable".
+    """
+
+    group: Group
+    code: str
+    starts_at: datetime
+    ends_at: datetime | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """The gaps from `at` until `looked_until`, which lies before the 14 days are over only where a bound was met."""
+
+    at: datetime
+    looked_until: datetime
+    gaps: Mapping[int, CoverageGap]
+    groups: Sequence[GroupGap] = ()
+
+
+def coverage_of(organization: Organization, *, at: datetime) -> Coverage:
+    """Return all gaps of the organization's enabled integrations, by id, and those of the groups behind them."""
+    enabled = InboundIntegration.objects.filter(organization=organization, enabled=True)
+    return _Outlook.of(enabled, organization_id=organization.pk, at=at).coverage(with_groups=True)
+
+
+def gaps_among(
+    integration_ids: Collection[int],
+    *,
+    organization_id: int,
+    at: datetime,
+    max_instants: int = MAX_INSTANTS,
+    max_walks: int = MAX_WALKS,
+) -> Coverage:
+    """Return the gaps of those of these integrations that are enabled, by id."""
+    if not integration_ids:
+        return Coverage(at, at + AHEAD, {})
+    enabled = InboundIntegration.objects.filter(
+        organization_id=organization_id, enabled=True, pk__in=list(integration_ids)
+    )
+    outlook = _Outlook.of(enabled, organization_id=organization_id, at=at)
+    return outlook.coverage(max_instants=max_instants, max_walks=max_walks)
+
+
+@dataclass(slots=True)
+class _Outlook:
+    """Ways, and the instants in the days to come at which somebody comes, goes or can be reached no longer."""
+
+    organization_id: int
+    at: datetime
+    ways: list[tuple[Way, list[int]]]
+    plans: list[Plan]
+    within: dict[int, list[int]]
+    rosters: dict[int, Roster]
+    spans: dict[int, list[Span]]
+    changes: dict[int, set[datetime]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, integrations: QuerySet[InboundIntegration], *, organization_id: int, at: datetime) -> "_Outlook":
+        ways = ways_of(integrations, organization_id=organization_id)
+        plans = plans_of([way for way, _ in ways])
+        within = nested_groups({target.id for plan in plans for target in _targets(plan) if target.kind == "group"})
+        group_ids = {group_id for inner in within.values() for group_id in inner}
+        found = rosters(group_ids, starts_at=at, ends_at=at + AHEAD, with_inactive=True)
+        spans = {group_id: roster.spans(at, at + AHEAD) for group_id, roster in found.items()}
+        return cls(organization_id, at, ways, plans, within, found, spans)
+
+    def coverage(
+        self, *, with_groups: bool = False, max_instants: int = MAX_INSTANTS, max_walks: int = MAX_WALKS
+    ) -> Coverage:
+        """Look at each way now, and at each instant at which something changes for it, until its first gap is over."""
+        due: dict[datetime, list[int]] = defaultdict(list)
+        for number, changes in enumerate(self._changes()):
+            for at in {self.at, *changes}:
+                due[at].append(number)
+        found: dict[int, CoverageGap] = {}
+        over: set[int] = set()
+        looked_until = self.at + AHEAD
+        for instants, at in enumerate(sorted(due)):
+            numbers = [number for number in due[at] if number not in over]
+            max_walks -= len(numbers)
+            # The present is looked at whatever it costs: everything else can wait until it is nearer.
+            if instants and (instants >= max_instants or max_walks < 0):
+                looked_until = at
+                break
+            reasons = why_nobody_is_first([self.ways[number][0] for number in numbers], at=at)
+            for number, reason in zip(numbers, reasons, strict=True):
+                if reason:
+                    found.setdefault(number, CoverageGap(at, None, reason))
+                elif number in found:
+                    found[number] = replace(found[number], ends_at=at)
+                    over.add(number)
+        gaps = {pk: gap for number, gap in found.items() for pk in self.ways[number][1]}
+        return Coverage(self.at, looked_until, gaps, self._groups() if with_groups else ())
+
+    def _changes(self) -> list[set[datetime]]:
+        """Return for each way when something changes for it after `at`."""
+        persons = self._changes_of_people()
+        groups = {
+            group_id: {span.starts_at for span in self.spans[group_id]}.union(
+                *(persons.get(person, ()) for person in self._people_of(group_id))
+            )
+            for group_id in self.rosters
+        }
+        changes = []
+        for plan in self.plans:
+            mine: set[datetime] = set()
+            for target in _targets(plan):
+                if target.kind == "user":
+                    mine |= persons.get(target.id, set())
+                else:
+                    mine.update(*(groups[group_id] for group_id in self.within[target.id]))
+            changes.append({at for at in mine if self.at < at < self.at + AHEAD})
+        return changes
+
+    def _people_of(self, group_id: int) -> set[int]:
+        on_call = {duty.user for span in self.spans[group_id] for duty in span.duties}
+        return on_call | set(self.rosters[group_id].managers)
+
+    def _changes_of_people(self) -> dict[int, set[datetime]]:
+        """Return when people go and come back, or their contact methods open and close; with those of their covers."""
+        ends_at = self.at + AHEAD
+        covers: dict[int, set[int]] = defaultdict(set)
+        own: dict[int, set[datetime]] = defaultdict(set)
+        absences = OutOfOffice.objects.filter(
+            user__organization_id=self.organization_id, starts_at__lt=ends_at, ends_at__gt=self.at
+        )
+        for user_id, cover_id, begins, ends in absences.values_list("user_id", "cover_id", "starts_at", "ends_at"):
+            covers[user_id].add(cover_id)
+            own[user_id] |= {begins, ends}
+        named = {target.id for plan in self.plans for target in _targets(plan) if target.kind == "user"}
+        people = named.union(*(self._people_of(group_id) for group_id in self.rosters))
+        people |= {cover for there in covers.values() for cover in there}
+        for user_id, borders in _window_borders(people, starts_at=self.at, ends_at=ends_at).items():
+            own[user_id] |= borders
+        found: dict[int, set[datetime]] = {}
+        for person in people:
+            reached, pending = {person}, [person]
+            while pending:
+                fresh = covers.get(pending.pop(), set()) - reached
+                reached |= fresh
+                pending += fresh
+            found[person] = set().union(*(own.get(one, ()) for one in reached))
+        return found
+
+    def _groups(self) -> list[GroupGap]:
+        """Return what is wrong with the rotas: the first hole of each, those that end, calendars that are not read."""
+        shifts: dict[int, list[Shift]] = defaultdict(list)
+        for shift in Shift.objects.filter(group_id__in=self.rosters).prefetch_related("windows").order_by("id"):
+            shifts[shift.group_id].append(shift)
+        groups = Group.objects.in_bulk(self.rosters)
+        # Whoever was deactivated is in these rosters for the sake of their covers, and fills no hole.
+        active = rosters(self.rosters, starts_at=self.at, ends_at=self.at + AHEAD)
+        spans = {group_id: roster.spans(self.at, self.at + AHEAD) for group_id, roster in active.items()}
+        found = []
+        for group_id in sorted(self.within):
+            holes = answers.common_gaps(spans[inner] for inner in self.within[group_id])
+            if holes and any(shifts[inner] for inner in self.within[group_id]):
+                ends_at = holes[0].ends_at if holes[0].ends_at < self.at + AHEAD else None
+                more = f", and in {len(holes) - 1} more times after that" if len(holes) > 1 else ""
+                reason = f"Nobody is on call{more}."
+                found.append(GroupGap(groups[group_id], "rota_hole", holes[0].starts_at, ends_at, reason))
+        for group_id, group in groups.items():
+            found += _end_of_rota(group, shifts[group_id], at=self.at)
+            found += [
+                GroupGap(
+                    group,
+                    "calendar_unreadable",
+                    shift.calendar_failing_since,
+                    None,
+                    f"The calendar of “{shift}” cannot be read: {shift.calendar_error}",
+                )
+                for shift in shifts[group_id]
+                if shift.calendar_failing_since is not None
+            ]
+        return sorted(found, key=lambda gap: (gap.starts_at, gap.group.name, gap.code))
+
+
+def _end_of_rota(group: Group, shifts: Sequence[Shift], *, at: datetime) -> list[GroupGap]:
+    """Return the end of the group's last shift, where it has come or comes soon and all members are on call then.
+
+    A fixed shift around the clock that ends is somebody's turn over the member list, and no rota.
+    """
+    ends = [shift.ends_at for shift in shifts if shift.ends_at is not None]
+    if len(ends) < len(shifts) or not any(shift.kind != Shift.Kind.FIXED or shift.windows.all() for shift in shifts):
+        return []
+    last = max(ends)
+    if last >= at + AHEAD:
+        return []
+    is_over = "The rota is over" if last <= at else "The rota ends"
+    reason = f"{is_over}: from then on no shift says who is on call, and all members of the group are."
+    return [GroupGap(group, "rota_ended", last, None, reason)]
+
+
+def _window_borders(people: Iterable[int], *, starts_at: datetime, ends_at: datetime) -> dict[int, set[datetime]]:
+    """Return when contact methods of these people begin and end to be used for an alert, by their weekly windows.
+
+    Only of people whom no method reaches at once at any time of the week: nobody else is lost when a window closes.
+    """
+    methods: dict[int, list[ContactMethod]] = defaultdict(list)
+    usable = ContactMethod.objects.filter(user_id__in=set(people), enabled=True, verified_at__isnull=False)
+    for method in usable.select_related("user"):
+        methods[method.user_id or 0].append(method)
+    return {
+        user_id: {at for method in found for at in _borders(method, starts_at=starts_at, ends_at=ends_at)}
+        for user_id, found in methods.items()
+        if not any(not method.windows and not method.delay_minutes for method in found)
+    }
+
+
+def _borders(method: ContactMethod, *, starts_at: datetime, ends_at: datetime) -> Iterable[datetime]:
+    """Yield the instants at which an alert begins or ceases to be told over the method: earlier by its delay."""
+    here = zone(method.holder.time_zone)
+    delay = timedelta(minutes=float(method.delay_minutes))
+    first, last = (starts_at + delay).astimezone(here).date(), (ends_at + delay).astimezone(here).date()
+    for stored in method.windows:
+        window = Window.load(stored)
+        for number in range((last - first).days + 1):
+            day = first + number * _DAY
+            for clock in (window.start, window.end):
+                yield instant(datetime.combine(day, clock), here) - delay
+
+
+def _targets(plan: Plan) -> Iterable[Target]:
+    return (target for track in plan.tracks for stage in track.stages for target in stage.targets)
