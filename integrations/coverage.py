@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Final
 
 from django.db.models import QuerySet
@@ -32,11 +33,15 @@ _DAY: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class CoverageGap:
-    """The first time in which the silence of an integration reaches nobody; `ends_at` None: no end was seen."""
+    """The first time in which the silence of an integration reaches nobody; `ends_at` None: no end was seen.
+
+    `group_ids` are those to which its alerts go, and the groups within them.
+    """
 
     starts_at: datetime
     ends_at: datetime | None
     reason: str
+    group_ids: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ class _Outlook:
             reasons = why_nobody_is_first([self.ways[number][0] for number in numbers], at=at)
             for number, reason in zip(numbers, reasons, strict=True):
                 if reason:
-                    found.setdefault(number, CoverageGap(at, None, reason))
+                    found.setdefault(number, CoverageGap(at, None, reason, self._group_ids(self.plans[number])))
                 elif number in found:
                     found[number] = replace(found[number], ends_at=at)
                     over.add(number)
@@ -158,6 +163,10 @@ class _Outlook:
                     mine.update(*(groups[group_id] for group_id in self.within[target.id]))
             changes.append({at for at in mine if self.at < at < self.at + AHEAD})
         return changes
+
+    def _group_ids(self, plan: Plan) -> frozenset[int]:
+        groups = (self.within[target.id] for target in _targets(plan) if target.kind == "group")
+        return frozenset(chain.from_iterable(groups))
 
     def _people_of(self, group_id: int) -> set[int]:
         on_call = {duty.user for span in self.spans[group_id] for duty in span.duties}

@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from heartbeat_project.kernel import clock
-from integrations.services import history
+from integrations.services import coverage_watch, history
 from integrations.services.recoveries import close_recovered as close_recovered_alerts
 from integrations.services.tick import tick
 
@@ -24,3 +24,9 @@ def close_recovered(*, integration_ids: list[int], **_: object) -> None:
 def keep_history(**_: object) -> None:
     """Keep the ping history in shape: partitions ahead, hours counted, old days dropped."""
     history.keep_history(now=clock.now())
+
+
+@shared_task(name="integrations.watch_coverage", queue="engine", expires=60)
+def watch_coverage(**_: object) -> None:
+    """Look for coverage gaps where that is due, and write the mails about them."""
+    coverage_watch.watch_coverage(now=clock.now())

@@ -136,6 +136,8 @@ def test_a_bound_that_is_met_is_said(world):
 def test_queries_do_not_grow_with_heartbeats_and_ways(world, django_assert_max_num_queries):
     teams = [world.team(f"Team {number}", primary=["ana"], managers=["mia"]) for number in range(8)]
     for number in range(24):
-        world.heartbeat(f"job {number}", every=minutes(5), recipient_groups=[teams[number % 8]], tell=["ana"][: number % 2])
+        world.heartbeat(
+            f"job {number}", every=minutes(5), recipient_groups=[teams[number % 8]], tell=["ana"][: number % 2]
+        )
     with django_assert_max_num_queries(40):
         assert coverage_of(world.organization, at=world.now).gaps == {}

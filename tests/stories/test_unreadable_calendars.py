@@ -28,20 +28,18 @@ def answer(monkeypatch):
     return state
 
 
-def live(world, by, step=minutes(1)):
+def live(world, by, step=None):
     """Let time pass with the calendars' task running, as it does each minute."""
     end = world.now + by
     while world.now < end:
         read_due_calendars(now=world.now)
         report_unreadable_calendars(now=world.now)
-        world.advance(step)
+        world.advance(step or minutes(1))
 
 
 def shift_of(world, **team):
     group = world.team("Database", primary=["ana"], **team)
-    return make_shift(
-        group, kind="calendar", calendar_url="https://example.com/duty.ics", name="Duty", now=world.now
-    )
+    return make_shift(group, kind="calendar", calendar_url="https://example.com/duty.ics", name="Duty", now=world.now)
 
 
 def test_managers_get_one_mail_when_it_fails_for_half_an_hour_and_again_only_after_it_had_worked(world, answer):
