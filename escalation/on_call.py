@@ -30,6 +30,11 @@ class Roster:
     shifts: tuple[rota.Shift, ...]
     managers: tuple[int, ...]
 
+    @property
+    def everybody(self) -> set[int]:
+        """Everybody who is on call at some time, or a Manager."""
+        return {duty.user for shift in self.shifts for duty in shift.everybody} | set(self.managers)
+
     def on_call(self, at: datetime) -> Span:
         """Return who is on call at an instant, Managers apart."""
         return answers.on_call(self.shifts, at)
@@ -215,11 +220,14 @@ class Away:
     time_zone: str
 
 
-def absences(person_ids: Iterable[int], *, at: datetime) -> list[Away]:
-    """Return all who are out at an instant in the organizations of these people: covers can be out, too."""
+def absences(person_ids: Iterable[int], *, at: datetime, until: datetime | None = None) -> list[Away]:
+    """Return all who are out at an instant in the organizations of these people: covers can be out, too.
+
+    With `until`, all who are out at some time between the two instants.
+    """
     organizations = User.objects.filter(pk__in=list(person_ids)).values("organization_id")
     rows = OutOfOffice.objects.filter(
-        Q(starts_at__lte=at, ends_at__gt=at), user__organization_id__in=organizations
+        Q(starts_at__lt=until or at + _INSTANT, ends_at__gt=at), user__organization_id__in=organizations
     ).select_related("user__organization", "cover")
     return [
         Away(pure_absence(row), str(row.user), str(row.cover), row.user.organization.time_zone)

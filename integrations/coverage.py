@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Final
@@ -16,24 +16,23 @@ from escalation.on_call import AHEAD, Roster, rosters
 from escalation.rota import answers
 from escalation.rota.answers import Span
 from escalation.rota.clocks import instant
-from escalation.services.preview import why_nobody_is_first
-from escalation.services.runs import Way, plans_of
+from escalation.services.preview import FirstSteps
+from escalation.services.runs import Way
 from escalation.shift_models import OutOfOffice, Shift
 from escalation.walk import Plan, Target
 from escalation.wording import zone
 from integrations.models import InboundIntegration
 from integrations.readiness import ways_of
 
-# Bounds of one question: instants at which everybody is read again, and walks that are computed. What lies beyond
-# them is not looked at, and the answer says up to when it looked.
-MAX_INSTANTS: Final = 120
-MAX_WALKS: Final = 20_000
+# First steps that are computed for one question, about 5 s of work: the nearest instants first, and the answer says up
+# to when it looked.
+MAX_STEPS: Final = 50_000
 _DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class CoverageGap:
-    """The first time in which the silence of an integration reaches nobody; `ends_at` None: no end was seen.
+    """A time in which the silence of an integration reaches nobody; `ends_at` None: no end was seen.
 
     `group_ids` are those to which its alerts go, and the groups within them.
     """
@@ -61,12 +60,20 @@ class GroupGap:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The gaps from `at` until `looked_until`, which lies before the 14 days are over only where a bound was met."""
+    """The gaps from `at` until `looked_until`, which lies before the 14 days are over only where a bound was met.
+
+    `every` are all gaps of an integration, by its id, in order.
+    """
 
     at: datetime
     looked_until: datetime
-    gaps: Mapping[int, CoverageGap]
+    every: Mapping[int, Sequence[CoverageGap]]
     groups: Sequence[GroupGap] = ()
+
+    @property
+    def gaps(self) -> dict[int, CoverageGap]:
+        """The first gap of each integration."""
+        return {pk: gaps[0] for pk, gaps in self.every.items()}
 
 
 def coverage_of(organization: Organization, *, at: datetime) -> Coverage:
@@ -80,8 +87,7 @@ def gaps_among(
     *,
     organization_id: int,
     at: datetime,
-    max_instants: int = MAX_INSTANTS,
-    max_walks: int = MAX_WALKS,
+    max_steps: int = MAX_STEPS,
 ) -> Coverage:
     """Return the gaps of those of these integrations that are enabled, by id."""
     if not integration_ids:
@@ -90,7 +96,7 @@ def gaps_among(
         organization_id=organization_id, enabled=True, pk__in=list(integration_ids)
     )
     outlook = _Outlook.of(enabled, organization_id=organization_id, at=at)
-    return outlook.coverage(max_instants=max_instants, max_walks=max_walks)
+    return outlook.coverage(max_steps=max_steps)
 
 
 @dataclass(slots=True)
@@ -100,49 +106,46 @@ class _Outlook:
     organization_id: int
     at: datetime
     ways: list[tuple[Way, list[int]]]
-    plans: list[Plan]
+    steps: FirstSteps
     within: dict[int, list[int]]
     rosters: dict[int, Roster]
     spans: dict[int, list[Span]]
-    changes: dict[int, set[datetime]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, integrations: QuerySet[InboundIntegration], *, organization_id: int, at: datetime) -> "_Outlook":
         ways = ways_of(integrations, organization_id=organization_id)
-        plans = plans_of([way for way, _ in ways])
-        within = nested_groups({target.id for plan in plans for target in _targets(plan) if target.kind == "group"})
+        steps = FirstSteps([way for way, _ in ways], starts_at=at, ends_at=at + AHEAD)
+        within = nested_groups(
+            {target.id for plan in steps.plans for target in _targets(plan) if target.kind == "group"}
+        )
         group_ids = {group_id for inner in within.values() for group_id in inner}
         found = rosters(group_ids, starts_at=at, ends_at=at + AHEAD, with_inactive=True)
         spans = {group_id: roster.spans(at, at + AHEAD) for group_id, roster in found.items()}
-        return cls(organization_id, at, ways, plans, within, found, spans)
+        return cls(organization_id, at, ways, steps, within, found, spans)
 
-    def coverage(
-        self, *, with_groups: bool = False, max_instants: int = MAX_INSTANTS, max_walks: int = MAX_WALKS
-    ) -> Coverage:
-        """Look at each way now, and at each instant at which something changes for it, until its first gap is over."""
+    def coverage(self, *, with_groups: bool = False, max_steps: int = MAX_STEPS) -> Coverage:
+        """Look at each way now, and at each instant at which something changes for it."""
         due: dict[datetime, list[int]] = defaultdict(list)
         for number, changes in enumerate(self._changes()):
             for at in {self.at, *changes}:
                 due[at].append(number)
-        found: dict[int, CoverageGap] = {}
-        over: set[int] = set()
+        found: dict[int, list[CoverageGap]] = defaultdict(list)
         looked_until = self.at + AHEAD
-        for instants, at in enumerate(sorted(due)):
-            numbers = [number for number in due[at] if number not in over]
-            max_walks -= len(numbers)
+        for at in sorted(due):
+            max_steps -= len(due[at])
             # The present is looked at whatever it costs: everything else can wait until it is nearer.
-            if instants and (instants >= max_instants or max_walks < 0):
+            if max_steps < 0 and at > self.at:
                 looked_until = at
                 break
-            reasons = why_nobody_is_first([self.ways[number][0] for number in numbers], at=at)
-            for number, reason in zip(numbers, reasons, strict=True):
-                if reason:
-                    found.setdefault(number, CoverageGap(at, None, reason, self._group_ids(self.plans[number])))
-                elif number in found:
-                    found[number] = replace(found[number], ends_at=at)
-                    over.add(number)
-        gaps = {pk: gap for number, gap in found.items() for pk in self.ways[number][1]}
-        return Coverage(self.at, looked_until, gaps, self._groups() if with_groups else ())
+            for number, reason in zip(due[at], self.steps.why_nobody(due[at], at=at), strict=True):
+                gaps = found[number]
+                is_open = bool(gaps) and gaps[-1].ends_at is None
+                if reason and not is_open:
+                    gaps.append(CoverageGap(at, None, reason, self._group_ids(self.steps.plans[number])))
+                elif is_open and not reason:
+                    gaps[-1] = replace(gaps[-1], ends_at=at)
+        every = {pk: gaps for number, gaps in found.items() if gaps for pk in self.ways[number][1]}
+        return Coverage(self.at, looked_until, every, self._groups() if with_groups else ())
 
     def _changes(self) -> list[set[datetime]]:
         """Return for each way when something changes for it after `at`."""
@@ -154,7 +157,7 @@ class _Outlook:
             for group_id in self.rosters
         }
         changes = []
-        for plan in self.plans:
+        for plan in self.steps.plans:
             mine: set[datetime] = set()
             for target in _targets(plan):
                 if target.kind == "user":
@@ -183,7 +186,7 @@ class _Outlook:
         for user_id, cover_id, begins, ends in absences.values_list("user_id", "cover_id", "starts_at", "ends_at"):
             covers[user_id].add(cover_id)
             own[user_id] |= {begins, ends}
-        named = {target.id for plan in self.plans for target in _targets(plan) if target.kind == "user"}
+        named = {target.id for plan in self.steps.plans for target in _targets(plan) if target.kind == "user"}
         people = named.union(*(self._people_of(group_id) for group_id in self.rosters))
         people |= {cover for there in covers.values() for cover in there}
         for user_id, borders in _window_borders(people, starts_at=self.at, ends_at=ends_at).items():

@@ -28,6 +28,7 @@ class OutOfOfficeAdmin(OrganizationAdmin):
     """Out of office: the cover is told instead."""
 
     singular, plural = "Out of office", "Out of office"
+    warns = True
     view_needs = (Entitlement.GROUPS_VIEW_ALL,)
     change_needs = (Entitlement.GROUPS_UPDATE_ALL,)
     organization_path = "user__organization"

@@ -115,6 +115,7 @@ class ShiftAdmin(OrganizationAdmin):
     """Shifts: where they overlap, the shorter one wins, and then the longer one resumes."""
 
     singular, plural = "Shift", "Shifts"
+    warns = True
     view_needs = (Entitlement.GROUPS_VIEW_ALL,)
     change_needs = (Entitlement.GROUPS_UPDATE_ALL,)
     organization_path = "group__organization"

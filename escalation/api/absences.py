@@ -9,7 +9,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from accounts.api.permissions import entitled
-from accounts.api.viewsets import OrganizationViewSet
+from accounts.api.viewsets import WarningViewSet
 from accounts.entitlements import Entitlement
 from accounts.models import Group, User
 from accounts.permissions import may
@@ -54,7 +54,7 @@ class OutOfOfficeSerializer(Strict):
 @extend_schema_view(
     list=extend_schema(parameters=[OpenApiParameter("user", int, description="Only those of this user.")]),
 )
-class OutOfOfficeViewSet(OrganizationViewSet):
+class OutOfOfficeViewSet(WarningViewSet):
     """Out of office: entries of one person may not overlap, and covers may not lead back."""
 
     queryset = OutOfOffice.objects.select_related("user", "cover")
@@ -71,6 +71,10 @@ class OutOfOfficeViewSet(OrganizationViewSet):
             entries = entries.filter(Q(user=self.user) | Q(cover=self.user))
         wanted = number_parameter(self.request, "user") if self.action == "list" else None
         return entries if wanted is None else entries.filter(user_id=wanted)
+
+    def at_stake(self, serializer: Any) -> list[Any]:
+        """Whoever names nobody is away themselves."""
+        return [self.user, *super().at_stake(serializer)]
 
     def perform_create(self, serializer: Any) -> None:
         """Write the entry."""

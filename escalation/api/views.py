@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.permissions import entitled
-from accounts.api.viewsets import OrganizationViewSet
+from accounts.api.viewsets import WarningViewSet
 from accounts.entitlements import Entitlement
 from accounts.models import User
 from alerting import services as alerts
@@ -86,11 +86,12 @@ class EscalatingAlertViewSet(AlertViewSet):
     @action(detail=True, methods=["get"], pagination_class=InOrderOfWriting)
     def notifications(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
         """List who was told, over what, and what became of it, oldest first."""
-        page = self.paginate_queryset(self.get_object().notifications.select_related("run", "user"))
+        notifications = self.get_object().notifications.select_related("run", "user").prefetch_related("user__roles")
+        page = self.paginate_queryset(notifications)
         return self.get_paginated_response(NotificationSerializer(page, many=True).data)
 
 
-class RuleViewSet(OrganizationViewSet):
+class RuleViewSet(WarningViewSet):
     """What policies and plays share."""
 
     permission_classes = [entitled(read=Entitlement.RULES_VIEW, write=Entitlement.RULES_UPDATE)]

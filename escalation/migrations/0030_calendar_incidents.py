@@ -5,7 +5,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('escalation', '0021_longer_actions_and_kinds'),
+        ('escalation', '0022_notification_in_time'),
     ]
 
     operations = [

@@ -140,6 +140,11 @@ class Shift:
     rotation: Rotation | None = None
     entries: tuple[Period, ...] | None = field(default=None)
 
+    @property
+    def everybody(self) -> tuple[Duty, ...]:
+        """Everybody who is on at some time, by the list of people or by the entries of a calendar."""
+        return self.duties + tuple(duty for entry in self.entries or () for duty in entry.duties)
+
     def periods(self, starts_at: datetime, ends_at: datetime) -> list[Period]:
         """Return the shift's periods that touch the time between two instants."""
         if self.entries is not None:

@@ -10,11 +10,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.permissions import entitled
-from accounts.api.viewsets import OrganizationViewSet
+from accounts.api.viewsets import OrganizationViewSet, answer_of
 from accounts.entitlements import Entitlement
 from accounts.services import opt_in, opt_out
 from escalation.api.serializers import ForecastSerializer
 from heartbeat_project.kernel.api import NewestFirst
+from heartbeat_project.kernel.consequences import consequences
+from heartbeat_project.kernel.openapi import WARNINGS
 from integrations.api.serializers import (
     InstantSerializer,
     IntegrationSerializer,
@@ -95,17 +97,18 @@ class IntegrationViewSet(OrganizationViewSet):
         context = {**self.get_serializer_context(), "reasons": reasons}
         return self.get_paginated_response(UnreadySerializer(page, many=True, context=context).data)
 
-    @extend_schema(methods=["POST"], request=None, responses={204: None})
+    @extend_schema(methods=["POST"], request=None, responses={200: WARNINGS, 204: None})
     @extend_schema(methods=["DELETE"], request=None, responses={204: None})
     @action(detail=True, methods=["post", "delete"], url_path="opt-out")
     def opt_out(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
         """Tell me nothing more about this integration (POST), or tell me again (DELETE); others are told as before."""
         integration = self.get_object()
-        if request.method == "POST":
-            opt_out(self.user, integration_id=integration.pk, now=self.now)
-        else:
-            opt_in(self.user, integration_id=integration.pk)
-        return Response(status=status.HTTP_204_NO_CONTENT)
+        with consequences([integration], actor=self.user, now=self.now) as found:
+            if request.method == "POST":
+                opt_out(self.user, integration_id=integration.pk, now=self.now)
+            else:
+                opt_in(self.user, integration_id=integration.pk)
+        return answer_of(found)
 
     @extend_schema(request=None, responses=IntegrationSerializer)
     @action(detail=True, methods=["post"], url_path="rotate-token")

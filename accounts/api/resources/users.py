@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.permissions import entitled
-from accounts.api.viewsets import OrganizationViewSet
+from accounts.api.viewsets import WarningViewSet
 from accounts.entitlements import BuiltinRole, Entitlement
 from accounts.models import Role, User
 from accounts.permissions import entitlements_of, may
@@ -102,7 +102,7 @@ class ProfileInput(Strict):
     update=extend_schema(request=UserInput, responses=UserSerializer),
     partial_update=extend_schema(request=UserInput, responses=UserSerializer),
 )
-class UserViewSet(OrganizationViewSet):
+class UserViewSet(WarningViewSet):
     """Users: everybody of the organization can be named; who administers security makes and changes them."""
 
     queryset = User.objects.prefetch_related("roles")

@@ -18,6 +18,7 @@ from escalation.services.absences import create_absence, delete_absence
 from escalation.services.calendars import feed_of, rotate_feed
 from escalation.services.reminders import set_reminder
 from escalation.shift_models import DutySettings, OutOfOffice
+from heartbeat_project.console.asking import asking, asks_first
 from heartbeat_project.console.forms import OutOfOfficeForm, ReminderForm
 from heartbeat_project.console.views.alerts import signed_in
 from heartbeat_project.kernel import clock
@@ -61,20 +62,22 @@ def duty(request: HttpRequest) -> HttpResponse:
 @login_required
 @never_cache
 @require_POST
+@asks_first(back="/on-call/")
 def add_absence(request: HttpRequest) -> HttpResponse:
     """Enter when the person is out of office."""
-    user = signed_in(request)
+    user, now = signed_in(request), clock.now()
     form = OutOfOfficeForm(request.POST, actor=user)
     if form.is_valid():
         try:
-            entry = create_absence(user, actor=user, **form.cleaned_data)
+            with asking(request, user, user=user, now=now):
+                entry = create_absence(user, actor=user, **form.cleaned_data)
         except DomainError as error:
             field = error.field if isinstance(error, FieldError) and error.field in form.fields else None
             form.add_error(field, str(error))
         else:
             messages.success(request, f"Entered: {entry.cover} is told instead of you.")
             return redirect("console:duty")
-    return _page(request, now=clock.now(), status=400, absence_form=form)
+    return _page(request, now=now, status=400, absence_form=form)
 
 
 @login_required
