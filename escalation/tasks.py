@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from escalation.services import calendars, contact_messages, delivery, engine, leavers, reminders
+from escalation.services import calendars, contact_messages, delivery, engine, leavers, reminders, shift_notices
 from heartbeat_project.kernel import clock
 
 
@@ -34,8 +34,10 @@ def read_calendars(**_: object) -> None:
 
 @shared_task(name="escalation.remind_of_duty", queue="engine", expires=60)
 def remind_of_duty(**_: object) -> None:
-    """Tell people that their duty begins soon."""
-    reminders.remind_of_duty(now=clock.now())
+    """Notify people who were put on a shift, and those whose duty begins soon."""
+    now = clock.now()
+    shift_notices.send_shift_notices(now=now)
+    reminders.remind_of_duty(now=now)
 
 
 @shared_task(name="escalation.send_verification_code", queue="delivery", expires=600)

@@ -79,11 +79,13 @@ class OutOfOfficeViewSet(WarningViewSet):
     def perform_create(self, serializer: Any) -> None:
         """Write the entry."""
         fields = dict(serializer.validated_data)
-        serializer.instance = create_absence(fields.pop("user", self.user), actor=self.user, **fields)
+        serializer.instance = create_absence(fields.pop("user", self.user), actor=self.user, now=self.now, **fields)
 
     def perform_update(self, serializer: Any) -> None:
         """Change the entry."""
-        serializer.instance = update_absence(serializer.instance, actor=self.user, **serializer.validated_data)
+        serializer.instance = update_absence(
+            serializer.instance, actor=self.user, now=self.now, **serializer.validated_data
+        )
 
     def perform_destroy(self, instance: OutOfOffice) -> None:
         """Delete the entry."""

@@ -12,6 +12,7 @@ from django.db import transaction
 from accounts.models import Group, GroupRole, User, check_time_zone
 from accounts.selectors import may_update_group
 from accounts.services.saving import clean_name, unique
+from escalation.services import shift_notices
 from escalation.shift_models import Shift, ShiftPerson, ShiftWindow, Weekday
 from heartbeat_project.kernel.errors import FieldError, Forbidden
 
@@ -58,6 +59,7 @@ def create_shift(
     _permit(group, actor)
     with transaction.atomic():
         _write(shift, fields, people=list(people), windows=list(windows), now=now)
+        shift_notices.note_shift(shift, before={}, actor=actor, now=now)
     return shift
 
 
@@ -77,6 +79,7 @@ def update_shift(
     _permit(shift.group, actor)
     with transaction.atomic():
         shift = Shift.objects.select_for_update(of=("self",)).select_related("group").get(pk=shift.pk)
+        before = shift_notices.places_in(shift)
         _write(
             shift,
             fields,
@@ -84,6 +87,7 @@ def update_shift(
             windows=None if windows is None else list(windows),
             now=now,
         )
+        shift_notices.note_shift(shift, before=before, actor=actor, now=now)
     return shift
 
 
