@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import status
+from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,11 +18,15 @@ from heartbeat_project.kernel.api import NewestFirst
 from heartbeat_project.kernel.consequences import consequences
 from heartbeat_project.kernel.openapi import WARNINGS
 from integrations.api.serializers import (
+    CoverageGapSerializer,
+    CoverageGapsSerializer,
+    GroupGapSerializer,
     InstantSerializer,
     IntegrationSerializer,
     PingSerializer,
     UnreadySerializer,
 )
+from integrations.coverage import coverage_of
 from integrations.models import InboundIntegration
 from integrations.readiness import unready, who_would_be_told
 from integrations.selectors import FORESEEING, VIEWERS, integrations_of, pings_of
@@ -70,7 +74,7 @@ class IntegrationViewSet(OrganizationViewSet):
 
     def get_permissions(self) -> Any:
         """Who is told is for those who manage integrations or see every alert."""
-        if self.action in {"who_would_be_told", "readiness"}:
+        if self.action in {"who_would_be_told", "readiness", "coverage_gaps"}:
             return [entitled(read=FORESEEING, write=FORESEEING)()]
         if self.action == "opt_out":
             return [entitled(read=VIEWERS, write=VIEWERS)()]
@@ -96,6 +100,27 @@ class IntegrationViewSet(OrganizationViewSet):
         page = self.paginate_queryset(InboundIntegration.objects.filter(pk__in=reasons))
         context = {**self.get_serializer_context(), "reasons": reasons}
         return self.get_paginated_response(UnreadySerializer(page, many=True, context=context).data)
+
+    @extend_schema(
+        responses=CoverageGapsSerializer,
+        parameters=[InstantSerializer, OpenApiParameter("cursor", str), OpenApiParameter("page_size", int)],
+    )
+    @action(detail=False, methods=["get"], url_path="coverage-gaps")
+    def coverage_gaps(self, request: Request) -> Response:
+        """List every enabled integration whose silence would reach nobody at some time, newest first.
+
+        That is at `at` (now if left out) or in the 14 days after, with what is wrong with the rotas behind them.
+        """
+        asked = InstantSerializer(data=request.query_params, context=self.get_serializer_context())
+        asked.is_valid(raise_exception=True)
+        coverage = coverage_of(self.user.organization, at=asked.validated_data.get("at", self.now))
+        gaps = coverage.gaps
+        page = self.paginate_queryset(InboundIntegration.objects.filter(pk__in=gaps))
+        context = {**self.get_serializer_context(), "gaps": gaps}
+        answer = self.get_paginated_response(CoverageGapSerializer(page, many=True, context=context).data)
+        answer.data["groups"] = GroupGapSerializer(coverage.groups, many=True).data
+        answer.data["looked_until"] = serializers.DateTimeField().to_representation(coverage.looked_until)
+        return answer
 
     @extend_schema(methods=["POST"], request=None, responses={200: WARNINGS, 204: None})
     @extend_schema(methods=["DELETE"], request=None, responses={204: None})
