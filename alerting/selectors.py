@@ -19,10 +19,33 @@ def visible_alerts(user: User) -> QuerySet[Alert]:
     """Return the alerts that `user` may see: the organization's, their groups', or their own, by entitlement.
 
     Their own are those they own, are named in, or were notified of; whoever sees their groups' sees their own, too.
+    Users who may configure integrations also see what these opened.
     """
     alerts = Alert.objects.filter(organization_id=user.organization_id)
     if may(user, Entitlement.ALERTS_VIEW_ALL):
         return alerts
+    shown = _addressed_to(user)
+    if may(user, Entitlement.INBOUND_INTEGRATIONS):
+        shown |= Q(integration_id__isnull=False)
+    return alerts.filter(shown)
+
+
+def respondable_alerts(user: User) -> QuerySet[Alert]:
+    """Return the alerts that `user` may act on: is no stakeholder, and does more than look on.
+
+    An alert that somebody sees only because they configure integrations is for others to act on.
+    """
+    alerts = Alert.objects.filter(organization_id=user.organization_id)
+    if not may(user, Entitlement.ALERTS_VIEW_ALL):
+        alerts = alerts.filter(_addressed_to(user))
+    if not user.is_active or user.kind == User.Kind.STAKEHOLDER:
+        return alerts.none()
+    if any(may(user, entitlement) for entitlement in _RESPONDING):
+        return alerts
+    return alerts.filter(Exists(AlertRecipient.objects.filter(alert=OuterRef("pk"), user=user)))
+
+
+def _addressed_to(user: User) -> Q:
     shown = Q(pk__in=[])
     of_this = AlertRecipient.objects.filter(alert=OuterRef("pk"))
     if may(user, Entitlement.ALERTS_VIEW_GROUPS):
@@ -30,17 +53,7 @@ def visible_alerts(user: User) -> QuerySet[Alert]:
         shown |= Q(Exists(of_this.filter(group_id__in=own_groups)))
     if may(user, Entitlement.ALERTS_VIEW_OWN) or may(user, Entitlement.ALERTS_VIEW_GROUPS):
         shown |= Q(owner=user) | Q(Exists(of_this.filter(user=user)))
-    return alerts.filter(shown)
-
-
-def respondable_alerts(user: User) -> QuerySet[Alert]:
-    """Return the alerts that `user` may act on: sees them, is no stakeholder, and does more than look on."""
-    alerts = visible_alerts(user)
-    if not user.is_active or user.kind == User.Kind.STAKEHOLDER:
-        return alerts.none()
-    if any(may(user, entitlement) for entitlement in _RESPONDING):
-        return alerts
-    return alerts.filter(Exists(AlertRecipient.objects.filter(alert=OuterRef("pk"), user=user)))
+    return shown
 
 
 def has_acknowledged(user: User, alert: Alert) -> bool:

@@ -45,7 +45,7 @@ class AlertViewSet(mixins.RetrieveModelMixin, mixins.ListModelMixin, InOrganizat
 
     queryset = Alert.objects.all()
     serializer_class = AlertSerializer
-    permission_classes = [entitled(read=VIEWERS, write=VIEWERS)]
+    permission_classes = [entitled(read=(*VIEWERS, Entitlement.INBOUND_INTEGRATIONS), write=VIEWERS)]
 
     def get_queryset(self) -> QuerySet[Alert]:
         """Return what the user may see; a list also through its filters."""

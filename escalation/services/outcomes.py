@@ -193,7 +193,8 @@ def go_on(reasons: Mapping[EscalationRun, Reason], *, now: datetime) -> None:
 
     The caller holds the runs' rows. Retries that are still to come keep their times.
     """
-    going, ended = [], []
+    going: list[EscalationRun] = []
+    ended: list[EscalationRun] = []
     for run in reasons:
         coming = walk.coming(walk.Plan.load(run.plan), walk.Position.load(run.position))
         (going if coming and run.next_step_at is not None else ended).append(run)

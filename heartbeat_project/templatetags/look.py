@@ -1,11 +1,13 @@
 """Times, states and durations as people read them; colours never stand alone."""
 
+import re
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django import template
 from django.templatetags.static import static
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
@@ -15,6 +17,8 @@ from accounts import windows as weekly
 from heartbeat_project.kernel import durations
 
 register = template.Library()
+
+_NAMED_ALERT = re.compile(r"Alert (\d+)\b")
 
 # state -> (colour, icon, word)
 _HEARTBEAT = {
@@ -133,6 +137,16 @@ def exact(local: datetime, now: datetime) -> str:
 def in_words(minutes: Decimal | float) -> str:
     """Return a number of minutes as people say it."""
     return durations.in_words(durations.minutes(minutes))
+
+
+@register.filter
+def with_alert_link(text: str) -> SafeString | str:
+    """Return a line of a heartbeat's log with a link on the alert that it begins with."""
+    named = _NAMED_ALERT.match(text)
+    if named is None:
+        return text
+    address = reverse("console:alert", args=[int(named[1])])
+    return format_html('<a href="{}">{}</a>{}', address, named[0], text[named.end() :])
 
 
 @register.filter

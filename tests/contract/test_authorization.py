@@ -35,6 +35,7 @@ API = {
     "integrations": ("OAIBSV", "OAIBSV", "OAI"),
     "maintenance-windows": ("OAIBSV", "OAIBSV", "OAI"),
     "alerts": ("OAIBSV", "OAV", ""),
+    "alerts of an integration": ("OAIBSV", "OAIV", ""),
     "bridges": ("OAIBSV", "OAIBSV", "OAI"),
     "escalation-policies": ("OAI", "OAI", "OA"),
     "response-plays": ("OAI", "OAI", "OA"),
@@ -47,6 +48,8 @@ API = {
     "contact-methods": ("OAIB$SV", "OA", "OA"),
     "api-keys": ("OAIB$SV", "", ""),
 }
+# What stands at the same address as another resource.
+ALSO_AT = {"alerts of an integration": "alerts"}
 ALERT_ACTIONS = ("acknowledge", "assign", "escalate", "hold", "resume", "close", "cancel", "reply")
 READ_ACTIONS = {
     "integrations": ["pings"],
@@ -109,6 +112,9 @@ class Tenant:
             "integrations": heartbeat,
             "maintenance-windows": window,
             "alerts": factories.AlertFactory(organization=self.organization),
+            "alerts of an integration": factories.AlertFactory(
+                organization=self.organization, integration_id=heartbeat.pk
+            ),
             "bridges": factories.BridgeFactory(organization=self.organization),
             "escalation-policies": policy,
             "response-plays": factories.PlayFactory(organization=self.organization),
@@ -156,7 +162,7 @@ def theirs():
 
 def test_the_tables_know_every_resource_and_every_admin_page():
     # What stands below a group is seen by who sees the group: tests/integration/accounts/test_group_contacts.py.
-    assert {prefix for prefix, _, _ in router.registry} == {*API, group_contacts.PREFIX}
+    assert {prefix for prefix, _, _ in router.registry} == {*API, group_contacts.PREFIX} - {*ALSO_AT}
     assert {model._meta.model_name for model in admin.site._registry} == set(ADMIN)
 
 
@@ -165,7 +171,8 @@ def test_the_tables_know_every_resource_and_every_admin_page():
 def test_api_routes(ours: Tenant, theirs: Tenant, resource, letter):
     listing, seeing, changing = (letter in letters for letters in API[resource])
     api = ours.api(letter)
-    root = f"/api/v1/{resource}/"
+    address = ALSO_AT.get(resource, resource)
+    root = f"/api/v1/{address}/"
     own, foreign = ours.objects[resource].pk, theirs.objects[resource].pk
     refused = {403, 404, 405}
 
@@ -177,14 +184,14 @@ def test_api_routes(ours: Tenant, theirs: Tenant, resource, letter):
         assert foreign not in shown
         assert (own in shown) == (seeing and resource != "contact-methods") or resource == "contact-methods"
 
-    for name in READ_ACTIONS.get(resource, []):
+    for name in READ_ACTIONS.get(address, []):
         found = api.get(f"{root}{own}/{name}/").status_code
         assert found == 200 if seeing else found in refused, name
         assert api.get(f"{root}{foreign}/{name}/").status_code in refused, name
 
     # Nothing valid is sent: whoever may change is told what is missing, everybody else that they may not.
     bad = {"no_such_field": 1}
-    if resource not in {"alerts", "api-keys", "contact-methods", "organizations", "out-of-office"}:
+    if address not in {"alerts", "api-keys", "contact-methods", "organizations", "out-of-office"}:
         assert api.post(root, bad, format="json").status_code == (400 if changing else 403)
     for method in (api.patch, api.put):
         found = method(f"{root}{own}/", bad, format="json").status_code
@@ -210,6 +217,18 @@ def test_alert_actions_need_more_than_looking_on(ours: Tenant, theirs: Tenant, l
 
 
 @pytest.mark.parametrize("letter", ROLES)
+def test_viewing_an_integrations_alerts_is_no_right_to_act_on_them(ours: Tenant, letter):
+    api = ours.api(letter)
+    for name in ALERT_ACTIONS:
+        body = {"text": "x"} if name == "reply" else {}
+        own = ours.objects["alerts of an integration"].pk
+        found = api.post(f"/api/v1/alerts/{own}/{name}/", body, format="json").status_code
+        # An Integrations Admin sees it, as a System Viewer does.
+        expected = {200, 409} if letter in "OA" else {403} if letter in "IV$" else {404}
+        assert found in expected, (name, found)
+
+
+@pytest.mark.parametrize("letter", ROLES)
 def test_nobody_but_admins_of_integrations_rotates_or_sees_the_url(ours: Tenant, theirs: Tenant, letter):
     api = ours.api(letter)
     own, foreign = ours.objects["integrations"], theirs.objects["integrations"]
@@ -222,7 +241,7 @@ def test_nobody_but_admins_of_integrations_rotates_or_sees_the_url(ours: Tenant,
 
 @pytest.mark.parametrize("resource", API)
 def test_nobody_signed_in_is_a_401(ours: Tenant, resource):
-    answer = APIClient().get(f"/api/v1/{resource}/")
+    answer = APIClient().get(f"/api/v1/{ALSO_AT.get(resource, resource)}/")
     assert answer.status_code == 401
     assert answer["WWW-Authenticate"]
     assert answer["Content-Type"] == "application/problem+json"

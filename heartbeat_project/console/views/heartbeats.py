@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.entitlements import Entitlement
 from accounts.permissions import may
 from accounts.services import opt_in, opt_out
+from alerting.selectors import visible_alerts
 from heartbeat_project.console.views.alerts import signed_in
 from heartbeat_project.kernel import clock
 from integrations.models import InboundIntegration
@@ -19,6 +20,7 @@ from integrations.readiness import why_nobody
 from integrations.selectors import integrations_of, may_foresee, state_of
 
 FROM_PROFILE: Final = "profile"
+SHOWN_ALERTS: Final = 5
 
 
 def _found(request: HttpRequest, integration_id: int) -> InboundIntegration:
@@ -41,6 +43,7 @@ def heartbeat(request: HttpRequest, integration_id: int) -> HttpResponse:
         "now": now,
         "integration": integration,
         "state": state_of(integration.heartbeat, now=now),
+        "alerts": visible_alerts(user).filter(integration_id=integration.pk).order_by("-pk")[:SHOWN_ALERTS],
         "opted_out": opted_out,
         "nobody": nobody,
         "only_you": only_you,

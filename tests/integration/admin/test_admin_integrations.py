@@ -12,8 +12,9 @@ from django.urls import reverse
 
 from alerting.models import Alert
 from integrations.ingest.record import Arrival, record_pings
-from integrations.models import InboundIntegration
+from integrations.models import HeartbeatEvent, InboundIntegration
 from integrations.selectors import api_url
+from integrations.services.events import log_events
 from tests import factories
 
 LIST = "/admin/integrations/inboundintegration/"
@@ -263,6 +264,22 @@ def test_a_ping_is_visible_at_once(client, here, now):
     assert now.isoformat() in client.get(state).content.decode()
     assert "<dt>Pings</dt><dd>1</dd>" in client.get(state).content.decode()
     assert "192.0.2.7" in client.get(logs).content.decode()
+
+
+def test_who_configures_a_heartbeat_is_led_to_the_alerts_that_it_opened(client, here, now):
+    integration = here.objects["integrations_inboundintegration"]
+    alert = factories.AlertFactory(organization=here.organization, integration_id=integration.pk)
+    texts = [f"Alert {alert.pk} opened: no ping by <b>", f"It says Alert {alert.pk}"]
+    log_events(HeartbeatEvent.Kind.MISSED, [(integration.pk, text) for text in texts], now=now)
+    link = f'<a href="/alerts/{alert.pk}/">'
+    logs = client.get(reverse("admin:integrations_inboundintegration_logs", args=[integration.pk])).content.decode()
+    assert f"{link}Alert {alert.pk}</a> opened: no ping by &lt;b&gt;" in logs
+    assert logs.count(link) == 1
+    for page in (page_of(integration), f"/heartbeats/{integration.pk}/", "/"):
+        assert f'href="/alerts/{alert.pk}/"' in client.get(page).content.decode(), page
+    shown = client.get(f"/alerts/{alert.pk}/").content.decode()
+    assert "You can look at this alert" in shown
+    assert client.post(f"/alerts/{alert.pk}/take/").status_code == 403
 
 
 def test_rotating_asks_first_and_then_gives_a_new_url(client, here):
