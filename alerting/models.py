@@ -86,6 +86,9 @@ class Alert(models.Model):
     acknowledged_at = models.DateTimeField(null=True, blank=True, help_text="When somebody first acknowledged.")
     acknowledged_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+", db_index=False)
     assigned_at = models.DateTimeField(null=True, blank=True, help_text="When it was first assigned.")
+    hold_until = models.DateTimeField(
+        null=True, blank=True, help_text="On hold until then; empty: until somebody resumes it."
+    )
     closed_at = models.DateTimeField(null=True, blank=True, help_text="When it was closed or cancelled.")
     close_reason = models.CharField(max_length=200, blank=True)
 

@@ -10,6 +10,8 @@ from accounts.models import GroupMember, Role, User
 from accounts.permissions import may
 from alerting.models import Alert, AlertRecipient, TimelineEntry
 
+_Kind = TimelineEntry.Kind
+_ACKNOWLEDGED_NO_MORE = (_Kind.ESCALATED, _Kind.UNACKNOWLEDGED, _Kind.GIVEN_BACK, _Kind.REOPENED, _Kind.REASSIGNED)
 # Through any of these somebody who was notified of an alert sees it, and may then answer it.
 _VIEWING = (Entitlement.ALERTS_VIEW_ALL, Entitlement.ALERTS_VIEW_GROUPS, Entitlement.ALERTS_VIEW_OWN)
 _RESPONDING = (Entitlement.ALERTS_VIEW_GROUPS, Entitlement.ALERTS_VIEW_OWN, Entitlement.ALERTS_SEND)
@@ -57,10 +59,10 @@ def _addressed_to(user: User) -> Q:
 
 
 def has_acknowledged(user: User, alert: Alert) -> bool:
-    """Answer whether the user has acknowledged the alert since somebody escalated it, if anybody did."""
-    escalated = alert.timeline.filter(kind=TimelineEntry.Kind.ESCALATED).order_by("-id").values("id")[:1]
+    """Answer whether the user's acknowledgement counts: nothing has taken it away since."""
+    taken_away = alert.timeline.filter(kind__in=_ACKNOWLEDGED_NO_MORE).order_by("-id").values("id")[:1]
     theirs = alert.timeline.filter(kind=TimelineEntry.Kind.ACKNOWLEDGED, actor=user)
-    return theirs.filter(id__gt=Coalesce(Subquery(escalated), 0)).exists()
+    return theirs.filter(id__gt=Coalesce(Subquery(taken_away), 0)).exists()
 
 
 def may_respond(user: User, alert: Alert) -> bool:

@@ -1,20 +1,22 @@
 """What changes alerts: open and close them in sets, and the actions of people, one alert at a time."""
 
-from collections.abc import Sequence
-from datetime import datetime
+import zoneinfo
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models.functions import Coalesce
 
 from accounts.models import User
-from alerting.models import Alert, TimelineEntry
+from alerting.models import Alert, AlertRecipient, TimelineEntry
 from alerting.selectors import has_acknowledged, may_answer
 from alerting.states import LIVE, Action, Status, actions_from, step
 from heartbeat_project.kernel.errors import DomainError, FieldError
 from heartbeat_project.kernel.sql import array, column, records, statement
 
 REASON_LENGTH = 200
+LONGEST_HOLD = timedelta(days=31)
 _Kind = TimelineEntry.Kind
 _LENGTHS: dict[str, int] = {
     field: getattr(Alert, field).field.max_length for field in ("subject", "short_text", "source_name", "source_id")
@@ -190,9 +192,86 @@ def escalate(alert: Alert, *, actor: User, now: datetime) -> Alert:
     )
 
 
-def hold(alert: Alert, *, actor: User, now: datetime) -> Alert:
-    """Pause the escalation until somebody resumes it."""
-    return _move(alert, Action.HOLD, actor=actor, now=now, entry=(_Kind.HELD, f"Put on hold by {actor}."))
+def reassign(alert: Alert, *, actor: User, now: datetime, text: str) -> Alert:
+    """Take the alert from whoever has it, because its escalation begins anew; `text` says where.
+
+    That it begins is the caller's second half: `escalation.services.reassignment`.
+    """
+    return _move(
+        alert,
+        Action.REASSIGN,
+        actor=actor,
+        now=now,
+        entry=(_Kind.REASSIGNED, text),
+        owner=None,
+        acknowledged_at=None,
+        acknowledged_by=None,
+    )
+
+
+def add_responders(alert: Alert, *, actor: User, now: datetime, text: str) -> Alert:
+    """Record that `actor` asked more people for help; `text` says whom. That they are notified is the caller's part."""
+    return _move(alert, Action.ADD_RESPONDERS, actor=actor, now=now, entry=(_Kind.RESPONDERS_ADDED, text))
+
+
+def unacknowledge(alert: Alert, *, actor: User, now: datetime) -> Alert:
+    """Take the acknowledgement back, whoever gave it: an escalation that it had stopped goes on.
+
+    Raises StateConflict when nobody has acknowledged the alert.
+    """
+    with transaction.atomic():
+        stored = Alert.objects.select_for_update(no_key=True).get(pk=alert.pk)
+        if stored.status in LIVE and stored.acknowledged_at is None:
+            raise StateConflict("Nobody has acknowledged the alert.")
+        return _move(
+            alert,
+            Action.UNACKNOWLEDGE,
+            actor=actor,
+            now=now,
+            entry=(_Kind.UNACKNOWLEDGED, f"The acknowledgement was taken back by {actor}."),
+            acknowledged_at=None,
+            acknowledged_by=None,
+        )
+
+
+def give_back(alert: Alert, *, actor: User, now: datetime) -> Alert:
+    """Let go of an alert that somebody owns: its escalation goes on where it stood."""
+    return _move(
+        alert,
+        Action.GIVE_BACK,
+        actor=actor,
+        now=now,
+        entry=(_Kind.GIVEN_BACK, f"Given back by {actor}."),
+        owner=None,
+        acknowledged_at=None,
+        acknowledged_by=None,
+    )
+
+
+def hold(alert: Alert, *, actor: User, now: datetime, until: datetime | None = None) -> Alert:
+    """Pause the escalation until then, or until somebody resumes it; an alert on hold gets another end.
+
+    Raises FieldError("until") when that is not later than now, or further ahead than LONGEST_HOLD.
+    """
+    if until is not None and not now < until <= now + LONGEST_HOLD:
+        raise FieldError("until", f"Choose a time within the next {LONGEST_HOLD.days} days.")
+    end = f" until {_when(until, actor)}" if until else ""
+    entry = (_Kind.HELD, f"Put on hold{end} by {actor}.")
+    return _move(alert, Action.HOLD, actor=actor, now=now, entry=entry, hold_until=until)
+
+
+def reopen_alerts(lines: Sequence[tuple[int, str]], *, now: datetime) -> list[int]:
+    """Open again those of the alerts that are live, without owner and acknowledgement; return their ids.
+
+    `lines` are (alert id, what the timeline says).
+    """
+    parameters = {
+        "lines": records({"alert_id": alert_id, "text": text} for alert_id, text in lines),
+        "now": now,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(statement("alerting", "reopen_alerts"), parameters)
+        return [alert_id for (alert_id,) in cursor.fetchall()]
 
 
 def resume(alert: Alert, *, actor: User, now: datetime) -> Alert:
@@ -227,6 +306,13 @@ def add_viewers(pairs: Sequence[tuple[int, int]]) -> None:
             statement("alerting", "add_viewers"),
             {"alerts": array(alert_id for alert_id, _ in pairs), "users": array(user_id for _, user_id in pairs)},
         )
+
+
+def add_recipients(alert: Alert, *, group_ids: Iterable[int] = (), user_ids: Iterable[int] = ()) -> None:
+    """Address an alert to more groups and users, so that they see it; those who see it already stay."""
+    rows = [AlertRecipient(alert=alert, group_id=pk) for pk in group_ids]
+    rows += [AlertRecipient(alert=alert, user_id=pk) for pk in user_ids]
+    AlertRecipient.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def write_timeline(kind: TimelineEntry.Kind, lines: Sequence[tuple[int, str]], *, now: datetime) -> None:
@@ -277,6 +363,7 @@ def _move(
             f"The action “{action}” is not possible: the alert is {Alert.Status(old).label}. Possible are: {possible}.",
         )
     kind, text = entry
+    changes = {"hold_until": None} | changes if new != Status.ON_HOLD else changes
     with transaction.atomic():
         unchanged = Alert.objects.filter(pk=alert.pk, status=old, owner_id=alert.owner_id)
         if not unchanged.update(status=new, **changes):
@@ -292,6 +379,12 @@ def _ended(word: str, actor: User | None, reason: str) -> str:
         return f"{word}{reason[len(word) :]}."
     said = f"{word} by {actor}" if actor else word
     return f"{said}: {reason}." if reason else f"{said}."
+
+
+def _when(at: datetime, reader: User) -> str:
+    """Return the time in the person's zone, with its name: others read the line, too."""
+    local = at.astimezone(zoneinfo.ZoneInfo(reader.time_zone))
+    return f"{local:%a} {local.day} {local:%b %Y, %H:%M %Z}"
 
 
 def _fitted(field: str, text: str) -> str:

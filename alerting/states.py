@@ -24,6 +24,10 @@ class Action(StrEnum):
     CLOSE = "close"
     CANCEL = "cancel"
     REPLY = "reply"
+    REASSIGN = "reassign"
+    ADD_RESPONDERS = "responders"
+    UNACKNOWLEDGE = "unacknowledge"
+    GIVE_BACK = "give-back"
 
 
 FINAL = frozenset({Status.CLOSED, Status.CANCELLED})
@@ -39,12 +43,20 @@ TRANSITIONS: dict[tuple[Status, Action], Status] = {
     (_S.ASSIGNED, _A.ASSIGN): _S.ASSIGNED,
     (_S.ON_HOLD, _A.ASSIGN): _S.ASSIGNED,
     (_S.OPEN, _A.ESCALATE): _S.OPEN,
-    # The owner cannot take it after all: the walk goes on.
+    # The owner cannot take it after all: the next people are notified now, or the walk goes on in its own time.
     (_S.ASSIGNED, _A.ESCALATE): _S.OPEN,
+    (_S.ASSIGNED, _A.GIVE_BACK): _S.OPEN,
     (_S.OPEN, _A.HOLD): _S.ON_HOLD,
     (_S.ASSIGNED, _A.HOLD): _S.ON_HOLD,
+    # Until another time.
+    (_S.ON_HOLD, _A.HOLD): _S.ON_HOLD,
     # An alert that had an owner goes back to them, see `step`.
     (_S.ON_HOLD, _A.RESUME): _S.OPEN,
+    # To other groups, or by another policy: the escalation begins anew there.
+    **{(status, _A.REASSIGN): _S.OPEN for status in LIVE},
+    # Whoever has the alert asks others for help, and keeps it.
+    **{(status, _A.ADD_RESPONDERS): status for status in LIVE},
+    **{(status, _A.UNACKNOWLEDGE): status for status in LIVE},
     **{(status, _A.CLOSE): _S.CLOSED for status in LIVE},
     **{(status, _A.CANCEL): _S.CANCELLED for status in LIVE},
     **{(status, _A.REPLY): status for status in Status},

@@ -39,6 +39,11 @@ class EscalationPolicy(models.Model):
     acknowledge_stops = models.BooleanField(default=False, help_text="An acknowledgement stops the escalation.")
     recovery_notice = models.BooleanField(default=True, help_text="Tell those who were told when it recovers.")
     repeats = models.PositiveSmallIntegerField(default=0, help_text="How often the whole walk is repeated.")
+    reopen_after_minutes = MinutesColumn(
+        db_default=0,
+        help_text="After so long without an action on a taken alert its owner is reminded; 0: never. "
+        "60 for a new Critical one where nothing is said.",
+    )
     withheld = ArrayField(
         models.CharField(max_length=30),
         default=list,
@@ -98,6 +103,11 @@ class ResponsePlay(models.Model):
     priority = models.CharField(max_length=10, choices=Priority.choices, default=Priority.HIGH)
     enabled = models.BooleanField(default=True)
     recovery_notice = models.BooleanField(default=True, help_text="Tell those who were told when it recovers.")
+    reopen_after_minutes = MinutesColumn(
+        db_default=0,
+        help_text="After so long without an action on a taken alert its owner is reminded; 0: never. "
+        "60 for a new Critical one where nothing is said.",
+    )
     version = models.PositiveIntegerField(default=1)
 
     class Meta:
@@ -127,6 +137,14 @@ class PlayTier(models.Model):
 class EscalationRun(models.Model):
     """The escalation of one alert: what it follows, where it is, when it goes on."""
 
+    class Review(models.TextChoices):
+        """What is done at `review_at` with an alert that was taken; see escalation.reviews."""
+
+        REMIND = "remind", "Remind whoever has it"
+        REOPEN = "reopen", "Open it again: no answer to the reminder"
+        HANDED = "handed", "Open it again: whom it was assigned to took no action"
+        HOLD_ENDS = "hold_ends", "Open it again: the hold ends"
+
     # No constraints, as for alerting.TimelineEntry.alert; what is followed is copied, and may be deleted at any time.
     alert = models.OneToOneField(Alert, models.CASCADE, related_name="run", db_constraint=False)
     policy = models.ForeignKey(
@@ -142,11 +160,22 @@ class EscalationRun(models.Model):
     acknowledge_stops = models.BooleanField(default=False)
     recovery_notice = models.BooleanField(default=True)
     withheld = ArrayField(models.CharField(max_length=30), default=list, db_default=[], help_text="Of the policy.")
+    reopen_after_minutes = MinutesColumn(db_default=0, help_text="Of the policy or play.")
     step = models.PositiveIntegerField(default=0, help_text="Counts the moments at which somebody was to be told.")
     next_step_at = models.DateTimeField(null=True, help_text="Empty: nothing more comes.")
     resting = models.BooleanField(default=False, help_text="Was due while its alert was not open; goes on when it is.")
+    begun_at_step = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        help_text="`step` when the walk last began anew, or its alert was opened again: whoever was notified in it or "
+        "before does not count as reached.",
+    )
     last_resort_at = models.DateTimeField(null=True, help_text="When the Owners and App Admins were told instead.")
     error = models.TextField(blank=True, help_text="Why the last try to go on failed; it is tried again.")
+    acted_at = models.DateTimeField(null=True, help_text="When a person last did something to the alert.")
+    review = models.CharField(max_length=10, choices=Review.choices, blank=True, default="", db_default="")
+    review_at = models.DateTimeField(null=True, help_text="Empty: the alert is not taken, or nobody is to be reminded.")
+    reopened_at = models.DateTimeField(null=True, help_text="When it was last opened again because nobody answered.")
 
     class Meta:
         indexes = [
@@ -157,6 +186,7 @@ class EscalationRun(models.Model):
                 name="run_due",
             ),
             models.Index(fields=["alert"], condition=Q(resting=True), name="run_resting"),
+            models.Index(fields=["review_at"], condition=Q(review_at__isnull=False), name="run_review"),
             models.Index(fields=["policy"], condition=Q(policy__isnull=False), name="run_by_policy"),
             models.Index(fields=["play"], condition=Q(play__isnull=False), name="run_by_play"),
         ]
@@ -232,13 +262,16 @@ class Notification(models.Model):
         db_default=Urgency.FURTHER,
         help_text="Of its first moment; a page that takes the place of one that failed gets that one's.",
     )
+    asked_for = models.BooleanField(
+        default=False, db_default=False, help_text="A person asked for it: sent also while somebody has the alert."
+    )
     in_time = models.BooleanField(
         default=True,
         db_default=True,
         help_text="It is used before what comes next in the walk; otherwise it reaches nobody before it arrives.",
     )
     subject = models.CharField(max_length=300, blank=True, help_text="Of a notice that has no alert.")
-    text = models.TextField(blank=True, help_text="Of a notice that has no alert; the reason of a last resort.")
+    text = models.TextField(blank=True, help_text="Of a notice that has no alert; why somebody gets a page.")
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)
     envelope = models.UUIDField(
         null=True,

@@ -12,7 +12,8 @@ from escalation.models import Notification
 from escalation.shift_models import Shift
 
 # What asks its reader to do something; recoveries and notices only tell.
-ASKING = (Notification.Kind.PAGE, Notification.Kind.LAST_RESORT)
+TO_OWNER = (Notification.Kind.ASSIGNMENT, Notification.Kind.REMINDER)
+ASKING = (Notification.Kind.PAGE, Notification.Kind.LAST_RESORT, *TO_OWNER)
 
 
 def told_in(message_id: UUID) -> QuerySet[Notification]:

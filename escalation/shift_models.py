@@ -63,6 +63,17 @@ class Shift(models.Model):
     )
     handoff_time = models.TimeField(default="09:00", help_text="In the shift's time zone.")
     people_at_once = models.PositiveSmallIntegerField(default=1, help_text="How many are on together, in each role.")
+    is_override = models.BooleanField(
+        "override",
+        default=False,
+        db_default=False,
+        help_text="It wins over every ordinary shift while it lasts, however long; of two overrides the shorter wins.",
+    )
+    turn_number = models.IntegerField(
+        default=0,
+        db_default=0,
+        help_text="The turn, counted from the first hand-off, in which the people first in `turn_order` are on.",
+    )
     calendar_url = models.CharField(max_length=1000, blank=True, help_text="Where the calendar is read from.")
     calendar_due_at = models.DateTimeField(null=True, help_text="When it is read next.")
     calendar_read_at = models.DateTimeField(null=True, help_text="When it was last read well.")
@@ -147,6 +158,11 @@ class ShiftPerson(models.Model):
         default=GroupRole.PRIMARY,
     )
     position = models.PositiveSmallIntegerField(default=0, help_text="Order of the turns; lowest first.")
+    turn_order = models.PositiveSmallIntegerField(
+        default=0,
+        db_default=0,
+        help_text="Order of the turns from the shift's `turn_number` on; equal ones by position.",
+    )
 
     class Meta:
         ordering = ["position", "id"]

@@ -2,7 +2,16 @@
 
 from celery import shared_task
 
-from escalation.services import calendars, contact_messages, delivery, engine, leavers, reminders, shift_notices
+from escalation.services import (
+    calendars,
+    contact_messages,
+    delivery,
+    engine,
+    handoffs,
+    leavers,
+    reminders,
+    shift_notices,
+)
 from heartbeat_project.kernel import clock
 
 
@@ -38,6 +47,12 @@ def remind_of_duty(**_: object) -> None:
     now = clock.now()
     shift_notices.send_shift_notices(now=now)
     reminders.remind_of_duty(now=now)
+
+
+@shared_task(name="escalation.notify_newly_on_call", queue="engine", expires=60)
+def notify_newly_on_call(**_: object) -> None:
+    """Notify people who came on call of the open alerts that nobody has taken."""
+    handoffs.notify_newly_on_call(now=clock.now())
 
 
 @shared_task(name="escalation.send_verification_code", queue="delivery", expires=600)

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, Final, Self
 
 People = Callable[["Target"], Sequence[int]]
 # Seconds until the first message by which a person counts as reached; infinite for people who are notified and do not
@@ -114,7 +114,7 @@ class Position:
     """What was done and what comes. `told` says whether this lap, the `lap`th repetition, reached anybody who counts.
 
     `reached` are (track, stage, person) of those who were told in stages with turns or retries: nobody gets a second
-    turn, or the retries of somebody else.
+    turn, or the retries of somebody else. `stopped` says that a person ended the walk before its last stage.
     """
 
     places: tuple[Place, ...] = ()
@@ -122,6 +122,7 @@ class Position:
     lap: int = 0
     told: bool = False
     reached: tuple[tuple[int, int, int], ...] = ()
+    stopped: bool = False
 
     @property
     def next_at(self) -> datetime | None:
@@ -137,6 +138,7 @@ class Position:
             "lap": self.lap,
             "told": self.told,
             "reached": [list(one) for one in self.reached],
+            **({"stopped": True} if self.stopped else {}),
         }
 
     @classmethod
@@ -157,6 +159,7 @@ class Position:
             reached=tuple((track, stage, person) for track, stage, person in data["reached"])
             if "reached" in data
             else tuple(dict.fromkeys((each.track, each.stage, each.person) for each in retries)),
+            stopped=data.get("stopped", False),
         )
 
 
@@ -234,6 +237,18 @@ class Coming:
     label: str
 
 
+@dataclass(frozen=True, slots=True)
+class InCharge:
+    """Somebody for whom a stage that the walk has left stands now: how they are notified, and by which target."""
+
+    tell: Tell
+    target: Target
+
+
+# A person for whom a retry comes within so many seconds is notified by that.
+RETRY_SOON: Final = 60.0
+
+
 def start(plan: Plan, now: datetime) -> Position:
     """Return the position of a walk that starts now."""
     return Position(places=tuple(_first_places(plan, now, shift=0)))
@@ -260,6 +275,22 @@ def hurry(position: Position, now: datetime) -> Position:
     return replace(position, places=places)
 
 
+def answered(position: Position, person: int) -> Position:
+    """Return the position without the retries for a person who answered: later stages may still come to them."""
+    return replace(position, retries=tuple(retry for retry in position.retries if retry.person != person))
+
+
+def reaches_somebody(plan: Plan, position: Position, *, now: datetime, people: People, first_use: FirstUse) -> bool:
+    """Answer whether what is left of the walk reaches somebody, as things are now."""
+    while position.next_at is not None:
+        now = max(now, position.next_at)
+        step = advance(plan, position, now=now, people=people, first_use=first_use)
+        if step.reaches:
+            return True
+        position = step.position
+    return False
+
+
 def coming(plan: Plan, position: Position) -> Coming | None:
     """Return the next stage, or member in turn, that the walk comes to; None when only retries are left."""
     due = [(place.due_at, track, place) for track, place in enumerate(position.places) if place.due_at]
@@ -270,6 +301,55 @@ def coming(plan: Plan, position: Position) -> Coming | None:
     if place.in_turn:
         return Coming(at, f"the next {stages[place.entered - 1].label}")
     return Coming(at, stages[place.entered].label)
+
+
+def add_tracks(plan: Plan, position: Position, tracks: Sequence[Track], begun: Position) -> tuple[Plan, Position]:
+    """Return a plan and its position with further tracks, which stand where `begun` says.
+
+    `begun` is the position of a plan of these tracks alone. What the walk was about to do stays as it is, and a walk
+    that had ended is not repeated because more people were added to it.
+    """
+    first = len(plan.tracks)
+    joined = replace(
+        position,
+        places=position.places + begun.places,
+        retries=position.retries + tuple(replace(retry, track=retry.track + first) for retry in begun.retries),
+        lap=position.lap if position.next_at else max(position.lap, plan.repeats),
+        told=position.told or begun.told,
+        reached=position.reached + tuple((first + track, stage, person) for track, stage, person in begun.reached),
+    )
+    return replace(plan, tracks=(*plan.tracks, *tracks)), joined
+
+
+def in_charge(
+    plan: Plan, position: Position, *, now: datetime, people: People, first_use: FirstUse
+) -> dict[int, InCharge]:
+    """Return, by person, who is in the stages that the walk has entered and left, and would count if notified now.
+
+    A stage in which turns are still to come is not among them, nor one whose retry finds its person gone within a
+    minute: the walk notifies whoever stands there.
+    """
+    found: dict[int, InCharge] = {}
+    for track, place in enumerate(position.places):
+        stages = plan.tracks[track].stages[: place.entered - place.in_turn]
+        for number, stage in enumerate(stages):
+            there = {
+                person: target
+                for target in reversed(stage.targets)
+                for person in people(target)
+                if (use := first_use(person, stage)) is not None and use < math.inf
+            }
+            if any(
+                (retry.track, retry.stage) == (track, number)
+                and retry.person not in there
+                and retry.at <= now + timedelta(seconds=RETRY_SOON)
+                for retry in position.retries
+            ):
+                continue
+            for person, target in there.items():
+                tell = Tell(person, stage.label, 0, stage.labels, stage.centralized)
+                found.setdefault(person, InCharge(tell, target))
+    return found
 
 
 def _groups_told(stage: Stage, *, first: bool) -> Iterator[int]:

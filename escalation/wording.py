@@ -39,6 +39,11 @@ def at_night(at: datetime, *, zone: tzinfo) -> str:
     return f"{local.day} {local:%b %H:%M}"
 
 
+def at_weekday(at: datetime, *, zone: tzinfo) -> str:
+    """Return `Mon 09:00`, for what is less than a week away."""
+    return f"{at.astimezone(zone):%a %H:%M}"
+
+
 def what_next(coming: Coming | None, *, recovers: bool, at: datetime, zone: tzinfo) -> str:
     """Say in plain words what happens if nobody does anything; `recovers`: the alert can close by itself."""
     if coming is None:

@@ -18,6 +18,7 @@ BEAT_SCHEDULE = (
         for name, queue in (
             ("escalation.read_calendars", "delivery"),
             ("escalation.remind_of_duty", "engine"),
+            ("escalation.notify_newly_on_call", "engine"),
             ("escalation.go_on_without_leavers", "engine"),
             ("integrations.watch_coverage", "engine"),
         )

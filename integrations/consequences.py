@@ -10,7 +10,8 @@ from django.db.models import Q
 
 from accounts.models import ContactMethod, Group, GroupMember, GroupNesting, Role, User
 from escalation.models import EscalationPolicy, PlayTier, ResponsePlay
-from escalation.on_call import AHEAD, pure_absence
+from escalation.on_call import AHEAD
+from escalation.rosters import pure_absence
 from escalation.rota.covers import leading_to
 from escalation.shift_models import OutOfOffice, Shift
 from escalation.wording import moment, zone

@@ -12,7 +12,8 @@ from django.db.models import QuerySet
 from accounts.models import ContactMethod, Group, Organization
 from accounts.selectors import nested_groups
 from accounts.windows import Window
-from escalation.on_call import AHEAD, Roster, rosters
+from escalation.on_call import AHEAD
+from escalation.rosters import Roster, rosters
 from escalation.rota import answers
 from escalation.rota.answers import Span
 from escalation.rota.clocks import instant
@@ -108,7 +109,7 @@ class _Outlook:
     ways: list[tuple[Way, list[int]]]
     steps: FirstSteps
     within: dict[int, list[int]]
-    rosters: dict[int, Roster]
+    rosters: Mapping[int, Roster]
     spans: dict[int, list[Span]]
 
     @classmethod
@@ -119,7 +120,7 @@ class _Outlook:
             {target.id for plan in steps.plans for target in _targets(plan) if target.kind == "group"}
         )
         group_ids = {group_id for inner in within.values() for group_id in inner}
-        found = rosters(group_ids, starts_at=at, ends_at=at + AHEAD, with_inactive=True)
+        found = rosters(group_ids, starts_at=at, ends_at=at + AHEAD).of
         spans = {group_id: roster.spans(at, at + AHEAD) for group_id, roster in found.items()}
         return cls(organization_id, at, ways, steps, within, found, spans)
 
@@ -172,8 +173,8 @@ class _Outlook:
         return frozenset(chain.from_iterable(groups))
 
     def _people_of(self, group_id: int) -> set[int]:
-        on_call = {duty.user for span in self.spans[group_id] for duty in span.duties}
-        return on_call | set(self.rosters[group_id].managers)
+        named = {person for span in self.spans[group_id] for one in span.named for person in one.way}
+        return named | set(self.rosters[group_id].managers)
 
     def _changes_of_people(self) -> dict[int, set[datetime]]:
         """Return when people go and come back, or their contact methods open and close; with those of their covers."""
@@ -204,22 +205,19 @@ class _Outlook:
     def _groups(self) -> list[GroupGap]:
         """Return what is wrong with the rotas: the first hole of each, those that end, calendars that are not read."""
         shifts: dict[int, list[Shift]] = defaultdict(list)
-        for shift in Shift.objects.filter(group_id__in=self.rosters).prefetch_related("windows").order_by("id"):
+        for shift in Shift.objects.filter(group_id__in=self.rosters).order_by("id"):
             shifts[shift.group_id].append(shift)
         groups = Group.objects.in_bulk(self.rosters)
-        # Whoever was deactivated is in these rosters for the sake of their covers, and fills no hole.
-        active = rosters(self.rosters, starts_at=self.at, ends_at=self.at + AHEAD)
-        spans = {group_id: roster.spans(self.at, self.at + AHEAD) for group_id, roster in active.items()}
         found = []
         for group_id in sorted(self.within):
-            holes = answers.common_gaps(spans[inner] for inner in self.within[group_id])
+            holes = answers.common_gaps(self.spans[inner] for inner in self.within[group_id])
             if holes and any(shifts[inner] for inner in self.within[group_id]):
                 ends_at = holes[0].ends_at if holes[0].ends_at < self.at + AHEAD else None
                 more = f", and in {len(holes) - 1} more times after that" if len(holes) > 1 else ""
-                reason = f"Nobody is on call{more}."
+                reason = f"Nobody who can be reached is on call{more}."
                 found.append(GroupGap(groups[group_id], "rota_hole", holes[0].starts_at, ends_at, reason))
         for group_id, group in groups.items():
-            found += _end_of_rota(group, shifts[group_id], at=self.at)
+            found += _end_of_rota(group, self.rosters[group_id], at=self.at)
             found += [
                 GroupGap(
                     group,
@@ -234,16 +232,10 @@ class _Outlook:
         return sorted(found, key=lambda gap: (gap.starts_at, gap.group.name, gap.code))
 
 
-def _end_of_rota(group: Group, shifts: Sequence[Shift], *, at: datetime) -> list[GroupGap]:
-    """Return the end of the group's last shift, where it has come or comes soon and all members are on call then.
-
-    A fixed shift around the clock that ends is somebody's turn over the member list, and no rota.
-    """
-    ends = [shift.ends_at for shift in shifts if shift.ends_at is not None]
-    if len(ends) < len(shifts) or not any(shift.kind != Shift.Kind.FIXED or shift.windows.all() for shift in shifts):
-        return []
-    last = max(ends)
-    if last >= at + AHEAD:
+def _end_of_rota(group: Group, roster: Roster, *, at: datetime) -> list[GroupGap]:
+    """Return the end of the group's last shift, where it has come or comes soon."""
+    last = roster.rota_ends_at
+    if last is None or last >= at + AHEAD:
         return []
     is_over = "The rota is over" if last <= at else "The rota ends"
     reason = f"{is_over}: from then on no shift says who is on call, and all members of the group are."

@@ -16,6 +16,7 @@ from alerting.models import Alert
 from escalation.models import EscalationRun, Notification
 from escalation.services.delivery import deliver_due
 from escalation.services.engine import advance_escalations
+from escalation.services.handoffs import notify_newly_on_call
 from escalation.services.leavers import go_on_without_leavers
 from integrations.ingest.record import Arrival, record_pings, record_pulse
 from integrations.models import Heartbeat, InboundIntegration, Listening, MaintenanceWindow
@@ -28,6 +29,7 @@ PARTS = {
     "detector": tick,
     "leavers": go_on_without_leavers,
     "engine": advance_escalations,
+    "handoffs": notify_newly_on_call,
     "delivery": deliver_due,
 }
 
@@ -120,6 +122,7 @@ class World:
         due = [
             Heartbeat.objects.exclude(state__in=["missed", "disabled"]).aggregate(at=Min("deadline_at"))["at"],
             EscalationRun.objects.filter(next_step_at__gt=self.now).aggregate(at=Min("next_step_at"))["at"],
+            EscalationRun.objects.filter(review_at__gt=self.now).aggregate(at=Min("review_at"))["at"],
             Notification.objects.filter(next_attempt_at__gt=self.now).aggregate(at=Min("next_attempt_at"))["at"],
             MaintenanceWindow.objects.filter(applied_at=None).aggregate(at=Min("starts_at"))["at"],
         ]

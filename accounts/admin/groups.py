@@ -94,7 +94,7 @@ class GroupAdmin(OrganizationAdmin):
         values["groups"] = values.pop("inner")
         if stored is None:
             return services.create_group(organization_of(request), actor=person(request), now=now, **values)
-        return services.update_group(stored, actor=person(request), **values)
+        return services.update_group(stored, actor=person(request), now=now, **values)
 
     def delete_says(self, obj: Group) -> str:
         return "Its members stay; the team and its contacts go. A group that something still names is not deleted."

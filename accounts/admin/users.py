@@ -94,7 +94,7 @@ class UserAdmin(OrganizationAdmin):
         values["password"] = values["password"] or None
         if stored is None:
             return services.create_user(organization_of(request), now=now, **values)
-        user = services.update_user(stored, actor=person(request), **values)
+        user = services.update_user(stored, actor=person(request), now=now, **values)
         if values["password"] and user.pk == person(request).pk:
             update_session_auth_hash(request, user)
         return user

@@ -11,6 +11,7 @@ from accounts.entitlements import Entitlement
 from accounts.models import Group, GroupMember, GroupNesting, GroupRole, Organization, User
 from accounts.permissions import may
 from accounts.selectors import may_update_group, nested_groups, uses_of
+from accounts.services.memberships import members_will_change
 from accounts.services.saving import clean_name, unique
 from heartbeat_project.kernel.errors import DomainError, FieldError, Forbidden
 
@@ -62,6 +63,7 @@ def update_group(
     group: Group,
     *,
     actor: User,
+    now: datetime,
     name: str | None = None,
     description: str | None = None,
     members: Iterable[Member] | None = None,
@@ -82,6 +84,7 @@ def update_group(
             group.description = description
         _save(group)
         if members is not None:
+            members_will_change([group.pk], now=now)
             _set_members(group, list(members))
         if groups is not None:
             _set_groups(group, list(groups))

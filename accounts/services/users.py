@@ -13,6 +13,7 @@ from django.db import transaction
 from accounts.entitlements import BuiltinRole, Entitlement
 from accounts.models import EMAIL_OFFICIAL, ContactMethod, Organization, Role, User
 from accounts.permissions import forget_entitlements, may
+from accounts.services.memberships import members_will_change
 from accounts.services.saving import clean_name, clean_time_zone, unique
 from heartbeat_project.kernel.errors import DomainError, FieldError, Forbidden
 
@@ -73,7 +74,7 @@ def create_user(
     return user
 
 
-def update_user(user: User, *, actor: User, **changed: Any) -> User:
+def update_user(user: User, *, actor: User, now: datetime, **changed: Any) -> User:
     """Change email, name, kind, time_zone, slack_id, roles, password or is_active of a user.
 
     Email-Official follows the e-mail.
@@ -87,6 +88,8 @@ def update_user(user: User, *, actor: User, **changed: Any) -> User:
         roles = changed.pop("roles", None)
         if roles is not None:
             user.roles.set(_given_roles(roles, user.organization_id))
+        if changed.get("is_active", user.is_active) != user.is_active:
+            members_will_change(list(user.memberships.values_list("group_id", flat=True).distinct()), now=now)
         return _change(user, **changed)
 
 
@@ -111,14 +114,14 @@ def choose_shift_notices(user: User, *, wanted: bool) -> None:
     user.shift_notices = wanted
 
 
-def deactivate_user(user: User, *, actor: User) -> User:
+def deactivate_user(user: User, *, actor: User, now: datetime) -> User:
     """Stop sign-in, keys and paging of a user; nothing of theirs is deleted or revoked. Raises as `update_user`."""
-    return update_user(user, actor=actor, is_active=False)
+    return update_user(user, actor=actor, now=now, is_active=False)
 
 
-def reactivate_user(user: User, *, actor: User) -> User:
+def reactivate_user(user: User, *, actor: User, now: datetime) -> User:
     """Let a deactivated user in again, with all that they had. Raises as `update_user`."""
-    return update_user(user, actor=actor, is_active=True)
+    return update_user(user, actor=actor, now=now, is_active=True)
 
 
 def transfer_ownership(organization: Organization, *, to: User, actor: User, now: datetime) -> User:  # noqa: ARG001

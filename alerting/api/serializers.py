@@ -34,6 +34,7 @@ class AlertSerializer(serializers.ModelSerializer[Alert]):
             "assigned_at",
             "closed_at",
             "close_reason",
+            "hold_until",
         ]
         read_only_fields = fields
 
@@ -64,6 +65,12 @@ class AssignSerializer(Strict):
     """Who is to own the alert; left out, whoever asks."""
 
     user = OwnedRelatedField(queryset=User.objects.all(), required=False)
+
+
+class HoldSerializer(Strict):
+    """When the hold ends by itself; left out, it lasts until somebody resumes the alert."""
+
+    until = serializers.DateTimeField(required=False, allow_null=True)
 
 
 class ReasonSerializer(Strict):

@@ -10,7 +10,7 @@ WITH free AS (
 ),
 assigned AS (
     UPDATE alerting_alert AS alert
-    SET status = 'assigned', owner_id = %(owner)s, assigned_at = COALESCE(alert.assigned_at, %(now)s)
+    SET status = 'assigned', owner_id = %(owner)s, hold_until = NULL, assigned_at = COALESCE(alert.assigned_at, %(now)s)
     FROM free
     WHERE alert.id = free.id
     RETURNING alert.id

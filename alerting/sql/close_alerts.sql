@@ -9,7 +9,7 @@ WITH live AS (
 ),
 closed AS (
     UPDATE alerting_alert AS alert
-    SET status = 'closed', closed_at = %(now)s, close_reason = %(reason)s
+    SET status = 'closed', closed_at = %(now)s, close_reason = %(reason)s, hold_until = NULL
     FROM live
     WHERE alert.id = live.id
     RETURNING alert.id

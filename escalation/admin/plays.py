@@ -6,8 +6,10 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from accounts.admin.base import OrganizationAdmin, OrganizationInline, organization_of, rows_of
+from accounts.admin.base import OrganizationAdmin, OrganizationInline, organization_of, person, rows_of
 from accounts.entitlements import Entitlement
+from escalation.admin.policies import RuleForm
+from escalation.admin.running import new_values, running_says
 from escalation.models import PlayTier, ResponsePlay
 from escalation.services import plays
 
@@ -31,22 +33,36 @@ class ResponsePlayAdmin(OrganizationAdmin):
     warns = True
     view_needs = (Entitlement.RULES_VIEW,)
     change_needs = (Entitlement.RULES_UPDATE,)
-    fields = ("name", "description", "priority", "enabled", "recovery_notice")
+    form = RuleForm
+    fields = (
+        "name",
+        "description",
+        "priority",
+        "enabled",
+        "stop_running",
+        "recovery_notice",
+        "reopen_after_minutes",
+    )
     inlines = (PlayTierInline,)
     list_display = ("name", "priority", "enabled", "version")
     list_filter = ("enabled", "priority")
     search_fields = ("name", "description")
+
+    @admin.display(description="What runs by it")
+    def stop_running(self, rule: ResponsePlay) -> str:
+        """Return it in words, for those who may look and not change."""
+        return running_says(rule)
 
     def save_through(
         self, request: HttpRequest, form: Any, formsets: list[Any], *, stored: Any, now: datetime
     ) -> ResponsePlay:
         tiers = [plays.TierRule(**row) for formset in formsets for row in rows_of(formset)]
         if stored is None:
-            return plays.create_play(organization_of(request), tiers=tiers, **form.cleaned_data)
-        return plays.update_play(stored, tiers=tiers, **form.cleaned_data)
+            return plays.create_play(organization_of(request), tiers=tiers, **new_values(form))
+        return plays.update_play(stored, actor=person(request), now=now, tiers=tiers, **form.cleaned_data)
 
     def delete_says(self, obj: ResponsePlay) -> str:
-        return "Escalations that follow it now go on to their end. A play that an integration uses is not deleted."
+        return f"{running_says(obj)} A play that an integration uses is not deleted."
 
     def delete_through(self, request: HttpRequest, obj: ResponsePlay, *, now: datetime) -> None:
-        plays.delete_play(obj)
+        plays.delete_play(obj, actor=person(request), now=now)

@@ -11,9 +11,10 @@ from django.template.loader import render_to_string
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
-from accounts.admin.base import OrganizationAdmin, OrganizationInline, ServiceForm, organization_of, rows_of
+from accounts.admin.base import OrganizationAdmin, OrganizationInline, organization_of, person, rows_of
 from accounts.entitlements import Entitlement
 from accounts.permissions import may
+from escalation.admin.running import StopForm, new_values, running_says
 from escalation.models import EscalationPolicy, PolicyRole
 from escalation.offers import ACTIONS, CHANNELS
 from escalation.services import policies
@@ -59,7 +60,19 @@ class OffersTable(forms.CheckboxSelectMultiple):
         return render_to_string("parts/offers.html", context)
 
 
-class PolicyForm(ServiceForm):
+class RuleForm(StopForm):
+    """A policy or play; a new one may leave to its priority after how long it reminds."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if field := self.fields.get("reopen_after_minutes"):
+            field.label = "Remind the owner after (min)"
+            field.required = False
+            if self.instance.pk is None:
+                self.initial["reopen_after_minutes"] = None
+
+
+class PolicyForm(RuleForm):
     """A policy; what messages offer is ticked in a table."""
 
     offers = forms.MultipleChoiceField(
@@ -106,7 +119,7 @@ class EscalationPolicyAdmin(OrganizationAdmin):
     change_needs = (Entitlement.RULES_UPDATE,)
     form = PolicyForm
     fieldsets = (
-        (None, {"fields": ("name", "description", "priority", "enabled")}),
+        (None, {"fields": ("name", "description", "priority", "enabled", "stop_running")}),
         (
             "More settings",
             {
@@ -116,6 +129,7 @@ class EscalationPolicyAdmin(OrganizationAdmin):
                     "next_group_wait_minutes",
                     "acknowledge_stops",
                     "recovery_notice",
+                    "reopen_after_minutes",
                     "repeats",
                     "quick_launch",
                 ),
@@ -127,6 +141,11 @@ class EscalationPolicyAdmin(OrganizationAdmin):
     list_display = ("name", "priority", "enabled", "notify_using", "version")
     list_filter = ("enabled", "priority")
     search_fields = ("name", "description")
+
+    @admin.display(description="What runs by it")
+    def stop_running(self, rule: EscalationPolicy) -> str:
+        """Return it in words, for those who may look and not change."""
+        return running_says(rule)
 
     @admin.display(description="What messages offer")
     def offers(self, policy: EscalationPolicy) -> str:
@@ -140,8 +159,8 @@ class EscalationPolicyAdmin(OrganizationAdmin):
     ) -> EscalationPolicy:
         rules = [policies.RoleRule(**row) for row in _role_rows(formsets)]
         if stored is None:
-            return policies.create_policy(organization_of(request), roles=rules, **form.cleaned_data)
-        return policies.update_policy(stored, roles=rules, **form.cleaned_data)
+            return policies.create_policy(organization_of(request), roles=rules, **new_values(form))
+        return policies.update_policy(stored, actor=person(request), now=now, roles=rules, **form.cleaned_data)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any) -> Any:
         policy = context.get("original")
@@ -152,10 +171,10 @@ class EscalationPolicyAdmin(OrganizationAdmin):
         return super().render_change_form(request, context, *args, **options)
 
     def delete_says(self, obj: EscalationPolicy) -> str:
-        return "Escalations that follow it now go on to their end. A policy that an integration uses is not deleted."
+        return f"{running_says(obj)} A policy that an integration uses is not deleted."
 
     def delete_through(self, request: HttpRequest, obj: EscalationPolicy, *, now: datetime) -> None:
-        policies.delete_policy(obj)
+        policies.delete_policy(obj, actor=person(request), now=now)
 
     def get_urls(self) -> list[URLPattern]:
         clone = path(

@@ -1,5 +1,6 @@
 """Shifts with their people and weekly windows."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +8,8 @@ from django import forms
 from django.contrib import admin
 from django.forms.models import construct_instance
 from django.http import HttpRequest
-from django.utils import timezone
+from django.utils import dateformat, timezone
+from django.utils.html import format_html
 
 from accounts.admin.base import (
     OrganizationAdmin,
@@ -20,8 +22,14 @@ from accounts.admin.base import (
     time_field,
 )
 from accounts.entitlements import Entitlement
+from accounts.models import User
+from escalation.on_call import Standing, standing_of
 from escalation.services.shifts import PersonRule, WindowRule, create_shift, delete_shift, update_shift
 from escalation.shift_models import Shift, ShiftPerson, ShiftWindow, Weekday
+
+# Where a request carries who is on call before a shift is saved, and what saving it did.
+_STANDS = "heartbeat.on_call"
+_SAID = "heartbeat.shift"
 
 if TYPE_CHECKING:
     WindowModelForm = forms.ModelForm[ShiftWindow]
@@ -29,12 +37,30 @@ else:
     WindowModelForm = forms.ModelForm
 
 
+def _names(people: Sequence[User]) -> str:
+    return ", ".join(map(str, people)) or "nobody"
+
+
+def _who(standing: Standing) -> str:
+    """Say who is on call, until when, and who follows; times are in the reader's zone."""
+    if standing.until is None:
+        return _names(standing.notified)
+    until = dateformat.format(timezone.localtime(standing.until), "D j M Y, H:i")
+    return f"{_names(standing.notified)} until {until}, then {_names(standing.notified_next)}"
+
+
+def _change(before: Standing, after: Standing) -> str:
+    """Say who is on call after a change, and who was until then where it is somebody else."""
+    was = "" if before.notified == after.notified else f" Until this change it was {_names(before.notified)}."
+    return f"Saved. On call now: {_who(after)}.{was}"
+
+
 class ShiftForm(ServiceForm):
     """Whose shift it is, and when its people take turns."""
 
     starts_at = time_field("From", required=False, help_text="In your own time zone. Empty: it has always been.")
     ends_at = time_field(
-        "Until", required=False, help_text="For an override: it wins over longer shifts until then. Empty: it goes on."
+        "Until", required=False, help_text="Not included. A shorter shift wins over longer ones. Empty: it goes on."
     )
 
     class Meta:
@@ -52,6 +78,7 @@ class ShiftForm(ServiceForm):
             "handoff_time",
             "people_at_once",
             "calendar_url",
+            "is_override",
         ]
         labels = {
             "rotates_every": "Turns are counted in",
@@ -60,6 +87,7 @@ class ShiftForm(ServiceForm):
             "handoff_time": "Hand-off time",
             "people_at_once": "People on at once",
             "calendar_url": "Calendar address",
+            "is_override": "Override",
         }
         widgets = {
             "first_handoff_on": forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
@@ -112,7 +140,7 @@ class PersonInline(OrganizationInline):
 
 @admin.register(Shift)
 class ShiftAdmin(OrganizationAdmin):
-    """Shifts: where they overlap, the shorter one wins, and then the longer one resumes."""
+    """Shifts: where they overlap, an override wins, then the shorter one, and then the longer one resumes."""
 
     singular, plural = "Shift", "Shifts"
     warns = True
@@ -121,7 +149,7 @@ class ShiftAdmin(OrganizationAdmin):
     organization_path = "group__organization"
     form = ShiftForm
     fieldsets = (
-        (None, {"fields": ("group", "name", "kind", "time_zone")}),
+        (None, {"fields": ("group", "name", "kind", "time_zone", "is_override")}),
         ("From and until", {"classes": ("collapse",), "fields": ("starts_at", "ends_at")}),
         (
             "Turns (rotating shifts)",
@@ -133,8 +161,8 @@ class ShiftAdmin(OrganizationAdmin):
         ("Calendar (calendar shifts)", {"classes": ("collapse",), "fields": ("calendar_url", "calendar_state")}),
     )
     inlines = (PersonInline, WindowInline)
-    list_display = ("name", "group", "kind", "time_zone", moment("ends_at", "Until"), "trouble")
-    list_filter = ("kind",)
+    list_display = ("name", "group", "kind", "is_override", "time_zone", moment("ends_at", "Until"), "trouble")
+    list_filter = ("kind", "is_override")
     list_select_related = ("group",)
     search_fields = ("name", "group__name")
 
@@ -144,6 +172,11 @@ class ShiftAdmin(OrganizationAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Shift | None = None) -> Any:
         """Hide a calendar's address, often a secret, from who may only look."""
         found = super().get_fieldsets(request, obj)
+        if obj is not None:
+            if _STANDS not in request.META:
+                request.META[_STANDS] = standing_of(obj.group, at=instant(request))
+            said = format_html("On call in {} now: {}.", obj.group, _who(request.META[_STANDS]))
+            found = ((None, {**found[0][1], "description": said}), *found[1:])
         return found if self.has_change_permission(request, obj) else found[:-1]
 
     @admin.display(description="Calendar")
@@ -176,9 +209,15 @@ class ShiftAdmin(OrganizationAdmin):
             "windows": [WindowRule(**row) for row in rows.get(ShiftWindow, [])],
             **form.cleaned_data,
         }
-        if stored is None:
-            return create_shift(values.pop("group"), **values)
-        return update_shift(stored, **values)
+        group = stored.group if stored is not None else values.pop("group")
+        before = standing_of(group, at=now)
+        saved = create_shift(group, **values) if stored is None else update_shift(stored, **values)
+        request.META[_SAID] = _change(before, standing_of(group, at=now))
+        return saved
+
+    def message_user(self, request: HttpRequest, message: Any, *args: Any, **options: Any) -> None:
+        """Say what a saved shift means instead of that it was saved."""
+        super().message_user(request, request.META.pop(_SAID, message), *args, **options)
 
     def delete_says(self, obj: Shift) -> str:
         return "What it lies upon resumes at once: another shift, or the member list. Nobody else may be on call then."

@@ -26,7 +26,7 @@ from escalation.models import Notification, Response
 from escalation.replies import DIGITS, Reply, read_mail, read_reply
 from escalation.selectors import expires_at, told_in, told_over
 from escalation.services.notices import write_answer
-from escalation.services.offers import alert_of, offered_in, possible, refusal, standing
+from escalation.services.offers import alert_of, asks_its_owner, offered_in, possible, refusal, standing
 from escalation.services.responses import Answer, Outcome, answer, answer_as, respond
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.ids import digest
@@ -110,7 +110,17 @@ def voice(request: HttpRequest, token: str) -> HttpResponse:
     if said and not offered:
         return _twiml(menus.farewell(said))
     here = settings.BASE_URL + request.path
-    return _twiml(menus.menu(text, answer_to=here, offered=offered, line=twilio.line(told), said=said, many=many))
+    return _twiml(
+        menus.menu(
+            text,
+            answer_to=here,
+            offered=offered,
+            line=twilio.line(told),
+            said=said,
+            many=many,
+            to_owner=asks_its_owner(told),
+        )
+    )
 
 
 @csrf_exempt

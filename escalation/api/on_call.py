@@ -15,7 +15,8 @@ from accounts.api.resources.users import UserViewSet
 from accounts.models import GroupRole, User
 from accounts.selectors import may_update_group
 from escalation.api.feeds import feed_url
-from escalation.on_call import MEMBER_LIST, Standing, Turn, standing_of, turns_of
+from escalation.on_call import Standing, Turn, standing_of, turns_of
+from escalation.rosters import MEMBER_LIST
 from escalation.services.calendars import feed_of, rotate_feed
 from escalation.services.reminders import set_reminder, wished_hours
 from escalation.services.shifts import EARLIEST, LATEST
@@ -57,7 +58,17 @@ class OnCallSerializer(serializers.Serializer[Any]):
     shift = NamedSerializer(allow_null=True, help_text="The shift that won; null: the member list, or no shift is on.")
     by = serializers.ChoiceField(choices=["shift", "member_list", "nobody"])
     people = OnCallPersonSerializer(many=True)
-    until = serializers.DateTimeField(allow_null=True, help_text="Null: nothing changes in the next 14 days.")
+    reason = serializers.CharField(
+        help_text="Why it is these people, where the shifts alone would not say it; else empty."
+    )
+    skipped_shifts = NamedSerializer(
+        many=True, help_text="Shifts that would have won, but in which nobody can be reached: the next one counts."
+    )
+    rota_ends_at = serializers.DateTimeField(
+        allow_null=True,
+        help_text="When the last shift ended, or will within 14 days of `at`: from then on the member list counts.",
+    )
+    until = serializers.DateTimeField(allow_null=True, help_text="Null: no change is planned.")
     gaps = GapSerializer(many=True, help_text="In the 14 days from `at` on.")
 
 
@@ -68,7 +79,7 @@ class TurnSerializer(serializers.Serializer[Any]):
     role = serializers.ChoiceField(choices=GroupRole.choices)
     shift = NamedSerializer(allow_null=True, help_text="Null: by the member list.")
     starts_at = serializers.DateTimeField(allow_null=True, help_text="Null: it has begun already.")
-    ends_at = serializers.DateTimeField(allow_null=True, help_text="Null: it does not end in the next 62 days.")
+    ends_at = serializers.DateTimeField(allow_null=True, help_text="Null: no end is planned.")
     covering = NamedSerializer(
         allow_null=True, help_text="The person out of office for whom the user is told; null: the turn is their own."
     )
@@ -163,14 +174,13 @@ class OnCallUserViewSet(UserViewSet):
             given = DutyInput(data=request.data, context=self.get_serializer_context())
             given.is_valid(raise_exception=True)
             set_reminder(self.user, hours=given.validated_data["remind_hours"])
-        ends_at = self.now + TURNS_AHEAD
-        turns = turns_of(self.user, starts_at=self.now, ends_at=ends_at)
+        turns = turns_of(self.user, starts_at=self.now, ends_at=self.now + TURNS_AHEAD)
         present = [turn for turn in turns if turn.starts_at <= self.now]
         following = next((turn for turn in turns if turn.starts_at > self.now), None)
         body = {
             "on_call": bool(present),
-            "now": [_turn(turn, until=ends_at) | {"starts_at": None} for turn in present],
-            "next": _turn(following, until=ends_at) if following else None,
+            "now": [_turn(turn) | {"starts_at": None} for turn in present],
+            "next": _turn(following) if following else None,
             "remind_hours": wished_hours(self.user),
         }
         return Response(MyOnCallSerializer(body).data)
@@ -197,7 +207,7 @@ def instant_parameter(request: Request, *, now: datetime) -> datetime:
 
 def _shown(standing: Standing) -> dict[str, Any]:
     span = standing.span
-    source = "nobody" if not span.duties else "member_list" if span.shift and span.shift.id == MEMBER_LIST else "shift"
+    source = "nobody" if not span.on else "member_list" if span.shift and span.shift.id == MEMBER_LIST else "shift"
     return {
         "at": standing.at,
         "shift": _named(span.shift) if span.shift and span.shift.id != MEMBER_LIST else None,
@@ -212,6 +222,9 @@ def _shown(standing: Standing) -> dict[str, Any]:
             }
             for person in standing.people
         ],
+        "reason": " ".join(standing.reasons),
+        "skipped_shifts": [_named(shift) for shift in span.passed_over],
+        "rota_ends_at": standing.rota_ends_at,
         "until": standing.until,
         "gaps": [{"starts_at": gap.starts_at, "ends_at": gap.ends_at} for gap in standing.gaps],
     }
@@ -225,12 +238,12 @@ def _person(user: User) -> dict[str, Any]:
     return {"id": user.pk, "name": str(user)}
 
 
-def _turn(turn: Turn, *, until: datetime) -> dict[str, Any]:
+def _turn(turn: Turn) -> dict[str, Any]:
     return {
         "group": _named(turn.group),
         "role": turn.role,
         "shift": _named(turn.shift) if turn.shift.id != MEMBER_LIST else None,
         "starts_at": turn.starts_at,
-        "ends_at": turn.ends_at if turn.ends_at < until else None,
+        "ends_at": turn.ends_at,
         "covering": _person(turn.covering) if turn.covering else None,
     }

@@ -6,7 +6,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.models import Group, GroupRole, User
-from alerting.models import Bridge, Priority
+from alerting.api.serializers import AlertSerializer
+from alerting.models import Alert, Bridge, Priority
 from alerting.selectors import may_answer
 from escalation.models import EscalationPolicy, Notification, ResponsePlay
 from escalation.offers import ACTIONS, CHANNELS, offered
@@ -19,6 +20,20 @@ MOST_USES_SHOWN = 100
 MOST_TIMES = 100
 MOST_TIERS = 50
 MOST_LABELS = 20
+
+
+class AssignedSerializer(AlertSerializer):
+    """An alert that was assigned, with what keeps its new owner from learning of it."""
+
+    warnings = serializers.SerializerMethodField()
+
+    class Meta(AlertSerializer.Meta):
+        fields = [*AlertSerializer.Meta.fields, "warnings"]
+        read_only_fields = fields
+
+    def get_warnings(self, alert: Alert) -> list[str]:  # noqa: ARG002 - DRF's signature
+        """Return them as sentences; none where they are notified at once."""
+        return list(self.context["warnings"])
 
 
 class UsageSerializer(Strict):
@@ -53,6 +68,17 @@ class RuleSerializer(Strict):
     priority = serializers.ChoiceField(choices=Priority.choices, required=False)
     enabled = serializers.BooleanField(required=False)
     recovery_notice = serializers.BooleanField(required=False)
+    stop_running = serializers.BooleanField(
+        required=False,
+        write_only=True,
+        help_text="With `enabled` false: ends the escalations that run by it now. Nobody is notified by them any more, "
+        "the Owners and App Admins neither; their alerts stay open. Otherwise they go on as they began.",
+    )
+    reopen_after_minutes = MinutesField(
+        required=False,
+        help_text="After so long without an action on a taken alert its owner is reminded, and without an answer it is "
+        "open again; 0: never. Left out when it is created: 60 for Critical, otherwise 0.",
+    )
     version = serializers.IntegerField(read_only=True)
     usage = serializers.SerializerMethodField(help_text="The integrations that use it, at most a hundred of them.")
 
@@ -142,6 +168,21 @@ class ManualAlertSerializer(Strict):
         allow_blank=True,
         help_text="Your own name for it: sent again with the same, it gives the alert that is there already.",
     )
+
+
+class ReassignSerializer(Strict):
+    """Where the escalation begins anew: in these groups, or by this policy; what is left out stays as it is."""
+
+    groups = OwnedRelatedField(queryset=Group.objects.all(), many=True, required=False)
+    escalation_policy = OwnedRelatedField(queryset=EscalationPolicy.objects.all(), required=False)
+
+
+class RespondersSerializer(Strict):
+    """Who is asked for help; at least one of the three. A group means all its members on call now."""
+
+    users = OwnedRelatedField(queryset=User.objects.all(), many=True, required=False)
+    groups = OwnedRelatedField(queryset=Group.objects.all(), many=True, required=False)
+    response_play = OwnedRelatedField(queryset=ResponsePlay.objects.all(), required=False)
 
 
 class ToldSerializer(serializers.Serializer[Any]):

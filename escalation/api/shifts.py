@@ -14,6 +14,8 @@ from accounts.entitlements import Entitlement
 from accounts.models import Group, GroupMember, GroupRole, User
 from accounts.permissions import may
 from accounts.selectors import may_update_group, visible_groups
+from escalation.api.on_call import NamedSerializer
+from escalation.on_call import Standing, standing_of
 from escalation.services.shifts import (
     MOST_PEOPLE,
     MOST_TURNS,
@@ -93,6 +95,15 @@ class PersonSerializer(Strict):
     role = serializers.ChoiceField(choices=SHIFT_ROLES, default=GroupRole.PRIMARY)
 
 
+class OnCallChangeSerializer(serializers.Serializer[Any]):
+    """Who is on call in the group, Managers apart and covers instead of who is out, before and after a change."""
+
+    before = NamedSerializer(many=True)
+    after = NamedSerializer(many=True, help_text="From this moment on.")
+    until = serializers.DateTimeField(allow_null=True, help_text="Null: no change is planned.")
+    next = NamedSerializer(many=True, help_text="Who is on call from then on.")
+
+
 class ShiftSerializer(Strict):
     """A shift; given people and windows replace those that were there."""
 
@@ -124,8 +135,19 @@ class ShiftSerializer(Strict):
         allow_null=True,
         help_text="Calendar: where it is read from. Null for who cannot change the shift.",
     )
+    is_override = serializers.BooleanField(
+        required=False, help_text="It wins over every ordinary shift while it lasts, however long."
+    )
     calendar_read_at = serializers.DateTimeField(read_only=True, allow_null=True)
     calendar_error = serializers.CharField(read_only=True)
+    on_call = serializers.SerializerMethodField(
+        help_text="In the answer to a change: who is on call in the group before and after it; else null."
+    )
+
+    @extend_schema_field(OnCallChangeSerializer(allow_null=True))
+    def get_on_call(self, shift: Shift) -> dict[str, Any] | None:
+        """Return what the change that is answered did."""
+        return getattr(shift, "on_call", None)
 
     def get_handoff_weekday(self, shift: Shift) -> str | None:
         """Return the weekday of the first hand-off."""
@@ -158,6 +180,10 @@ class ShiftSerializer(Strict):
         ):
             shown["calendar_url"] = None
         return shown
+
+
+def _person(user: User) -> dict[str, Any]:
+    return {"id": user.pk, "name": str(user)}
 
 
 def number_parameter(request: Request, name: str) -> int | None:
@@ -193,13 +219,27 @@ class ShiftViewSet(WarningViewSet):
     def perform_create(self, serializer: Any) -> None:
         """Create the shift."""
         fields = dict(serializer.validated_data)
-        serializer.instance = create_shift(fields.pop("group"), actor=self.user, now=self.now, **fields)
+        group = fields.pop("group")
+        before = standing_of(group, at=self.now)
+        serializer.instance = create_shift(group, actor=self.user, now=self.now, **fields)
+        self._show_change(serializer.instance, before)
 
     def perform_update(self, serializer: Any) -> None:
         """Change the shift."""
+        before = standing_of(serializer.instance.group, at=self.now)
         serializer.instance = update_shift(
             serializer.instance, actor=self.user, now=self.now, **serializer.validated_data
         )
+        self._show_change(serializer.instance, before)
+
+    def _show_change(self, shift: Any, before: Standing) -> None:
+        after = standing_of(shift.group, at=self.now)
+        shift.on_call = {
+            "before": [_person(user) for user in before.notified],
+            "after": [_person(user) for user in after.notified],
+            "until": after.until,
+            "next": [_person(user) for user in after.notified_next],
+        }
 
     def perform_destroy(self, instance: Shift) -> None:
         """Delete the shift; what it lay upon resumes."""

@@ -1,9 +1,8 @@
 """The management API's policies and plays, and what escalation adds to alerts."""
 
-from datetime import datetime
 from typing import Any
 
-from django.db import transaction
+from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch, QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
@@ -14,25 +13,37 @@ from rest_framework.response import Response
 from accounts.api.permissions import entitled
 from accounts.api.viewsets import WarningViewSet
 from accounts.entitlements import Entitlement
-from accounts.models import User
-from alerting import services as alerts
-from alerting.api.serializers import AlertSerializer, NothingSerializer
+from alerting.api.serializers import (
+    AlertSerializer,
+    AssignSerializer,
+    HoldSerializer,
+    NothingSerializer,
+    ReasonSerializer,
+    ReplySerializer,
+)
 from alerting.api.views import PAGE_PARAMETERS, AlertViewSet
-from alerting.models import Alert
+from alerting.selectors import may_respond
+from alerting.states import Action
 from escalation.api.serializers import (
     MOST_USES_SHOWN,
+    AssignedSerializer,
     CloneSerializer,
     ForecastSerializer,
     ManualAlertSerializer,
     NotificationSerializer,
     PlaySerializer,
     PolicySerializer,
+    ReassignSerializer,
+    RespondersSerializer,
     UsageSerializer,
 )
 from escalation.models import EscalationPolicy, ResponsePlay
 from escalation.services import plays, policies
-from escalation.services.engine import hurry
+from escalation.services.actions import act
 from escalation.services.manual import ManualAlert, preview_alert, send_alert
+from escalation.services.reachable import why_not_reached
+from escalation.services.reassignment import reassign
+from escalation.services.responders import add_responders
 from heartbeat_project.kernel.api import NewestFirst
 
 
@@ -71,16 +82,78 @@ class EscalatingAlertViewSet(AlertViewSet):
 
     @extend_schema(request=NothingSerializer, responses=AlertSerializer)
     @action(detail=True, methods=["post"])
+    def acknowledge(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
+        """Record that you have seen it; escalation goes on, unless its policy says otherwise."""
+        return self.respond(Action.ACKNOWLEDGE, takes=NothingSerializer)
+
+    @extend_schema(request=NothingSerializer, responses=AlertSerializer)
+    @action(detail=True, methods=["post"])
+    def unacknowledge(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
+        """Take the acknowledgement back; an escalation that it had stopped goes on."""
+        return self.respond(Action.UNACKNOWLEDGE, takes=NothingSerializer)
+
+    @extend_schema(request=AssignSerializer, responses=AssignedSerializer)
+    @action(detail=True, methods=["post"])
+    def assign(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
+        """Make a user its owner (you, when none is given), which stops the escalation; others are notified.
+
+        `warnings` say what keeps the new owner from learning of it.
+        """
+        return self.respond(Action.ASSIGN, takes=AssignSerializer)
+
+    @extend_schema(request=NothingSerializer, responses=AlertSerializer)
+    @action(detail=True, methods=["post"], url_path="give-back")
+    def give_back(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
+        """Let go of it: nobody owns it any more, and the escalation goes on where it stood."""
+        return self.respond(Action.GIVE_BACK, takes=NothingSerializer)
+
+    @extend_schema(request=NothingSerializer, responses=AlertSerializer)
+    @action(detail=True, methods=["post"])
     def escalate(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
         """Hand it on: the next person is told at once."""
+        return self.respond(Action.ESCALATE, takes=NothingSerializer)
 
-        def escalate(alert: Alert, *, actor: User, now: datetime) -> Alert:
-            with transaction.atomic():
-                alert = alerts.escalate(alert, actor=actor, now=now)
-                hurry([alert.pk], now=now)
-            return alert
+    @extend_schema(request=HoldSerializer, responses=AlertSerializer)
+    @action(detail=True, methods=["post"])
+    def hold(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
+        """Pause its escalation until a time, or until somebody resumes it."""
+        return self.respond(Action.HOLD, takes=HoldSerializer)
 
-        return self.respond(escalate, takes=NothingSerializer)
+    @extend_schema(request=NothingSerializer, responses=AlertSerializer)
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
+        """End the pause."""
+        return self.respond(Action.RESUME, takes=NothingSerializer)
+
+    @extend_schema(request=ReasonSerializer, responses=AlertSerializer)
+    @action(detail=True, methods=["post"])
+    def close(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
+        """End it as done; a heartbeat that stays silent opens no further alert before its next ping."""
+        return self.respond(Action.CLOSE, takes=ReasonSerializer)
+
+    @extend_schema(request=ReasonSerializer, responses=AlertSerializer)
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
+        """End it as not needed; a heartbeat that stays silent opens no further alert before its next ping."""
+        return self.respond(Action.CANCEL, takes=ReasonSerializer)
+
+    @extend_schema(request=ReplySerializer, responses=AlertSerializer)
+    @action(detail=True, methods=["post"])
+    def reply(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
+        """Add a note to its timeline."""
+        return self.respond(Action.REPLY, takes=ReplySerializer)
+
+    @extend_schema(request=ReassignSerializer, responses=AlertSerializer)
+    @action(detail=True, methods=["post"])
+    def reassign(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
+        """Begin its escalation anew, in other groups or by another policy; nobody has the alert any more."""
+        return self.respond(reassign, takes=ReassignSerializer)
+
+    @extend_schema(request=RespondersSerializer, responses=AlertSerializer)
+    @action(detail=True, methods=["post"])
+    def responders(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
+        """Ask more people for help: they are notified now, whoever has the alert, beside its escalation."""
+        return self.respond(add_responders, takes=RespondersSerializer)
 
     @extend_schema(responses=NotificationSerializer(many=True), parameters=PAGE_PARAMETERS)
     @action(detail=True, methods=["get"], pagination_class=InOrderOfWriting)
@@ -89,6 +162,21 @@ class EscalatingAlertViewSet(AlertViewSet):
         notifications = self.get_object().notifications.select_related("run", "user").prefetch_related("user__roles")
         page = self.paginate_queryset(notifications)
         return self.get_paginated_response(NotificationSerializer(page, many=True).data)
+
+    def respond(self, wanted: Action, *, takes: type[Any]) -> Response:
+        """Do to the alert what the user asks, if they may respond to it, and show it."""
+        alert = self.get_object()
+        if not may_respond(self.user, alert):
+            raise PermissionDenied
+        given = takes(data=self.request.data, context=self.get_serializer_context())
+        given.is_valid(raise_exception=True)
+        fields = dict(given.validated_data)
+        to = fields.pop("user", None)
+        alert = act(alert, wanted, actor=self.user, now=self.now, to=to, **fields)
+        if wanted is not Action.ASSIGN:
+            return Response(AlertSerializer(alert).data)
+        why = why_not_reached([alert.owner], integration_id=alert.integration_id, now=self.now) if to else {}
+        return Response(AssignedSerializer(alert, context={"warnings": why.get(alert.owner_id, [])}).data)
 
 
 class RuleViewSet(WarningViewSet):
@@ -112,6 +200,11 @@ class RuleViewSet(WarningViewSet):
         return self.get_paginated_response(UsageSerializer(page, many=True).data)
 
 
+def given(serializer: Any) -> dict[str, Any]:
+    """Return the values of a policy or play that is created: no escalation runs by it that could be stopped."""
+    return {name: value for name, value in serializer.validated_data.items() if name != "stop_running"}
+
+
 class PolicyViewSet(RuleViewSet):
     """Escalation policies: timed walks through the roles of the recipient groups."""
 
@@ -120,15 +213,17 @@ class PolicyViewSet(RuleViewSet):
 
     def perform_create(self, serializer: Any) -> None:
         """Create through the service."""
-        serializer.instance = policies.create_policy(self.user.organization, **serializer.validated_data)
+        serializer.instance = policies.create_policy(self.user.organization, **given(serializer))
 
     def perform_update(self, serializer: Any) -> None:
         """Change through the service."""
-        serializer.instance = policies.update_policy(serializer.instance, **serializer.validated_data)
+        serializer.instance = policies.update_policy(
+            serializer.instance, actor=self.user, now=self.now, **serializer.validated_data
+        )
 
     def perform_destroy(self, instance: EscalationPolicy) -> None:
         """Delete through the service; 409 names the integrations that use it."""
-        policies.delete_policy(instance)
+        policies.delete_policy(instance, actor=self.user, now=self.now)
 
     @extend_schema(request=CloneSerializer, responses={201: PolicySerializer})
     @action(detail=True, methods=["post"])
@@ -149,12 +244,14 @@ class PlayViewSet(RuleViewSet):
 
     def perform_create(self, serializer: Any) -> None:
         """Create through the service."""
-        serializer.instance = plays.create_play(self.user.organization, **serializer.validated_data)
+        serializer.instance = plays.create_play(self.user.organization, **given(serializer))
 
     def perform_update(self, serializer: Any) -> None:
         """Change through the service."""
-        serializer.instance = plays.update_play(serializer.instance, **serializer.validated_data)
+        serializer.instance = plays.update_play(
+            serializer.instance, actor=self.user, now=self.now, **serializer.validated_data
+        )
 
     def perform_destroy(self, instance: ResponsePlay) -> None:
         """Delete through the service; 409 names the integrations that use it."""
-        plays.delete_play(instance)
+        plays.delete_play(instance, actor=self.user, now=self.now)

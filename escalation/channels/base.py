@@ -14,11 +14,15 @@ from escalation.walk import Coming
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Many alerts told of in one message: how many, the first of them, and the page that lists all."""
+    """Many alerts told of in one message: how many, the first of them, and the page that lists all.
+
+    `reason` is why the reader is notified of all of them, where there is one.
+    """
 
     count: int
     listed: Sequence[Alert]
     link: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,8 @@ class Message:
     """What one person is told over one contact method.
 
     `id` is the idempotency key: a message that is sent again because nobody knows whether it arrived carries the same.
-    `at` is the moment of sending, `coming` what the walk does next, `text` a notice or the reason of a last resort.
+    `at` is the moment of sending, `coming` what the walk does next, `text` a notice, or why the
+    reader is notified.
     A message about many alerts has a `bundle` and no `alert`; `subject` and `text` then say the same in short, for a
     channel that cannot list them.
     """

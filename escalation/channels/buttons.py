@@ -39,7 +39,7 @@ def blocks(text: str, *, token: str, page: str, offered: Collection[tuple[Action
             **({"style": "primary"} if action is Action.ASSIGN else {}),
         }
         for action, caption in offered
-        if action is not Action.REPLY
+        if action not in {Action.REPLY, Action.HOLD}
     ]
     link = {
         "type": "button",

@@ -9,7 +9,7 @@ from django.conf import settings
 from escalation import links
 from escalation.channels import buttons, outgoing, texts
 from escalation.channels.base import Message
-from escalation.selectors import ASKING
+from escalation.selectors import ASKING, TO_OWNER
 from escalation.services.offers import caption, offered_in
 
 TEAMS: Final = (".webhook.office.com", ".logic.azure.com", ".powerplatform.com", ".azure-apim.net")
@@ -39,7 +39,7 @@ def _slack(message: Message) -> dict[str, Any]:
     text = "\n".join(line for line in lines if line)
     words: dict[str, Any] = {"text": text, "unfurl_links": False}
     if offered and message.alert is not None:
-        captions = [(action, caption(action)) for action in offered]
+        captions = [(action, caption(action, to_owner=message.kind in TO_OWNER)) for action in offered]
         words["blocks"] = buttons.blocks(text, token=links.button(message.id), page=link, offered=captions)
     return words
 

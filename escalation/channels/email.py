@@ -15,17 +15,22 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from alerting.models import Alert, Bridge
-from alerting.states import Action
+from alerting.states import Action, Status
 from escalation import links
 from escalation.channels.base import Bundle, DeliveryError, Message, let_go_of_the_database
 from escalation.models import Notification
-from escalation.selectors import ASKING
+from escalation.selectors import ASKING, TO_OWNER
 from escalation.services.offers import caption, offered_in
 from escalation.wording import folded, moment, one_line, what_next, zone
 from heartbeat_project.kernel.durations import in_words
 
 _Kind = Notification.Kind
-_TAGS: Final = {_Kind.RECOVERY: "Recovered", _Kind.LAST_RESORT: "Nobody was reached"}
+_TAGS: Final = {
+    _Kind.RECOVERY: "Recovered",
+    _Kind.LAST_RESORT: "Nobody was reached",
+    _Kind.ASSIGNMENT: "Assigned to you",
+    _Kind.REMINDER: "Still yours?",
+}
 # What a server says when it has closed, or is about to close, a connection that stood open.
 CONNECTION_CLOSED: Final = 421
 
@@ -83,7 +88,7 @@ def compose(message: Message) -> EmailMultiAlternatives:
         headers["X-Heartbeat-Alert"] = str(message.alert.pk)
         # Mail programs show the mails of one alert as one conversation.
         headers["References"] = f"<alert-{message.alert.pk}@{_host()}>"
-    template = "bundle" if message.bundle else message.kind
+    template = "bundle" if message.bundle else "taken" if message.kind in TO_OWNER else message.kind
     reply_to = links.reply_address(message.id) if words.get("respond") and not message.bundle else ""
     mail = EmailMultiAlternatives(
         subject=one_line(words["subject"]),
@@ -130,12 +135,22 @@ def _words(message: Message) -> dict[str, Any]:
         "link": f"{settings.BASE_URL}/alerts/{alert.pk}/",
         "respond": links.page_url(message.id) if choices else "",
         "choices": choices,
+        "to_owner": message.kind in TO_OWNER,
         "overdue": _overdue(alert, at=message.at),
         "closed": moment(alert.closed_at, zone=local) if alert.closed_at else "",
         "rows": _rows(alert, at=message.at, local=local),
         "bridge": _bridge(alert.bridge),
-        "next": what_next(message.coming, recovers=alert.recovers, at=message.at, zone=local),
+        "next": _next(message, alert, local=local),
     }
+
+
+def _next(message: Message, alert: Alert, *, local: Any) -> str:
+    """Say what happens if the reader does nothing; who asked for help has the alert, or put it on hold."""
+    if alert.status == Status.ASSIGNED and alert.owner:
+        return f"{one_line(str(alert.owner))} has this alert. Its escalation does not go on while that is so."
+    if alert.status == Status.ON_HOLD:
+        return "This alert is on hold. Its escalation does not go on until it is resumed."
+    return what_next(message.coming, recovers=alert.recovers, at=message.at, zone=local)
 
 
 def _linked(text: str) -> SafeString:
@@ -153,13 +168,17 @@ def _bundle_words(message: Message, bundle: Bundle, *, local: Any) -> dict[str, 
     headlines = {
         _Kind.RECOVERY: f"{count} heartbeats have recovered",
         _Kind.LAST_RESORT: f"{count} alerts reached nobody",
+        _Kind.ASSIGNMENT: f"{count} alerts were assigned to you",
+        _Kind.REMINDER: f"{count} alerts that you have are not over",
     }
     tag = _TAGS.get(_Kind(message.kind), "Open")
     return {
         "headline": headlines.get(_Kind(message.kind), f"{count} alerts are open"),
         "tag": tag,
         "subject": f"[{tag}] {message.subject}",
+        "to_owner": message.kind in TO_OWNER,
         "recovered": recovered,
+        "why": bundle.reason,
         "longest": in_words(message.at - min(overdue)) if overdue else "",
         "bundled": [
             {
@@ -188,7 +207,8 @@ def _choices(message: Message) -> list[dict[str, str]]:
         return []
     page = links.page_url(message.id)
     buttons = [action for action in offered_in(message.id) if action is not Action.REPLY]
-    return [{"caption": caption(action), "link": f"{page}?do={action}"} for action in buttons]
+    to_owner = message.kind in TO_OWNER
+    return [{"caption": caption(action, to_owner=to_owner), "link": f"{page}?do={action}"} for action in buttons]
 
 
 def _rows(alert: Alert, *, at: datetime, local: Any) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ _SPOKEN: Final = {
     Action.CLOSE: "to close it",
 }
 _OF_MANY: Final = {Action.ASSIGN: "to assign them all to you"}
+_TO_OWNER: Final = {Action.ACKNOWLEDGE: "to say that you are on it"}
 # Half a second each: so long a conference needs before it listens for its code.
 _PAUSES: Final = "wwww"
 # What XML 1.0 can carry.
@@ -43,13 +44,14 @@ def menu(
     line: Line | None = None,
     said: str = "",
     many: bool = False,
+    to_owner: bool = False,
 ) -> str:
     """Return TwiML that says what came of the last key, then the text, and asks for a key.
 
     `answer_to` is where Twilio posts the key. Without a key it is said once more, and then the call ends. `many` says
-    that a key acts on all alerts of the call.
+    that a key acts on all alerts of the call, `to_owner` that whoever is called has them.
     """
-    spoken_as = _SPOKEN | _OF_MANY if many else _SPOKEN
+    spoken_as = _SPOKEN | (_OF_MANY if many else {}) | (_TO_OWNER if to_owner else {})
     options = [f"Press {key} {spoken_as[action]}." for key, action in sorted(DIGITS.items()) if action in offered]
     if line is not None:
         options.append(f"Press {CONNECT} to be connected to the conference.")

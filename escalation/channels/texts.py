@@ -11,7 +11,7 @@ from escalation import links
 from escalation.channels.base import Message
 from escalation.models import Notification
 from escalation.replies import DIGITS
-from escalation.selectors import ASKING
+from escalation.selectors import ASKING, TO_OWNER
 from escalation.services.offers import offered_in
 from escalation.wording import moment, one_line, zone
 
@@ -24,6 +24,16 @@ _REPLIES: Final = {
     Action.CLOSE: "close",
 }
 _Kind = Notification.Kind
+_TAGS: Final = {
+    _Kind.LAST_RESORT: "Nobody was reached",
+    _Kind.ASSIGNMENT: "Assigned to you",
+    _Kind.REMINDER: "Still yours?",
+}
+_OPENINGS: Final = {
+    _Kind.LAST_RESORT: "Nobody was reached: ",
+    _Kind.ASSIGNMENT: "Assigned to you: ",
+    _Kind.REMINDER: "Still yours? ",
+}
 
 
 def title(message: Message) -> str:
@@ -33,8 +43,7 @@ def title(message: Message) -> str:
         return one_line(message.subject)
     if message.kind == _Kind.RECOVERY:
         return f"[Recovered] {one_line(alert.source_name)}"
-    tag = "Nobody was reached" if message.kind == _Kind.LAST_RESORT else alert.get_status_display()
-    return f"[{tag}] {one_line(alert.subject)}"
+    return f"[{_TAGS.get(_Kind(message.kind)) or alert.get_status_display()}] {one_line(alert.subject)}"
 
 
 def link(message: Message) -> str:
@@ -56,7 +65,8 @@ def short(message: Message, *, replies: bool = False) -> str:
     if message.alert is None and message.bundle is None:
         return clip(_gist(message), SHORT)
     answered = replies and message.kind in ASKING and message.alert is not None
-    end = f" {link(message)}{_how_to_reply(offered_in(message.id)) if answered else ''}"
+    how = _how_to_reply(offered_in(message.id), to_owner=message.kind in TO_OWNER) if answered else ""
+    end = f" {link(message)}{how}"
     return clip(_gist(message), SHORT - len(end)) + end
 
 
@@ -72,6 +82,7 @@ def long(message: Message) -> str:
     if message.bundle is not None:
         more = message.bundle.count - len(message.bundle.listed)
         names = [f"• {one_line(each.source_name)}" for each in message.bundle.listed]
+        names = [message.bundle.reason, *names] if message.bundle.reason else names
         return clip("\n".join([*names, f"… and {more} more"] if more else names), LONG)
     if alert is None:
         return clip(message.text.strip(), LONG)
@@ -90,10 +101,11 @@ def clip(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
 
 
-def _how_to_reply(offered: Collection[Action]) -> str:
+def _how_to_reply(offered: Collection[Action], *, to_owner: bool) -> str:
     """Return which digit does what, of what is offered; nothing where no digit does anything."""
     digits = {action: digit for digit, action in DIGITS.items()}
-    named = [f"{digits[action]}={_REPLIES[action]}" for action in offered if action in digits]
+    replies = _REPLIES | ({Action.ACKNOWLEDGE: "I am on it"} if to_owner else {})
+    named = [f"{digits[action]}={replies[action]}" for action in offered if action in digits]
     return f" Reply {', '.join(named)}." if named else ""
 
 
@@ -101,12 +113,12 @@ def _gist(message: Message) -> str:
     """Return the message in a sentence or two."""
     alert = message.alert
     if message.bundle is not None:
-        return f"{one_line(message.subject)}."
+        reason = message.bundle.reason
+        return f"{one_line(reason)} {one_line(message.subject)}." if reason else f"{one_line(message.subject)}."
     if alert is None:
         return one_line(message.text) or one_line(message.subject)
     if message.kind == _Kind.RECOVERY:
         return f"Recovered: {one_line(alert.source_name)}. The signal is back, the alert is closed."
-    if message.kind == _Kind.LAST_RESORT:
-        to_do = one_line(message.text.partition("\n")[0])
-        return f"Nobody was reached: {one_line(alert.short_text)} {to_do}"
-    return one_line(alert.short_text)
+    to_do = f" {one_line(message.text.splitlines()[0])}" if message.kind == _Kind.LAST_RESORT else ""
+    why = f"{one_line(message.text)} " if message.kind == _Kind.PAGE and message.text else ""
+    return f"{why}{_OPENINGS.get(_Kind(message.kind), '')}{one_line(alert.short_text)}{to_do}"

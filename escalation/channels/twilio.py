@@ -18,7 +18,7 @@ from escalation.channels import menus, outgoing
 from escalation.channels.base import DeliveryError, Message
 from escalation.channels.signatures import is_from_twilio
 from escalation.models import Notification
-from escalation.selectors import ASKING, told_in
+from escalation.selectors import ASKING, TO_OWNER, told_in
 from escalation.services.offers import alert_of, offered_in, refusal
 from heartbeat_project.kernel.addresses import is_public
 
@@ -81,8 +81,12 @@ def line(told: Notification) -> menus.Line | None:
 
 
 def together(offered: Collection[Action]) -> list[Action]:
-    """Return what of this can be done with all alerts of a call at once: they can be assigned, and nothing else."""
-    return [action for action in offered if action is Action.ASSIGN]
+    """Return what of this can be done with all alerts of a call at once.
+
+    They can be assigned; and who has them can say that they are on it, which only those are offered who have them.
+    """
+    have_them = Action.ASSIGN not in offered and Action.HOLD in offered
+    return [action for action in offered if action is (Action.ACKNOWLEDGE if have_them else Action.ASSIGN)]
 
 
 def _call(text: str, *, message: Message, menu_at: str) -> str:
@@ -92,7 +96,8 @@ def _call(text: str, *, message: Message, menu_at: str) -> str:
     if told is not None:
         many = message.bundle is not None
         options = together(offered) if many else offered
-        return menus.menu(text, answer_to=menu_at, offered=options, line=line(told), many=many)
+        to_owner = message.kind in TO_OWNER
+        return menus.menu(text, answer_to=menu_at, offered=options, line=line(told), many=many, to_owner=to_owner)
     say = f"<Say>{escape(text)}</Say>"
     return f'<Response><Pause length="1"/>{say}<Pause length="1"/>{say}</Response>'
 

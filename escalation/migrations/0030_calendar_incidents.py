@@ -5,7 +5,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('escalation', '0022_notification_in_time'),
+        ('escalation', '0028_asked_for'),
     ]
 
     operations = [

@@ -1,10 +1,10 @@
 """Out of office: who is told instead of whom (pure)."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import pairwise
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,15 +16,6 @@ class Absence:
     starts_at: datetime
     ends_at: datetime
     group: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A time, its end not included, in which one person is told: the one who was meant, or who stands in."""
-
-    person: int
-    starts_at: datetime
-    ends_at: datetime
 
 
 def stand_in(
@@ -49,38 +40,51 @@ def stand_in(
     return way
 
 
-def told(
-    person: int,
-    group: int,
-    starts_at: datetime,
-    ends_at: datetime,
-    *,
-    absences: Mapping[int, Sequence[Absence]],
-    available: Callable[[int], bool],
-) -> list[Told]:
-    """Return who is told for a person, reached through a group, between two instants; the times follow each other.
+class _Everybody:
+    """A container of all people."""
 
-    `absences` are those of each person, at whatever times; at each instant the answer is that of `stand_in`.
+    def __contains__(self, person: object) -> bool:
+        return True
+
+
+EVERYBODY: Final[Container[int]] = _Everybody()
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Whom one reaches through a group (None: named directly), person by person and at any instant.
+
+    `active` people have not been deactivated. `available` are those who count as reached, and who can stand in for
+    others. `absences` are those of each person, at whatever times.
     """
-    near: list[Absence] = []
-    pending, seen = [person], {person}
-    while pending:
-        for absence in absences.get(pending.pop(), ()):
-            if absence.group in {None, group} and absence.starts_at < ends_at and absence.ends_at > starts_at:
-                near.append(absence)
-                if absence.cover not in seen:
-                    seen.add(absence.cover)
-                    pending.append(absence.cover)
-    borders = {at for absence in near for at in (absence.starts_at, absence.ends_at) if starts_at < at < ends_at}
-    found: list[Told] = []
-    for begins, ends in pairwise([starts_at, *sorted(borders), ends_at]):
-        here = [absence for absence in near if absence.starts_at <= begins < absence.ends_at]
-        last = stand_in(person, group, absences=here, available=available)[-1]
-        if found and found[-1].person == last:
-            found[-1] = replace(found[-1], ends_at=ends)
-        else:
-            found.append(Told(last, begins, ends))
-    return found
+
+    group: int | None = None
+    absences: Mapping[int, Sequence[Absence]] = field(default_factory=dict)
+    active: Container[int] = EVERYBODY
+    available: Container[int] = EVERYBODY
+
+    def way(self, person: int, at: datetime) -> tuple[int, ...]:
+        """Return the way from a person to who is notified instead at an instant, as `stand_in` does."""
+        if person not in self.absences:
+            return (person,)
+        here = [entry for entry in self._behind([person]) if entry.starts_at <= at < entry.ends_at]
+        return tuple(stand_in(person, self.group, absences=here, available=self.available.__contains__))
+
+    def changes(self, people: Iterable[int]) -> set[datetime]:
+        """Return the instants at which the way from one of these people may change."""
+        return {at for entry in self._behind(people) for at in (entry.starts_at, entry.ends_at)}
+
+    def _behind(self, people: Iterable[int]) -> Iterator[Absence]:
+        """Yield the absences through which these people, their covers, and the covers of those are reached."""
+        seen = set(people)
+        pending = list(seen)
+        while pending:
+            for absence in self.absences.get(pending.pop(), ()):
+                if absence.group in {None, self.group}:
+                    yield absence
+                    if absence.cover not in seen:
+                        seen.add(absence.cover)
+                        pending.append(absence.cover)
 
 
 def leading_to(people: Iterable[int], absences: Iterable[Absence]) -> set[int]:

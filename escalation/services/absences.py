@@ -9,7 +9,7 @@ from accounts.entitlements import Entitlement
 from accounts.models import Group, Organization, User
 from accounts.permissions import may
 from accounts.services.saving import unique
-from escalation.on_call import pure_absence
+from escalation.rosters import pure_absence
 from escalation.rota.covers import leads_back
 from escalation.services import shift_notices
 from escalation.services.shifts import EARLIEST, LATEST

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -11,8 +12,11 @@ from django.db.models import Q, Value
 from django.db.models.functions import Coalesce
 
 from accounts.models import Group, GroupRole, User
+from accounts.selectors import nested_groups
 from escalation.calendars import Duty, Occurrence, Unreadable, read, write
-from escalation.on_call import rosters, turns_of
+from escalation.on_call import turns
+from escalation.rosters import rosters
+from escalation.rota.answers import OnCall, Span
 from escalation.services.fetching import NotFetched, fetch
 from escalation.services.notices import Letter, write_letters
 from escalation.services.people import managers_of, stewards
@@ -30,7 +34,8 @@ MOST_BYTES: Final = 2 * 1024 * 1024
 SECONDS: Final = 15.0
 REPORT_AFTER: Final = timedelta(minutes=30)
 FEED_BEHIND: Final = timedelta(days=14)
-FEED_AHEAD: Final = timedelta(days=90)
+FEED_AHEAD: Final = timedelta(days=365)
+MOST_DUTIES: Final = 5_000  # in one feed; the earliest
 
 
 def read_due_calendars(*, now: datetime, limit: int = 20) -> int:
@@ -183,33 +188,66 @@ def feed_text(token: str, *, now: datetime) -> bytes | None:
     )
     if feed is None:
         return None
-    starts_at, ends_at = now - FEED_BEHIND, now + FEED_AHEAD
+    span = {"starts_at": now - FEED_BEHIND, "ends_at": now + FEED_AHEAD}
     if feed.user is not None:
-        duties = [
-            Duty(
-                key=f"{turn.group.pk}-{turn.role}-{turn.starts_at:%Y%m%dT%H%M%S}"
-                f"{f'-for-{turn.covering.pk}' if turn.covering else ''}@{feed.user.pk}.heartbeat",
-                summary=f"On call: {turn.group} ({GroupRole(turn.role).label})"
-                f"{f' for {turn.covering}' if turn.covering else ''}",
-                starts_at=turn.starts_at,
-                ends_at=turn.ends_at,
-            )
-            for turn in turns_of(feed.user, starts_at=starts_at, ends_at=ends_at)
-        ]
-        return write(f"On call: {feed.user}", duties, now=now)
+        return write(f"On call: {feed.user}", _duties_of_person(feed.user, **span), now=now)
     assert feed.group is not None  # noqa: S101 - a constraint of the table
-    roster = rosters([feed.group.pk], starts_at=starts_at, ends_at=ends_at)[feed.group.pk]
-    spans = [span for span in roster.spans(starts_at, ends_at) if span.duties]
-    names = dict(
-        User.objects.filter(pk__in={duty.user for span in spans for duty in span.duties}).values_list("pk", "name")
-    )
-    duties = [
+    return write(f"On call: {feed.group}", _duties_of_group(feed.group, **span), now=now)
+
+
+def _duties_of_person(user: User, *, starts_at: datetime, ends_at: datetime) -> list[Duty]:
+    return [
         Duty(
-            key=f"{feed.group.pk}-{span.starts_at:%Y%m%dT%H%M%S}@group.heartbeat",
-            summary=", ".join(f"{names[duty.user]} ({GroupRole(duty.role).label})" for duty in span.duties),
+            key=f"{turn.group.pk}-{turn.role}-{turn.starts_at:%Y%m%dT%H%M%S}"
+            f"{f'-for-{turn.covering.pk}' if turn.covering else ''}@{user.pk}.heartbeat",
+            summary=f"On call: {turn.group} ({GroupRole(turn.role).label})"
+            f"{f' for {turn.covering}' if turn.covering else ''}",
+            starts_at=turn.starts_at,
+            ends_at=turn.ends_at or ends_at,
+        )
+        for turn in turns([user.pk], starts_at=starts_at, ends_at=ends_at)[user.pk][:MOST_DUTIES]
+    ]
+
+
+def _duties_of_group(group: Group, *, starts_at: datetime, ends_at: datetime) -> list[Duty]:
+    """Return who is on call in a group and in those within it, each group's as lines of their own."""
+    group_ids = nested_groups([group.pk])[group.pk]
+    read = rosters(group_ids, starts_at=starts_at, ends_at=ends_at)
+    found = [
+        (period, group_id)
+        for group_id in group_ids
+        for period in _people_over(read[group_id].spans(starts_at, ends_at))
+    ]
+    found.sort(key=lambda one: one[0].starts_at)
+    del found[MOST_DUTIES:]
+    people = {person for span, _ in found for on in span.on for person in (on.person, on.duty.user)}
+    users, groups = User.objects.in_bulk(people), Group.objects.in_bulk(group_ids)
+
+    def place(within: int) -> str:
+        return str(group.pk) if within == group.pk else f"{group.pk}-{within}"
+
+    def said(on: OnCall, within: int) -> str:
+        cover = f" for {users[on.covering]}" if on.covering else ""
+        inner = "" if within == group.pk else f" of {groups[within]}"
+        return f"{users[on.person]}{cover} ({GroupRole(on.duty.role).label}{inner})"
+
+    return [
+        Duty(
+            key=f"{place(within)}-{span.starts_at:%Y%m%dT%H%M%S}@group.heartbeat",
+            summary=", ".join(said(on, within) for on in span.on),
             starts_at=span.starts_at,
             ends_at=span.ends_at,
         )
-        for span in spans
+        for span, within in found
     ]
-    return write(f"On call: {feed.group}", duties, now=now)
+
+
+def _people_over(spans: Iterable[Span]) -> list[Span]:
+    """Join spans in which the same people are on call by the same shift; leave out those in which nobody is."""
+    found: list[Span] = []
+    for span in spans:
+        if found and found[-1].ends_at == span.starts_at and found[-1].same_people(span):
+            found[-1] = replace(found[-1], ends_at=span.ends_at)
+        elif span.on:
+            found.append(span)
+    return found

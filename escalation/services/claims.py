@@ -19,7 +19,7 @@ from django.db import connection
 from alerting.models import Alert
 from escalation.channels import NEVER_AGAIN
 from escalation.models import Notification
-from escalation.services.bundles import LISTED, alerts_to_tell
+from escalation.services.bundles import LISTED, alerts_to_tell, reason_for_all
 from heartbeat_project.kernel.sql import statement
 
 # A page whose alert is on hold is looked at again so often, until it is resumed or ends.
@@ -33,8 +33,8 @@ class Claim:
     """One message to be sent, leased to the caller.
 
     `notification` is one of those that travel in it, with its alert, run and recipient; `alerts` counts those that it
-    tells of, and `listed` are the first of them where there are several. `lost` says that a worker had leased it before
-    and never said what came of it: it may have arrived.
+    tells of; where there are several, `listed` are the first of them, and `reason` is why all of them came together.
+    `lost` says that a worker had leased it before and never said what came of it: it may have arrived.
     """
 
     envelope: UUID
@@ -44,6 +44,7 @@ class Claim:
     lease_ends: datetime
     lost: bool = False
     listed: Sequence[Alert] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ def claim(
             lease_ends=lease_ends,
             lost=lost,
             listed=list(alerts_to_tell(envelope)[:LISTED]) if alerts > 1 else (),
+            reason=reason_for_all(envelope) if alerts > 1 and found[notification_id].text else "",
         )
         for envelope, notification_id, alerts, attempts, lost in rows
         if notification_id in found

@@ -114,7 +114,7 @@ def _why_never(claimed: Claim) -> str:
         return "The worker was lost at each attempt to send it."
     if claimed.lost and notification.channel in NEVER_AGAIN:
         return "A worker was lost while it sent this; it may have arrived."
-    if notification.kind not in (Notification.Kind.PAGE, Notification.Kind.RECOVERY):
+    if notification.kind in (Notification.Kind.LAST_RESORT, Notification.Kind.NOTICE):
         return ""
     method, user = notification.contact_method, notification.user
     if user is not None and not user.is_active:
@@ -154,7 +154,7 @@ def _message(claimed: Claim, *, now: datetime) -> Message:
         at=now,
     )
     if claimed.alerts > 1:
-        return told_together(message, claimed.listed, count=claimed.alerts)
+        return told_together(message, claimed.listed, count=claimed.alerts, reason=claimed.reason)
     return replace(
         message,
         alert=notification.alert,

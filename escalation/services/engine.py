@@ -19,6 +19,7 @@ from escalation.services.last_resort import Reason, tell_stewards
 from escalation.services.notices import write_owner_notice
 from escalation.services.people import Directory
 from escalation.services.steps import Step, take_step, write_steps
+from escalation.services.taken import review_taken
 from heartbeat_project.kernel.batches import together_or_alone
 from heartbeat_project.kernel.doorbell import ring
 from heartbeat_project.kernel.sql import array, records, statement
@@ -31,8 +32,9 @@ def advance_escalations(*, now: datetime, limit: int = 1_000) -> int:
     """Do the next step of every run that is due and whose alert is open; return how many runs went on.
 
     Works in batches of `limit` runs, each one transaction. Two engines share the work: a run that one has locked is
-    passed over by the other.
+    passed over by the other. Before that, taken alerts are looked at: what is open again goes on at once.
     """
+    review_taken(now=now)
     with connection.cursor() as cursor:
         cursor.execute(statement("escalation", "wake_runs"))
         cursor.execute(statement("escalation", "rest_runs"), {"now": now, "limit": REST_LIMIT})

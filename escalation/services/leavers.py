@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from alerting.models import Alert, TimelineEntry
 from alerting.services import write_timeline
@@ -58,5 +58,6 @@ def _waiting(*, now: datetime) -> QuerySet[EscalationRun]:
         Q(next_step_at__gt=now) | Q(next_step_at=None, last_resort_at=None),
         Q(acknowledge_stops=False) | Q(alert__acknowledged_at=None),
         alert__status=Alert.Status.OPEN,
-        step__gt=0,
-    )
+        # Since it began, or began anew, somebody was to be notified.
+        step__gt=F("begun_at_step"),
+    ).exclude(position__has_key="stopped")

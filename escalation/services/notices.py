@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import Q
 
 from accounts.models import User
 from escalation.models import EscalationRun, Notification
@@ -31,7 +32,10 @@ def write_recovery_notices(alert_ids: Sequence[int], *, now: datetime) -> None:
     if not alert_ids:
         return
     with transaction.atomic(), connection.cursor() as cursor:
-        EscalationRun.objects.filter(alert__in=alert_ids, next_step_at__isnull=False).update(next_step_at=None)
+        unfinished = Q(next_step_at__isnull=False) | Q(review_at__isnull=False)
+        EscalationRun.objects.filter(unfinished, alert__in=alert_ids).update(
+            next_step_at=None, review="", review_at=None
+        )
         parameters: dict[str, Any] = {"ids": array(alert_ids), "urgency": Notification.Urgency.NEWS, "now": now}
         cursor.execute(statement("escalation", "write_recoveries"), parameters)
         if cursor.rowcount:

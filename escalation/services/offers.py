@@ -11,27 +11,41 @@ from alerting.selectors import may_answer, may_respond
 from alerting.states import LIVE, Action, Status, actions_from
 from escalation import offers, walk
 from escalation.models import EscalationRun, Notification
-from escalation.selectors import told_in
+from escalation.selectors import TO_OWNER, told_in
+from escalation.services.taken import is_stopped
 from escalation.wording import at_night, zone
 
 # In the order in which they are shown: the first is what most people want at night.
 OFFERED: Final = (Action.ASSIGN, Action.ACKNOWLEDGE, Action.ESCALATE, Action.CLOSE, Action.REPLY)
+# To whoever has the alert; to acknowledge is there to say that they are on it.
+TO_ITS_OWNER: Final = (Action.ACKNOWLEDGE, Action.HOLD, Action.ESCALATE, Action.CLOSE, Action.REPLY)
 _CAPTIONS: Final = {
     Action.ASSIGN: "Assign to me",
     Action.ACKNOWLEDGE: "Acknowledge",
     Action.ESCALATE: "Escalate",
     Action.CLOSE: "Close",
+    Action.HOLD: "Hold until…",
     Action.REPLY: "Add a note",
 }
 # What does no harm to an alert that somebody else has taken.
 _HARMLESS: Final = frozenset({Action.ACKNOWLEDGE, Action.REPLY})
 _Kind = TimelineEntry.Kind
-_CHANGES: Final = (_Kind.ASSIGNED, _Kind.ESCALATED, _Kind.HELD, _Kind.RESUMED, _Kind.CLOSED, _Kind.CANCELLED)
+_CHANGES: Final = (
+    _Kind.ASSIGNED,
+    _Kind.ESCALATED,
+    _Kind.HELD,
+    _Kind.RESUMED,
+    _Kind.CLOSED,
+    _Kind.CANCELLED,
+    _Kind.GIVEN_BACK,
+    _Kind.REASSIGNED,
+    _Kind.REOPENED,
+)
 
 
-def caption(action: Action) -> str:
+def caption(action: Action, *, to_owner: bool = False) -> str:
     """Return what stands on the action's button."""
-    return _CAPTIONS[action]
+    return "I am on it" if to_owner and action is Action.ACKNOWLEDGE else _CAPTIONS[action]
 
 
 def offered(run: EscalationRun | None, channel: str) -> Collection[Action]:
@@ -40,12 +54,30 @@ def offered(run: EscalationRun | None, channel: str) -> Collection[Action]:
     return [action for action in OFFERED if action in chosen]
 
 
+def offered_to(told: Notification) -> Collection[Action]:
+    """Return what this message offers: whoever has the alert can say that they are on it, or hold it, by any rule."""
+    chosen = offered(told.run, told.channel)
+    if not asks_its_owner(told):
+        return chosen
+    own = [action for action in TO_ITS_OWNER if action in {*chosen, Action.ACKNOWLEDGE, Action.HOLD}]
+    # Who has had it for long is asked whether they still have it; who just got it may hand it on.
+    return [action for action in own if action is not Action.ESCALATE or told.kind == Notification.Kind.ASSIGNMENT]
+
+
+def asks_its_owner(told: Notification) -> bool:
+    """Answer whether this message asks whoever has the alert to do something, and they still have it."""
+    if told.kind not in TO_OWNER:
+        return False
+    alert = alert_of(told)
+    return alert.owner_id in {None, told.user_id} and is_stopped(alert, told.run)
+
+
 def offered_in(message_id: UUID) -> Collection[Action]:
     """Return what a message that is about to be sent offers its reader: nothing to people who may not answer it."""
     told = told_in(message_id).first()
     if told is None or not may_answer(person_of(told)):
         return ()
-    return offered(told.run, told.channel)
+    return offered_to(told)
 
 
 def refusal(told: Notification) -> str:
@@ -66,13 +98,13 @@ def possible(told: Notification) -> list[Action]:
     """Return what can be done from this message right now, in the order in which it is shown."""
     if refusal(told):
         return []
-    return [action for action in offered(told.run, told.channel) if not hindrance(told, action)]
+    return [action for action in offered_to(told) if not hindrance(told, action)]
 
 
 def hindrance(told: Notification, action: Action) -> str:
     """Say why this action is not, or no longer, possible for somebody who may respond; empty when it is."""
     alert = alert_of(told)
-    if action not in offered(told.run, told.channel):
+    if action not in offered_to(told):
         return "This is not offered over this channel. Sign in to do it."
     if action not in _HARMLESS and alert.status in LIVE and alert.owner_id not in {None, told.user_id}:
         return f"{standing(told)} Talk to {alert.owner}, or sign in to change that."
@@ -80,7 +112,7 @@ def hindrance(told: Notification, action: Action) -> str:
     acknowledged = alert.acknowledged_by_id == told.user_id
     if action not in actions_from(Status(alert.status)) or (action is Action.ASSIGN and taken):
         return standing(told)
-    if action is Action.ACKNOWLEDGE and acknowledged and alert.acknowledged_at:
+    if action is Action.ACKNOWLEDGE and acknowledged and alert.acknowledged_at and not asks_its_owner(told):
         return f"Acknowledged by {told.user} ({at_night(alert.acknowledged_at, zone=_zone(told))})."
     return _nothing_to_escalate(told) if action is Action.ESCALATE else ""
 

@@ -1,18 +1,21 @@
 """Outcomes: what became of messages is written down for all that travelled in them, and what follows a failure."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import Q
 
 from accounts.models import ContactMethod
 from alerting.models import Alert, TimelineEntry
 from escalation import walk
 from escalation.models import EscalationRun, Notification
+from escalation.reviews import REOPEN_AT_MOST_EVERY, Review
+from escalation.selectors import TO_OWNER
 from escalation.services.claims import Claim
 from escalation.services.engine import hurry_locked
 from escalation.services.last_resort import Reason, tell_stewards
@@ -27,7 +30,14 @@ USUAL: Final = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 45, 120, 
 BACK_OFF: Final = dict.fromkeys(("sms", "voice", "push"), USUAL[:3])
 _Kind, _Status, _Line = Notification.Kind, Notification.Status, TimelineEntry.Kind
 CHANNEL_NAMES: Final[dict[str, str]] = {str(kind): str(name) for kind, name in ContactMethod.Kind.choices}
-_CALLED: Final = {_Kind.RECOVERY: "recovery notice ", _Kind.LAST_RESORT: "last resort "}
+_CALLED: Final = {
+    _Kind.RECOVERY: "recovery notice ",
+    _Kind.LAST_RESORT: "last resort ",
+    _Kind.ASSIGNMENT: "assignment ",
+    _Kind.REMINDER: "reminder ",
+}
+# What is tried over a person's next contact method where one fails.
+_PERSONAL: Final = (_Kind.PAGE, *TO_OWNER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +84,7 @@ def record(results: Sequence[tuple[Claim, Outcome]], *, now: datetime) -> set[UU
         elsewhere = [
             claimed.envelope
             for claimed, outcome in results
-            if outcome.elsewhere and claimed.notification.kind == _Kind.PAGE
+            if outcome.elsewhere and claimed.notification.kind in _PERSONAL
         ]
         waiting = [pk for envelope in set(elsewhere) - set(failed) for pk in written.get(envelope, ())]
         if waiting:
@@ -164,11 +174,14 @@ def go_on_after_failures(notification_ids: Sequence[UUID], runs: dict[int, Escal
     lost = Notification.objects.filter(pk__in=notification_ids)
     for alert_id, error in lost.filter(kind=_Kind.LAST_RESORT).values_list("alert_id", "last_error"):
         log.error("the last resort of alert %s failed: %s", alert_id, error)
-    to_people = lost.filter(kind=_Kind.PAGE, run__isnull=False, user__isnull=False)
-    pages = set(to_people.values_list("run_id", "user_id", "step"))
-    if not pages:
+    to_people = lost.filter(kind__in=_PERSONAL, run__isnull=False, user__isnull=False)
+    failed = set(to_people.values_list("run_id", "user_id", "step", "kind"))
+    if not failed:
         return
-    stopped = pages - _use_next_methods(notification_ids, now=now)
+    used = _use_next_methods(notification_ids, now=now)
+    unheard = {(run_id, step) for run_id, _, step, kind in failed if kind != _Kind.PAGE}
+    _open_early(unheard - {(run_id, step) for run_id, _, step in used}, now=now)
+    stopped = {(run_id, user_id, step) for run_id, user_id, step, kind in failed if kind == _Kind.PAGE} - used
     reached = last_steps_reached({run_id for run_id, _, _ in stopped})
     # While somebody of this step, or of a later one, was told or still may be, the walk keeps its times.
     stuck = {run_id for run_id, _, step in stopped if reached.get(run_id, -1) < step}
@@ -188,6 +201,18 @@ def _use_next_methods(notification_ids: Sequence[UUID], *, now: datetime) -> set
     return found
 
 
+def _open_early(unheard: Collection[tuple[int, int]], *, now: datetime) -> None:
+    """Wait no longer for an answer where every message that asked whoever has the alert failed: (run, step)."""
+    if not unheard:
+        return
+    asked = Notification.objects.filter(alert__run__in={run_id for run_id, _ in unheard}, kind__in=TO_OWNER)
+    left = unheard - set(asked.exclude(status=_Status.FAILED).values_list("run_id", "step"))
+    long_ago = Q(reopened_at__isnull=True) | Q(reopened_at__lte=now - REOPEN_AT_MOST_EVERY)
+    waiting = EscalationRun.objects.filter(long_ago, review__in=[Review.REOPEN, Review.HANDED], review_at__gt=now)
+    for run_id, step in left:
+        waiting.filter(pk=run_id, step=step).update(review_at=now)
+
+
 def go_on(reasons: Mapping[EscalationRun, Reason], *, now: datetime) -> None:
     """Let walks go on at once that reach nobody any more; where no stage follows, notify the stewards, and say why.
 
@@ -200,7 +225,13 @@ def go_on(reasons: Mapping[EscalationRun, Reason], *, now: datetime) -> None:
         (going if coming and run.next_step_at is not None else ended).append(run)
     if going:
         hurry_locked(going, now=now)
-    ended = [run for run in ended if run.alert.status in {Alert.Status.OPEN, Alert.Status.ON_HOLD}]
+    ended = [
+        run
+        for run in ended
+        # Where a person stopped the walk, nobody is to be notified instead.
+        if run.alert.status in {Alert.Status.OPEN, Alert.Status.ON_HOLD}
+        and not walk.Position.load(run.position).stopped
+    ]
     lost = runs_that_reach_nobody(run.pk for run in ended)
     tell_stewards({run: reasons[run] for run in ended if run.pk in lost}, now=now)
 

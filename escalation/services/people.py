@@ -15,8 +15,7 @@ from accounts.models import ContactMethod, GroupMember, GroupRole, User
 from accounts.selectors import nested_groups
 from accounts.windows import times_of_use
 from alerting.selectors import who_may_answer
-from escalation.on_call import Away, absences, rosters
-from escalation.rota.covers import stand_in
+from escalation.rosters import Away, rosters
 from escalation.walk import Plan, Stage, Target, Tell
 from escalation.wording import moment, zone
 
@@ -46,7 +45,7 @@ class Directory:
     def __init__(
         self,
         *,
-        members: Mapping[Target, Mapping[int, int | None]],
+        members: Mapping[Target, Mapping[tuple[int, ...], int | None]],
         methods: Mapping[int, list[ContactMethod]],
         contacts: Mapping[int, list[ContactMethod]],
         away: Sequence[Away],
@@ -57,14 +56,9 @@ class Directory:
         self._may_answer = may_answer
         self._contacts = contacts
         self._now = now
-        out = {entry.absence.user for entry in away}
-        able = {person for person, usable in methods.items() if usable and person in may_answer}
         self._ways = {
-            target: [
-                _way(person, group, away, able) if person in out else ([person], None)
-                for person, group in named.items()
-            ]
-            for target, named in members.items()
+            target: [(way, _redirect(way, group, away)) for way, group in ways.items()]
+            for target, ways in members.items()
         }
 
     @classmethod
@@ -84,13 +78,26 @@ class Directory:
         """
         targets = _targets(plans)
         within = nested_groups({target.id for target in targets if target.kind == "group"})
-        group_ids = set(chain.from_iterable(within.values()))
-        found = rosters(group_ids, starts_at=starts_at, ends_at=ends_at, with_inactive=True)
-        people = {target.id for target in targets if target.kind == "user"}
-        for roster in found.values():
-            people.update(roster.people(starts_at, None) if ends_at is None else roster.everybody)
-        away = absences(people, at=starts_at, until=ends_at)
-        people.update(entry.absence.cover for entry in away)
+        directly = {target.id for target in targets if target.kind != "group"}
+        found = rosters(chain.from_iterable(within.values()), starts_at=starts_at, ends_at=ends_at, people=directly)
+
+        def named(some: Iterable[Target], now: datetime) -> dict[Target, dict[tuple[int, ...], int | None]]:
+            members: dict[Target, dict[tuple[int, ...], int | None]] = {}
+            for target in some:
+                ways = members.setdefault(target, {})
+                if target.kind != "group":
+                    ways[found.reach.way(target.id, now)] = None
+                for group_id in within[target.id] if target.kind == "group" else ():
+                    for way in found[group_id].ways(now, target.role):
+                        ways.setdefault(way, group_id)
+            return members
+
+        if ends_at is None:
+            at_once = named(targets, starts_at)
+            people = {person for ways in at_once.values() for way in ways for person in way}
+        else:
+            people = directly.union(*(roster.everybody for roster in found.of.values()))
+            people.update(entry.absence.cover for entry in found.away)
         methods: dict[int, list[ContactMethod]] = defaultdict(list)
         usable = ContactMethod.objects.filter(user_id__in=people, user__is_active=True, verified_at__isnull=False)
         for method in usable.select_related("user").order_by("user_id", "position", "id"):
@@ -98,14 +105,14 @@ class Directory:
         contacts, may_answer = _contacts(within), who_may_answer(people)
 
         def at(some: Iterable[Plan], now: datetime) -> Self:
-            members: dict[Target, dict[int, int | None]] = {}
-            for target in _targets(some):
-                named = members.setdefault(target, {} if target.kind == "group" else {target.id: None})
-                for group_id in within[target.id] if target.kind == "group" else ():
-                    for person in found[group_id].people(now, target.role):
-                        named.setdefault(person, group_id)
-            here = [entry for entry in away if entry.absence.starts_at <= now < entry.absence.ends_at]
-            return cls(members=members, methods=methods, contacts=contacts, away=here, may_answer=may_answer, now=now)
+            return cls(
+                members=at_once if ends_at is None else named(_targets(some), now),
+                methods=methods,
+                contacts=contacts,
+                away=[entry for entry in found.away if entry.absence.starts_at <= now < entry.absence.ends_at],
+                may_answer=may_answer,
+                now=now,
+            )
 
         return at
 
@@ -186,15 +193,12 @@ def _contacts(within: Mapping[int, Sequence[int]]) -> dict[int, list[ContactMeth
     return {group_id: [method for each in inner for method in shared[each]] for group_id, inner in within.items()}
 
 
-def _way(
-    person: int, group: int | None, away: Sequence[Away], able: Collection[int]
-) -> tuple[list[int], Redirect | None]:
-    """Return the way from a person, reached through a group, to who is told instead; None: they are in office."""
-    here = [entry for entry in away if entry.absence.group in {None, group}]
-    way = stand_in(person, group, absences=[entry.absence for entry in here], available=able.__contains__)
-    taken = {(entry.absence.user, entry.absence.cover): entry for entry in here}
-    via = tuple(taken[step] for step in pairwise(way))
-    return way, Redirect(via) if via else None
+def _redirect(way: tuple[int, ...], group: int | None, away: Sequence[Away]) -> Redirect | None:
+    """Return the entries along the way from a person, reached through a group, to their cover; None: in office."""
+    if len(way) == 1:
+        return None
+    taken = {(entry.absence.user, entry.absence.cover): entry for entry in away if entry.absence.group in {None, group}}
+    return Redirect(tuple(taken[step] for step in pairwise(way)))
 
 
 def stewards(organization_ids: Iterable[int]) -> dict[int, list[User]]:

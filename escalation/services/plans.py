@@ -10,6 +10,7 @@ from escalation.models import EscalationPolicy, PlayTier, PolicyRole, ResponsePl
 from escalation.walk import Plan, Stage, Target, Track
 
 NAMED = "Recipients named directly"
+ADDED = "Added responders"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +76,23 @@ class Compiler:
 
     def play(self, play: ResponsePlay, recipients: Recipients) -> Plan:
         """Return a track of the tiers, and one for who is named on the integration, told at minute 0 beside them."""
+        return Plan(tracks=self._beside(NAMED, recipients, play))
+
+    def responders(self, recipients: Recipients, play: ResponsePlay | None) -> tuple[Track, ...]:
+        """Return the tracks of people who are asked for help: those named at once, a play's tiers at their offsets."""
+        return self._beside(ADDED, recipients, play)
+
+    def _beside(self, label: str, recipients: Recipients, play: ResponsePlay | None) -> tuple[Track, ...]:
+        """Return a track for those named, whatever their roles, and one for the play's tiers."""
         stages = []
         before = Decimal(0)
-        for number, tier in enumerate(self._tiers[play.pk], start=1):
+        for number, tier in enumerate(self._tiers[play.pk] if play else (), start=1):
             targets = _targets([group.pk for group in tier.groups.all()], [user.pk for user in tier.users.all()])
             stages.append(Stage(f"Tier {number}", targets, wait=_seconds(tier.offset_minutes - before)))
             before = tier.offset_minutes
         named = _targets(recipients.group_ids, recipients.user_ids)
-        tracks = (Track((Stage(NAMED, named),) if named else ()), Track(tuple(stages)))
-        return Plan(tracks=tuple(track for track in tracks if track.stages))
+        tracks = (Track((Stage(label, named),) if named else ()), Track(tuple(stages)))
+        return tuple(track for track in tracks if track.stages)
 
     def _stage(
         self,
@@ -104,6 +113,20 @@ class Compiler:
             labels=tuple(role.contact_labels),
             centralized=centralized,
         )
+
+
+def recipients_of(plan: Plan) -> Recipients:
+    """Return whom a plan was made for: the groups walked by role and who was named, or else all that it names.
+
+    People who were added to a walk under way are not among them.
+    """
+    stages = [stage for track in plan.tracks for stage in track.stages]
+    meant = [target for stage in stages for target in stage.targets if target.role or stage.label == NAMED]
+    targets = meant or [target for stage in stages for target in stage.targets]
+    group_ids, user_ids = (
+        tuple(dict.fromkeys(target.id for target in targets if target.kind == kind)) for kind in ("group", "user")
+    )
+    return Recipients(group_ids, user_ids)
 
 
 def _targets(group_ids: Sequence[int], user_ids: Sequence[int]) -> tuple[Target, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,8 @@ from django.db import transaction
 from accounts.models import Group, Organization, User
 from accounts.services.saving import clean_name, unique
 from escalation.models import PlayTier, ResponsePlay
-from escalation.services.policies import delete_unused
+from escalation.services.policies import delete_unused, with_default_reminder, without_nothing
+from escalation.services.running import follow_change
 from heartbeat_project.kernel.errors import FieldError
 
 
@@ -28,7 +30,7 @@ def create_play(organization: Organization, *, name: str, tiers: Sequence[TierRu
 
     Raises FieldError at the field that is wrong; then nothing is saved.
     """
-    play = ResponsePlay(organization=organization, name=name, **fields)
+    play = ResponsePlay(organization=organization, name=name, **with_default_reminder(fields))
     _check(play, tiers)
     with transaction.atomic():
         _save(play)
@@ -36,14 +38,26 @@ def create_play(organization: Organization, *, name: str, tiers: Sequence[TierRu
     return play
 
 
-def update_play(play: ResponsePlay, *, tiers: Sequence[TierRule] | None = None, **fields: Any) -> ResponsePlay:
-    """Change some fields, or the tiers as a whole; runs that have begun follow what they began with.
+def update_play(
+    play: ResponsePlay,
+    *,
+    actor: User | None,
+    now: datetime,
+    tiers: Sequence[TierRule] | None = None,
+    stop_running: bool = False,
+    **fields: Any,
+) -> ResponsePlay:
+    """Change some fields, or the tiers as a whole.
+
+    Runs that have begun follow what they began with, and their timelines say so; `stop_running` ends them, where the
+    play is disabled.
 
     Raises FieldError at the field that is wrong; then nothing is saved.
     """
     with transaction.atomic():
         play = ResponsePlay.objects.select_for_update().get(pk=play.pk)
-        for field, value in fields.items():
+        was_enabled = play.enabled
+        for field, value in without_nothing(fields).items():
             setattr(play, field, value)
         play.version += 1
         _check(play, tiers)
@@ -51,15 +65,17 @@ def update_play(play: ResponsePlay, *, tiers: Sequence[TierRule] | None = None, 
         if tiers is not None:
             play.tiers.all().delete()
             _write_tiers(play, tiers)
+        what = "disabled" if was_enabled and not play.enabled else "changed"
+        follow_change(play, what, stop_running=stop_running, actor=actor, now=now)
     return play
 
 
-def delete_play(play: ResponsePlay) -> None:
-    """Delete a play that no integration uses.
+def delete_play(play: ResponsePlay, *, actor: User | None, now: datetime) -> None:
+    """Delete a play that no integration uses; runs that follow it go on, and their timelines say so.
 
     Raises InUse, which names the integrations.
     """
-    delete_unused(play)
+    delete_unused(play, actor=actor, now=now)
 
 
 def _check(play: ResponsePlay, tiers: Sequence[TierRule] | None) -> None:

@@ -9,15 +9,17 @@ from typing import Any
 
 from django.db import transaction
 
-from accounts.models import EMAIL_OFFICIAL, GroupRole, Organization
+from accounts.models import EMAIL_OFFICIAL, GroupRole, Organization, User
 from accounts.services import create_organization
 from accounts.services.saving import clean_name, unique
 from alerting.models import Priority
 from escalation.models import EscalationPolicy, PolicyRole, ResponsePlay
 from escalation.offers import withholding
+from escalation.services.running import follow_change
 from heartbeat_project.kernel.errors import DomainError, FieldError
 
 NAMES_SHOWN = 10
+REMIND_OF_CRITICAL = Decimal(60)
 _USER, _CENTRALIZED = EscalationPolicy.NotifyUsing.USER, EscalationPolicy.NotifyUsing.CENTRALIZED
 Offers = Mapping[str, Iterable[str]]
 _PRIMARY, _SECONDARY, _MANAGER = GroupRole.PRIMARY, GroupRole.SECONDARY, GroupRole.MANAGER
@@ -50,7 +52,7 @@ def create_policy(
 
     Raises FieldError at the field that is wrong; then nothing is saved.
     """
-    policy = EscalationPolicy(organization=organization, name=name, **fields)
+    policy = EscalationPolicy(organization=organization, name=name, **with_default_reminder(fields))
     _offer(policy, offers)
     _check(policy, roles)
     with transaction.atomic():
@@ -59,18 +61,40 @@ def create_policy(
     return policy
 
 
+def with_default_reminder(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a new policy or play, with after how long it reminds where nothing is said."""
+    wanted = fields.get("reopen_after_minutes")
+    usual = REMIND_OF_CRITICAL if fields.get("priority") == Priority.CRITICAL else Decimal(0)
+    return fields | {"reopen_after_minutes": usual if wanted is None else wanted}
+
+
+def without_nothing(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of an edit; where it does not say after how long to remind, that stays as it is."""
+    said = fields.get("reopen_after_minutes") is not None
+    return {field: value for field, value in fields.items() if said or field != "reopen_after_minutes"}
+
+
 def update_policy(
-    policy: EscalationPolicy, *, roles: Sequence[RoleRule] | None = None, offers: Offers | None = None, **fields: Any
+    policy: EscalationPolicy,
+    *,
+    actor: User | None,
+    now: datetime,
+    roles: Sequence[RoleRule] | None = None,
+    offers: Offers | None = None,
+    stop_running: bool = False,
+    **fields: Any,
 ) -> EscalationPolicy:
     """Change some fields, the role rules as a whole, or what some channels offer.
 
-    Runs that have begun follow what they began with.
+    Runs that have begun follow what they began with, and their timelines say so; `stop_running` ends them, where the
+    policy is disabled.
 
     Raises FieldError at the field that is wrong; then nothing is saved.
     """
     with transaction.atomic():
         policy = EscalationPolicy.objects.select_for_update().get(pk=policy.pk)
-        for field, value in fields.items():
+        was_enabled = policy.enabled
+        for field, value in without_nothing(fields).items():
             setattr(policy, field, value)
         policy.version += 1
         _offer(policy, offers)
@@ -79,6 +103,8 @@ def update_policy(
         if roles is not None:
             policy.roles.all().delete()
             _write_roles(policy, roles)
+        what = "disabled" if was_enabled and not policy.enabled else "changed"
+        follow_change(policy, what, stop_running=stop_running, actor=actor, now=now)
     return policy
 
 
@@ -94,6 +120,7 @@ def clone_policy(policy: EscalationPolicy, *, name: str | None = None) -> Escala
         "acknowledge_stops",
         "recovery_notice",
         "repeats",
+        "reopen_after_minutes",
         "withheld",
     )
     fields = {field: getattr(policy, field) for field in copied}
@@ -105,12 +132,12 @@ def clone_policy(policy: EscalationPolicy, *, name: str | None = None) -> Escala
     )
 
 
-def delete_policy(policy: EscalationPolicy) -> None:
-    """Delete a policy that no integration uses.
+def delete_policy(policy: EscalationPolicy, *, actor: User | None, now: datetime) -> None:
+    """Delete a policy that no integration uses; runs that follow it go on, and their timelines say so.
 
     Raises InUse, which names the integrations.
     """
-    delete_unused(policy)
+    delete_unused(policy, actor=actor, now=now)
 
 
 def rules_of(policy: EscalationPolicy) -> list[RoleRule]:
@@ -181,6 +208,7 @@ def ship_policies(organization: Organization) -> list[EscalationPolicy]:
                 priority=priority,
                 notify_using=notify_using,
                 quick_launch=priority == Priority.CRITICAL,
+                reopen_after_minutes=REMIND_OF_CRITICAL if priority == Priority.CRITICAL else 0,
             )
             for name, description, priority, notify_using, _ in shipped
         )
@@ -198,7 +226,7 @@ def found_organization(*, name: str, now: datetime) -> Organization:
     return organization
 
 
-def delete_unused(row: EscalationPolicy | ResponsePlay) -> None:
+def delete_unused(row: EscalationPolicy | ResponsePlay, *, actor: User | None, now: datetime) -> None:
     """Delete the row unless integrations use it.
 
     Raises InUse, which names them.
@@ -212,6 +240,7 @@ def delete_unused(row: EscalationPolicy | ResponsePlay) -> None:
             shown = ", ".join(f"“{name}”" for name in names[:NAMES_SHOWN])
             more = " and others" if len(names) > NAMES_SHOWN else ""
             raise InUse(f"“{row}” is used by {shown}{more}. Give these integrations another one first.")
+        follow_change(row, "deleted", actor=actor, now=now)
         row.delete()
 
 

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Final
 
-from django.db.models import Max, Q, TextField
+from django.db.models import Exists, F, Max, OuterRef, Q, TextField
 from django.db.models.functions import Cast
 
 from accounts.models import GroupMember
 from accounts.selectors import nested_groups
+from alerting.models import TimelineEntry
 from alerting.selectors import people_who_may_answer
 from escalation import walk
 from escalation.models import EscalationRun, Notification
@@ -25,13 +26,24 @@ def last_steps_reached(run_ids: Iterable[int]) -> dict[int, int]:
     """Return for each run the newest step by which somebody is reached, or still may be in time.
 
     Runs that reach nobody are left out. Somebody who was notified and has left since (deactivated, out of the group,
-    without the right to answer) does not count any more.
+    without the right to answer) does not count any more; nor does who was notified before the alert was opened again.
     """
+    # What somebody acknowledged before it was sent is not sent any more.
+    answered = TimelineEntry.objects.filter(
+        alert=OuterRef("alert"),
+        kind=TimelineEntry.Kind.ACKNOWLEDGED,
+        actor=OuterRef("user"),
+        at__gte=OuterRef("created_at"),
+    )
     pages = Notification.objects.filter(
-        Q(status__in=_ARRIVED) | Q(status__in=_ON_THEIR_WAY, in_time=True),
+        Q(status__in=_ARRIVED)
+        | Q(status__in=_ON_THEIR_WAY, in_time=True)
+        | Q(Exists(answered), status=_Status.SUPERSEDED),
         alert__run__in=list(run_ids),
         kind=Notification.Kind.PAGE,
         user__in=people_who_may_answer(),
+        # Whoever was notified before the walk began anew was not the right one.
+        step__gt=F("run__begun_at_step"),
     )
     rows = list(pages.order_by().values_list("run", "user").annotate(newest=Max("step")))
     if not rows:

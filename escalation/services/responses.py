@@ -12,17 +12,18 @@ from typing import Final
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 
 from accounts.models import User
 from accounts.selectors import slack_member
 from alerting import services as alerts
 from alerting.models import Alert
 from alerting.selectors import respondable_alerts
-from alerting.states import Action
+from alerting.states import STOPPED, Action
 from escalation.models import Notification, Response
-from escalation.selectors import expires_at, told_in
-from escalation.services.engine import hurry
-from escalation.services.offers import alert_of, hindrance, offered, person_of, refusal, standing
+from escalation.selectors import TO_OWNER, expires_at, told_in
+from escalation.services.actions import ON_IT, act, answer_together, take_together
+from escalation.services.offers import alert_of, asks_its_owner, hindrance, offered, person_of, refusal, standing
 from escalation.wording import at_night, zone
 from heartbeat_project.kernel.errors import FieldError
 from heartbeat_project.kernel.ids import digest
@@ -88,6 +89,8 @@ def answer(
         return respond(first, action, via=via, reference=reference, now=now)
     if action is Action.ASSIGN:
         return take_all(first, alert_ids, via=via, reference=reference, now=now)
+    if action is Action.ACKNOWLEDGE and first.kind in TO_OWNER:
+        return on_it(first, alert_ids, via=via, reference=reference, now=now)
     return Answer(
         Outcome.NOT_POSSIBLE,
         f"This message is about {len(alert_ids)} alerts: they can only be assigned together. Nothing was changed.",
@@ -102,6 +105,7 @@ def respond(
     reference: str,
     now: datetime,
     note: str = "",
+    until: datetime | None = None,
 ) -> Answer:
     """Do what the person who was told asks for, at most once for each reference, and say what came of it.
 
@@ -128,9 +132,11 @@ def respond(
             told.alert = Alert.objects.select_related("owner", "bridge").get(pk=alert_id)
             if not first:
                 return Answer(Outcome.ALREADY, _used(told, used))
+            if action is Action.HOLD and until is None:
+                raise _NotPossible("Choose until when.")  # noqa: TRY301 - as below
             if hindered := hindrance(told, action):
                 raise _NotPossible(hindered)  # noqa: TRY301 - the row of the use must go with it
-            used.said = _act(told, action, note=note, now=now)
+            used.said = _act(told, action, note=note, until=until, now=now)
             used.save(update_fields=["said"])
     except (_NotPossible, alerts.StateConflict, FieldError) as error:
         told.alert = Alert.objects.select_related("owner", "bridge").get(pk=alert_id)
@@ -157,7 +163,7 @@ def take_all(
     mine = respondable_alerts(user).filter(pk__in=alert_ids).values_list("pk", flat=True)
     with transaction.atomic():
         try:
-            taken = alerts.assign_alerts(list(mine), actor=user, to=user, now=now)
+            taken = take_together(list(mine), actor=user, now=now)
         except FieldError as error:
             return Answer(Outcome.NOT_POSSIBLE, f"{error} Nothing was changed.")
         many = len(taken) != 1
@@ -174,29 +180,66 @@ def take_all(
     return Answer(Outcome.ALREADY, "Nothing is left to take: every alert has an owner or is over. Nothing was changed.")
 
 
+def on_it(
+    told: Notification, alert_ids: Collection[int], *, via: Response.Via, reference: str, now: datetime
+) -> Answer:
+    """Write down that the reader is on it, for all alerts of one message that they have and that are not over."""
+    if expires_at(told) <= now:
+        return Answer(Outcome.NOT_POSSIBLE, _TOO_OLD)
+    if refused := refusal(told):
+        return Answer(Outcome.NOT_POSSIBLE, refused)
+    user = person_of(told)
+    has = Q(status__in=sorted(STOPPED)) & (Q(owner=user) | Q(owner=None)) | Q(status="open", acknowledged_by=user)
+    theirs = respondable_alerts(user).filter(has, pk__in=alert_ids)
+    with transaction.atomic():
+        answered = answer_together(list(theirs.values_list("pk", flat=True)), actor=user, now=now)
+        many = len(answered) != 1
+        said = f"Thank you: {len(answered)} alert{'s stay' if many else ' stays'} with you."
+        Response.objects.bulk_create(
+            [
+                Response(
+                    alert_id=pk, user=user, action=Action.ACKNOWLEDGE, via=via, reference=reference, said=said, at=now
+                )
+                for pk in answered
+            ],
+            ignore_conflicts=True,
+        )
+    if answered:
+        return Answer(Outcome.DONE, said)
+    return Answer(Outcome.ALREADY, "None of these alerts is yours any more. Nothing was changed.")
+
+
+def silent_after(alert: Alert) -> str:
+    """Say what ending an alert by hand means for its heartbeat; nothing for an alert that has none."""
+    return " There is no further alert before the next ping." if alert.recovers else ""
+
+
 class _NotPossible(Exception):
     """The action is too late or not offered; the message says why."""
 
 
-def _act(told: Notification, action: Action, *, note: str, now: datetime) -> str:
+def _act(told: Notification, action: Action, *, note: str, until: datetime | None, now: datetime) -> str:
     """Do it and return what to say; raise StateConflict when somebody was faster."""
     alert, user = alert_of(told), person_of(told)
     name = f"#{alert.pk} {alert.source_name}"
     if action is Action.REPLY:
-        alerts.reply(alert, actor=user, now=now, text=note)
+        act(alert, action, actor=user, now=now, text=note)
         return f"Your note on {name} is in the timeline."
     if action is Action.CLOSE:
-        alerts.close(alert, actor=user, now=now, reason=note)
-        return f"You closed {name}."
+        alert = act(alert, action, actor=user, now=now, reason=note)
+        return f"You closed {name}.{silent_after(alert)}"
+    if action is Action.ACKNOWLEDGE and asks_its_owner(told):
+        act(alert, Action.REPLY, actor=user, now=now, text=f"{ON_IT} {note}".strip())
+        return f"Thank you: {name} stays with you."
+    alert = act(alert, action, actor=user, now=now, until=until)
     if action is Action.ASSIGN:
-        alerts.assign(alert, actor=user, to=user, now=now)
         said = f"{name} is yours: nobody else is told any more."
     elif action is Action.ESCALATE:
-        alerts.escalate(alert, actor=user, now=now)
-        hurry([alert.pk], now=now)
         said = f"You escalated {name}: the next people are told now."
+    elif action is Action.HOLD:
+        end = at_night(alert.hold_until, zone=zone(user.time_zone)) if alert.hold_until else "it is resumed"
+        said = f"{name} is on hold: nobody is told until {end}."
     else:
-        alert = alerts.acknowledge(alert, actor=user, now=now)
         if told.run is not None and told.run.acknowledge_stops:
             what_follows = "nobody else is told"
         elif alert.status == Alert.Status.ON_HOLD:
@@ -205,7 +248,7 @@ def _act(told: Notification, action: Action, *, note: str, now: datetime) -> str
             what_follows = "others are told until somebody takes it"
         said = f"You acknowledged {name}: {what_follows}."
     if note:
-        alerts.reply(alert, actor=user, now=now, text=note)
+        act(alert, Action.REPLY, actor=user, now=now, text=note)
     return said
 
 

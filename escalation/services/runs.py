@@ -161,6 +161,7 @@ def _insert(
                         "acknowledge_stops": bool(way.policy and way.policy.acknowledge_stops),
                         "recovery_notice": way.rule.recovery_notice if way.rule else True,
                         "withheld": way.policy.withheld if way.policy else [],
+                        "reopen_after_minutes": str(way.rule.reopen_after_minutes) if way.rule else 0,
                         "plan": plan.dump(),
                         "position": step.advance.position.dump(),
                         "step": step.number,

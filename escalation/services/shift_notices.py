@@ -27,6 +27,7 @@ def places_in(shift: Shift) -> dict[int, dict[str, Any]]:
         "ends_at": _text(shift.ends_at),
         "time_zone": shift.time_zone,
         "windows": [str(window) for window in shift.windows.all()],
+        "is_override": shift.is_override,
     }
     if shift.kind == Shift.Kind.ROTATING:
         times["rotation"] = [
@@ -140,7 +141,7 @@ def _turns(turns: list[Turn], user: User, *, now: datetime) -> str:
     lines = []
     for turn in turns[:MAX_TURNS_NAMED]:
         since = "now" if turn.starts_at <= now else f"from {moment(turn.starts_at, zone=here)}"
-        until = f"until {moment(turn.ends_at, zone=here)}" if turn.ends_at < now + AHEAD else "with no end"
+        until = f"until {moment(turn.ends_at, zone=here)}" if turn.ends_at else "with no end"
         lines.append(f"- {since} {until}")
     more = "\nThe page “On call” has all of them." if len(turns) > MAX_TURNS_NAMED else ""
     return "You are on call by it:\n" + "\n".join(lines) + more

@@ -13,6 +13,7 @@ from accounts.models import Group, GroupRole, User, check_time_zone
 from accounts.selectors import may_update_group
 from accounts.services.saving import clean_name, unique
 from escalation.services import shift_notices
+from escalation.services.turns import go_on_with, running_turn
 from escalation.shift_models import Shift, ShiftPerson, ShiftWindow, Weekday
 from heartbeat_project.kernel.errors import FieldError, Forbidden
 
@@ -72,7 +73,7 @@ def update_shift(
     windows: Iterable[WindowRule] | None = None,
     **fields: Any,
 ) -> Shift:
-    """Change a shift; `people` and `windows` replace all of them.
+    """Change a shift; `people` and `windows` replace all of them. Who has the turn of a rotation keeps it.
 
     Raises Forbidden, and FieldError at the field that is wrong; then nothing is saved.
     """
@@ -80,6 +81,7 @@ def update_shift(
     with transaction.atomic():
         shift = Shift.objects.select_for_update(of=("self",)).select_related("group").get(pk=shift.pk)
         before = shift_notices.places_in(shift)
+        running = running_turn(shift, now=now)
         _write(
             shift,
             fields,
@@ -88,6 +90,7 @@ def update_shift(
             now=now,
         )
         shift_notices.note_shift(shift, before=before, actor=actor, now=now)
+        go_on_with(running, shift, now=now)
     return shift
 
 

@@ -37,6 +37,8 @@ class Step:
     advance: walk.Advance
     contacts: tuple[ContactMethod, ...] = ()
     redirects: tuple[Redirect, ...] = ()
+    # Who asks for them, where a person does: such pages are sent also while somebody has the alert.
+    asked_for: str = ""
     runs: list[tuple[int, int]] = field(default_factory=list)
 
     @property
@@ -82,6 +84,14 @@ def take_step(
 
 def write_steps(steps: Sequence[Step], directory: Directory, *, now: datetime) -> None:
     """Write what saved runs came to, in a number of statements that does not depend on how many there are."""
+    write_moments(steps, directory, now=now)
+    ended = [step for step in steps if step.next_at is None]
+    if ended:
+        _write_ends(ended, now=now)
+
+
+def write_moments(steps: Sequence[Step], directory: Directory, *, now: datetime) -> None:
+    """Write whom these steps notify and what leads nowhere, and nothing about a walk that ends with them."""
     told = [step for step in steps if step.advance.tells or step.contacts]
     if told:
         _write_pages(told, directory, now=now)
@@ -96,9 +106,6 @@ def write_steps(steps: Sequence[Step], directory: Directory, *, now: datetime) -
     for kind, lines in ((_Kind.TOLD, redirected), (_Kind.SKIPPED, passed_over)):
         if lines:
             write_timeline(kind, lines, now=now)
-    ended = [step for step in steps if step.next_at is None]
-    if ended:
-        _write_ends(ended, now=now)
 
 
 def _write_pages(steps: Sequence[Step], directory: Directory, *, now: datetime) -> None:
@@ -162,6 +169,7 @@ def _page(
         "repeat": repeat,
         "due_at": due_at,
         "in_time": in_time,
+        **({"text": step.asked_for} if step.asked_for else {}),
     }
 
 

@@ -7,7 +7,7 @@ WITH oldest AS MATERIALIZED (
     WHERE notification.channel = %(channel)s AND notification.urgency = %(urgency)s
       AND notification.next_attempt_at <= %(due_by)s
       AND (
-        notification.envelope IS NOT NULL OR notification.kind NOT IN ('page', 'last_resort', 'recovery')
+        notification.envelope IS NOT NULL OR notification.kind = 'notice'
         OR notification.contact_method_id IS NULL OR organization.bundle_seconds = 0
       )
     ORDER BY notification.next_attempt_at
@@ -31,8 +31,8 @@ member AS (
     WHERE notification.next_attempt_at <= %(due_by)s
 ),
 due AS (
-    SELECT notification.id, notification.alert_id, notification.run_id, notification.kind, member.envelope,
-        notification.status = 'sending' AS lost
+    SELECT notification.id, notification.alert_id, notification.run_id, notification.kind, notification.asked_for,
+        notification.user_id, notification.created_at, member.envelope, notification.status = 'sending' AS lost
     FROM member
     JOIN escalation_notification AS notification ON notification.id = member.id
     WHERE notification.next_attempt_at <= %(due_by)s
@@ -42,12 +42,28 @@ due AS (
 judged AS (
     SELECT due.id, due.envelope, due.lost,
         CASE
-            WHEN due.kind NOT IN ('page', 'last_resort') OR alert.id IS NULL THEN 'sending'
+            WHEN due.kind IN ('recovery', 'notice') OR alert.id IS NULL THEN 'sending'
+            -- Whoever has the alert is not asked what they, or somebody after them, answered meanwhile.
+            WHEN due.kind IN ('assignment', 'reminder') AND (
+                run.acted_at > due.created_at OR COALESCE(alert.owner_id, due.user_id) <> due.user_id
+                OR (alert.status = 'open' AND NOT (run.acknowledge_stops AND alert.acknowledged_at IS NOT NULL))
+                OR alert.status IN ('closed', 'cancelled')
+            ) THEN 'superseded'
+            WHEN due.kind IN ('assignment', 'reminder') THEN 'sending'
+            WHEN due.asked_for AND alert.status IN ('assigned', 'on_hold') THEN 'sending'
             -- What may have arrived and is never sent again is not kept for later: its failure is all there is to say.
             WHEN alert.status = 'on_hold' AND due.lost AND %(never_again)s THEN 'sending'
             WHEN alert.status = 'on_hold' THEN 'pending'
             WHEN alert.status <> 'open' THEN 'superseded'
-            WHEN due.kind = 'page' AND run.acknowledge_stops AND alert.acknowledged_at IS NOT NULL THEN 'superseded'
+            WHEN due.kind = 'page' AND NOT due.asked_for AND run.acknowledge_stops AND alert.acknowledged_at IS NOT NULL
+                THEN 'superseded'
+            -- They answered this step; others, and later steps, go on.
+            WHEN due.kind = 'page' AND alert.acknowledged_at IS NOT NULL AND EXISTS (
+                SELECT
+                FROM alerting_timelineentry AS entry
+                WHERE entry.alert_id = alert.id AND entry.at >= due.created_at
+                  AND entry.kind = 'acknowledged' AND entry.actor_id = due.user_id
+            ) THEN 'superseded'
             ELSE 'sending'
         END AS status
     FROM due

@@ -4,7 +4,7 @@ WITH oldest AS MATERIALIZED (
     SELECT contact_method_id, kind, next_attempt_at
     FROM escalation_notification
     WHERE channel = %(channel)s AND urgency = %(urgency)s AND next_attempt_at <= %(due_by)s
-      AND envelope IS NULL AND kind IN ('page', 'last_resort', 'recovery') AND contact_method_id IS NOT NULL
+      AND envelope IS NULL AND kind <> 'notice' AND contact_method_id IS NOT NULL
     ORDER BY next_attempt_at
     LIMIT %(look)s
 ),
@@ -26,8 +26,9 @@ letterbox AS MATERIALIZED (
     FOR UPDATE OF letterbox SKIP LOCKED
 ),
 due AS (
-    SELECT notification.id, notification.alert_id, notification.run_id, notification.kind, notification.address,
-        notification.urgency, notification.next_attempt_at, letterbox.id AS letterbox_id, letterbox.shut_until, letterbox.shut_for
+    SELECT notification.id, notification.alert_id, notification.run_id, notification.kind, notification.asked_for,
+        notification.address, notification.user_id, notification.created_at, notification.urgency,
+        notification.next_attempt_at, letterbox.id AS letterbox_id, letterbox.shut_until, letterbox.shut_for
     FROM letterbox
     JOIN escalation_notification AS notification
       ON notification.contact_method_id = letterbox.contact_method_id AND notification.kind = letterbox.kind
@@ -39,9 +40,23 @@ judged AS (
     SELECT due.*,
         CASE
             WHEN due.kind = 'recovery' OR alert.id IS NULL THEN 'sending'
+            WHEN due.kind IN ('assignment', 'reminder') AND (
+                run.acted_at > due.created_at OR COALESCE(alert.owner_id, due.user_id) <> due.user_id
+                OR (alert.status = 'open' AND NOT (run.acknowledge_stops AND alert.acknowledged_at IS NOT NULL))
+                OR alert.status IN ('closed', 'cancelled')
+            ) THEN 'superseded'
+            WHEN due.kind IN ('assignment', 'reminder') THEN 'sending'
+            WHEN due.asked_for AND alert.status IN ('assigned', 'on_hold') THEN 'sending'
             WHEN alert.status = 'on_hold' THEN 'pending'
             WHEN alert.status <> 'open' THEN 'superseded'
-            WHEN due.kind = 'page' AND run.acknowledge_stops AND alert.acknowledged_at IS NOT NULL THEN 'superseded'
+            WHEN due.kind = 'page' AND NOT due.asked_for AND run.acknowledge_stops AND alert.acknowledged_at IS NOT NULL
+                THEN 'superseded'
+            WHEN due.kind = 'page' AND alert.acknowledged_at IS NOT NULL AND EXISTS (
+                SELECT
+                FROM alerting_timelineentry AS entry
+                WHERE entry.alert_id = alert.id AND entry.at >= due.created_at
+                  AND entry.kind = 'acknowledged' AND entry.actor_id = due.user_id
+            ) THEN 'superseded'
             ELSE 'sending'
         END AS status
     FROM due

@@ -3,7 +3,8 @@
 WITH unsent AS (
     SELECT id
     FROM escalation_notification
-    WHERE alert_id = ANY(%(ids)s::bigint[]) AND kind IN ('page', 'last_resort') AND status = 'pending'
+    WHERE alert_id = ANY(%(ids)s::bigint[]) AND kind IN ('page', 'last_resort', 'assignment', 'reminder')
+      AND status = 'pending'
     ORDER BY id
     FOR UPDATE
 ),
@@ -18,7 +19,7 @@ told AS (
     FROM escalation_notification AS told
     JOIN escalation_escalationrun AS run ON run.alert_id = told.alert_id
     WHERE told.alert_id = ANY(%(ids)s::bigint[]) AND run.recovery_notice
-      AND told.kind IN ('page', 'last_resort') AND told.status IN ('sending', 'accepted', 'delivered')
+      AND told.kind IN ('page', 'last_resort', 'assignment', 'reminder') AND told.status IN ('sending', 'accepted', 'delivered')
       AND told.contact_method_id IS NOT NULL
     ORDER BY told.alert_id, told.contact_method_id, told.created_at DESC
 )

@@ -1,6 +1,7 @@
 """What people send from the console."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
@@ -8,6 +9,7 @@ from django import forms
 from django.contrib.auth.forms import AuthenticationForm
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 
 from accounts import windows
 from accounts.admin.base import CheckBoxes, time_field
@@ -15,8 +17,10 @@ from accounts.models import ContactMethod, Group, GroupRole, User, time_zones
 from accounts.services.contact_methods import MAX_REPEATS
 from alerting.models import Bridge, Priority
 from alerting.services import REASON_LENGTH
+from escalation import holds
 from escalation.models import EscalationPolicy, ResponsePlay
 from escalation.services.manual import SUBJECT_LENGTH, TEXT_LENGTH, ManualAlert
+from escalation.services.reachable import why_not_reached
 from escalation.services.reminders import MOST_HOURS
 from heartbeat_project.kernel.errors import FieldError
 from heartbeat_project.kernel.ids import digest
@@ -27,7 +31,10 @@ if TYPE_CHECKING:
     BridgeChoice = forms.ModelChoiceField[Bridge]
     GroupChoices = forms.ModelMultipleChoiceField[Group]
     UserChoices = forms.ModelMultipleChoiceField[User]
+    PolicyChoice = forms.ModelChoiceField[EscalationPolicy]
+    PlayChoice = forms.ModelChoiceField[ResponsePlay]
 else:
+    PolicyChoice = PlayChoice = forms.ModelChoiceField
     UserChoice = GroupChoice = BridgeChoice = forms.ModelChoiceField
     GroupChoices = UserChoices = forms.ModelMultipleChoiceField
 
@@ -86,10 +93,35 @@ class AssignForm(forms.Form):
 
     user = UserChoice(User.objects.none(), label="Assign to", empty_label="Choose a person")
 
-    def __init__(self, *args: Any, actor: User, **options: Any) -> None:
+    def __init__(self, *args: Any, actor: User, integration_id: int | None, now: datetime, **options: Any) -> None:
         super().__init__(*args, **options)
-        people = User.objects.filter(organization_id=actor.organization_id, is_active=True)
-        self.fields["user"].queryset = people.exclude(kind=User.Kind.STAKEHOLDER)  # type: ignore[attr-defined]
+        active = User.objects.filter(organization_id=actor.organization_id, is_active=True)
+        people = active.exclude(kind=User.Kind.STAKEHOLDER)
+        why = why_not_reached(people, integration_id=integration_id, now=now)
+        field: Any = self.fields["user"]
+        field.queryset = people
+        field.label_from_instance = lambda user: " ".join([f"{user}:", *why[user.pk]]) if user.pk in why else str(user)
+
+
+class HoldForm(forms.Form):
+    """Until when the alert is on hold; nothing chosen is until somebody resumes it."""
+
+    until = forms.CharField(required=False, max_length=10)
+    time = forms.CharField(required=False, max_length=40)
+
+    def __init__(self, *args: Any, now: datetime, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._now = now
+
+    def clean(self) -> dict[str, Any]:
+        """Return the moment alone."""
+        given = super().clean() or {}
+        zone = timezone.get_current_timezone()
+        try:
+            until = holds.chosen(given.get("until", ""), given.get("time", ""), now=self._now, zone=zone)
+        except ValueError:
+            raise ValidationError({"until": "Choose a date and a time."}) from None
+        return {"until": until}
 
 
 class ReasonForm(forms.Form):
@@ -102,6 +134,42 @@ class ReplyForm(forms.Form):
     """A note for the timeline."""
 
     text = forms.CharField(max_length=4_000, label="Note", widget=forms.Textarea(attrs={"rows": 3}))
+
+
+class ReassignForm(forms.Form):
+    """Where the escalation begins anew."""
+
+    groups = GroupChoices(Group.objects.none(), required=False, label="Groups", widget=CheckBoxes)
+    escalation_policy = PolicyChoice(
+        EscalationPolicy.objects.none(), required=False, label="Escalation Policy", empty_label="The one it follows now"
+    )
+
+    def __init__(self, *args: Any, actor: User, **options: Any) -> None:
+        super().__init__(*args, **{"prefix": "reassign", **options})
+        _offer(self, "groups", Group.objects.filter(organization_id=actor.organization_id))
+        policies = EscalationPolicy.objects.filter(organization_id=actor.organization_id, enabled=True)
+        _offer(self, "escalation_policy", policies)
+
+
+class RespondersForm(forms.Form):
+    """Who is asked for help."""
+
+    users = UserChoices(User.objects.none(), required=False, label="People", widget=CheckBoxes)
+    groups = GroupChoices(Group.objects.none(), required=False, label="Groups", widget=CheckBoxes)
+    response_play = PlayChoice(
+        ResponsePlay.objects.none(), required=False, label="Response Play", empty_label="No play"
+    )
+
+    def __init__(self, *args: Any, actor: User, **options: Any) -> None:
+        super().__init__(*args, **{"prefix": "responders", **options})
+        _offer(self, "users", User.objects.filter(organization_id=actor.organization_id, is_active=True))
+        _offer(self, "groups", Group.objects.filter(organization_id=actor.organization_id))
+        plays = ResponsePlay.objects.filter(organization_id=actor.organization_id, enabled=True)
+        _offer(self, "response_play", plays)
+
+
+def _offer(form: forms.Form, field: str, rows: Any) -> None:
+    form.fields[field].queryset = rows  # type: ignore[attr-defined]
 
 
 class NewAlertForm(forms.Form):

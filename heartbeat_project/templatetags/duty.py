@@ -1,8 +1,10 @@
 """Who is on call, and what a group shares, for pages that lie below the app which knows it."""
 
+from datetime import datetime
 from typing import Any
 
 from django import template
+from django.utils import dateformat, timezone
 
 from accounts.admin.base import instant, person
 from accounts.entitlements import Entitlement
@@ -13,6 +15,14 @@ from escalation.on_call import standing_of
 from escalation.selectors import unreadable_calendars
 
 register = template.Library()
+
+
+@register.filter
+def day_and_time(at: datetime, now: datetime) -> str:
+    """Return a day and time in the reader's zone, with the year where it is another than now's."""
+    local = timezone.localtime(at)
+    year = "" if local.year == timezone.localtime(now).year else " Y"
+    return dateformat.format(local, f"D j M{year}, H:i")
 
 
 @register.inclusion_tag("parts/group_on_call.html", takes_context=True)

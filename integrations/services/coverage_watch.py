@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from accounts.models import Organization, User
+from escalation.on_call import AHEAD
 from escalation.services.notices import Letter, write_letters
 from escalation.services.people import managers_of, stewards
 from escalation.wording import moment, one_line, zone
@@ -70,9 +71,9 @@ def _rotas_that_end(coverage: Coverage) -> list[GroupGap]:
     """Return the rows about groups that are worth a mail.
 
     In a hole that leaves somebody to be notified nothing is lost; where nobody is, the heartbeats say so. A calendar
-    that cannot be read has a mail of its own.
+    that cannot be read has a mail of its own. Whoever lets a rota rest that ended two weeks ago knows of it.
     """
-    return [gap for gap in coverage.groups if gap.code == "rota_ended"]
+    return [gap for gap in coverage.groups if gap.code == "rota_ended" and gap.starts_at > coverage.at - AHEAD]
 
 
 def _is_mail_due(watch: CoverageWatch, coverage: Coverage, *, now: datetime) -> bool:

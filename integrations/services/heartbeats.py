@@ -1,6 +1,6 @@
 """Create, change, rotate and delete heartbeat integrations."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -13,6 +13,7 @@ from alerting.models import Alert, Bridge
 from alerting.services import close_alerts
 from alerting.states import LIVE
 from escalation.models import EscalationPolicy, ResponsePlay
+from escalation.services.running import follow_integration
 from heartbeat_project.kernel.errors import DomainError, FieldError
 from heartbeat_project.kernel.ids import new_token
 from integrations import timing
@@ -142,6 +143,10 @@ def update_heartbeat(
             for field, label in _LABELS.items()
             if before[field] != after[field]
         ] + [field.replace("_", " ") for field, chosen in recipients.items() if set(chosen) != told[field]]
+        if why := _goes_otherwise(
+            before, after, {field for field, chosen in recipients.items() if set(chosen) != told[field]}
+        ):
+            follow_integration(integration.pk, why, actor=actor, now=now)
         if words:
             _log(integration, HeartbeatEvent.Kind.CHANGED, f"Changed: {'; '.join(words)}.", actor=actor, now=now)
     integration.heartbeat = heartbeat
@@ -246,6 +251,14 @@ def _values(integration: InboundIntegration, heartbeat: Heartbeat) -> dict[str, 
     return {field: getattr(integration, field) for field in _ON_INTEGRATION} | {
         field: getattr(heartbeat, field) for field in _ON_HEARTBEAT
     }
+
+
+def _goes_otherwise(before: Mapping[str, Any], after: Mapping[str, Any], renamed: Collection[str]) -> str:
+    """Say what changed of where alerts of the integration go; nothing where the next one goes as the last one did."""
+    rule, rule_before = (values["escalation_policy"] or values["response_play"] for values in (after, before))
+    if rule != rule_before:
+        return f"The integration was given “{rule}” instead of “{rule_before}”"
+    return "The recipients of the integration were changed" if renamed else ""
 
 
 def _name_recipients(integration: InboundIntegration, field: str, chosen: Iterable[Group | User]) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from django.db import transaction
 
-from escalation.on_call import pure_absence
+from escalation.rosters import pure_absence
 from escalation.rota.covers import leads_back
 from escalation.services.absences import create_absence
 from escalation.shift_models import OutOfOffice

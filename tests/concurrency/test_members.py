@@ -9,6 +9,7 @@ from accounts.models import GroupMember
 from accounts.services import add_member, members
 from tests import factories
 from tests.concurrency.test_detectors import at_once
+from tests.factories import WHEN
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -31,8 +32,8 @@ def add_two_at_once(group):
     actor = group.members.get().user
     ana, bob = (factories.UserFactory(organization=group.organization) for _ in range(2))
     return at_once(
-        lambda: add_member(group, actor=actor, user=ana, role="primary"),
-        lambda: add_member(group, actor=actor, user=bob, role="primary"),
+        lambda: add_member(group, now=WHEN, actor=actor, user=ana, role="primary"),
+        lambda: add_member(group, now=WHEN, actor=actor, user=bob, role="primary"),
     )
 
 

@@ -106,7 +106,9 @@ class Alerts(History):
     def edit_policy(self, data: st.DataObject, edit: str) -> None:
         name = data.draw(st.sampled_from(sorted(self.policies)))
         with suppress(*REFUSED):  # repeats of a walk that takes no time
-            self.policies[name] = update_policy(self.policies[name], **POLICY_EDITS[edit])
+            self.policies[name] = update_policy(
+                self.policies[name], actor=self.owner, now=self.world.now, **POLICY_EDITS[edit]
+            )
 
     @rule(name=st.sampled_from(["spare", "in turn", "together"]))
     def delete_or_make_policy(self, name: str) -> None:
@@ -116,7 +118,7 @@ class Alerts(History):
             )
         elif len(self.policies) > 1:
             try:
-                delete_policy(self.policies[name])
+                delete_policy(self.policies[name], actor=self.owner, now=self.world.now)
             except REFUSED:
                 return  # a job follows it
             del self.policies[name]
@@ -126,7 +128,9 @@ class Alerts(History):
         tiers = [TierRule(offset, groups=[self.group("network")])]
         if who:
             tiers.append(TierRule(offset + 1, users=[self.user(name) for name in sorted(who)]))
-        self.plays["play"] = update_play(self.plays["play"], enabled=enabled, tiers=tiers)
+        self.plays["play"] = update_play(
+            self.plays["play"], actor=self.owner, now=self.world.now, enabled=enabled, tiers=tiers
+        )
 
     @rule(window=st.sampled_from([0, 5, 60]))
     def collect(self, window: int) -> None:

@@ -40,12 +40,14 @@ class People(History):
     @rule(name=groups, members=st.lists(st.tuples(people, roles), unique=True, max_size=5))
     def change_members(self, name: str, members: list[tuple[str, str]]) -> None:
         chosen = [Member(user=self.user(who).pk, role=role) for who, role in members]
-        update_group(self.group(name), actor=self.owner, members=chosen)
+        update_group(self.group(name), actor=self.owner, now=self.world.now, members=chosen)
 
     @rule(outer=groups, inner=st.none() | groups)
     def nest(self, outer: str, inner: str | None) -> None:
         with suppress(*REFUSED):  # a circle
-            update_group(self.group(outer), actor=self.owner, groups=[self.group(inner)] if inner else [])
+            update_group(
+                self.group(outer), actor=self.owner, now=self.world.now, groups=[self.group(inner)] if inner else []
+            )
 
     @rule(name=groups, lasts=st.sampled_from([None, 4, 30]), pick=st.sets(people, min_size=1, max_size=2))
     def add_shift(self, name: str, lasts: int | None, pick: set[str]) -> None:
@@ -89,7 +91,7 @@ class People(History):
     @rule(who=people)
     def come_or_go(self, who: str) -> None:
         user = self.user(who)
-        (deactivate_user if user.is_active else reactivate_user)(user, actor=self.owner)
+        (deactivate_user if user.is_active else reactivate_user)(user, actor=self.owner, now=self.world.now)
 
     @rule(
         who=people,

@@ -112,12 +112,12 @@ def test_holes_and_ends_of_rotas_that_a_heartbeat_depends_on_are_listed(world):
     over = codes(world, end + 40 * DAY)
     assert ("Database", "rota_ended", end, None) in over
     reasons = [gap.reason for gap in coverage_of(world.organization, at=world.now).groups]
-    assert reasons[0] == "Nobody is on call, and in 1 more times after that."
+    assert reasons[0] == "Nobody who can be reached is on call, and in 1 more times after that."
 
 
-def test_a_turn_over_the_member_list_that_ends_is_no_rota_that_ended(world):
+def test_an_override_that_ends_is_no_rota_that_ended(world):
     team = world.team("Database", primary=["ana", "bob"])
-    make_shift(team, primary=[world.person("ana")], starts_at=world.now, ends_at=world.now + DAY)
+    make_shift(team, primary=[world.person("ana")], starts_at=world.now, ends_at=world.now + DAY, is_override=True)
     world.heartbeat("backup", every=minutes(5), recipient_groups=[team])
     assert codes(world) == []
 

@@ -77,16 +77,16 @@ def test_an_edit_in_several_steps_and_an_empty_list_bring_no_mail(world, olga):
     ana = world.person("ana")
     world.heartbeat("backup", every=minutes(5), tell=["ana"])
     live(world, minutes(10))
-    update_user(ana, actor=olga, is_active=False)
+    update_user(ana, actor=olga, now=world.now, is_active=False)
     live(world, minutes(9), step=minutes(3))
-    update_user(ana, actor=olga, is_active=True)
+    update_user(ana, actor=olga, now=world.now, is_active=True)
     live(world, DAY, step=2 * HOUR)
-    update_user(ana, actor=olga, is_active=False)  # the time counts anew
+    update_user(ana, actor=olga, now=world.now, is_active=False)  # the time counts anew
     live(world, minutes(10))
     world.expect_nothing_else()
     live(world, minutes(5))
     world.expect_mail("olga", saying="would reach nobody now")
-    update_user(ana, actor=olga, is_active=True)
+    update_user(ana, actor=olga, now=world.now, is_active=True)
     live(world, 3 * DAY, step=6 * HOUR)
     world.expect_nothing_else()
 

@@ -7,6 +7,7 @@ from escalation.services.plays import TierRule, create_play, delete_play, update
 from escalation.services.policies import RoleRule, clone_policy, delete_policy, update_policy
 from integrations.services.heartbeats import update_heartbeat
 from tests import factories
+from tests.factories import WHEN
 from tests.world import minutes
 
 pytestmark = pytest.mark.django_db
@@ -40,18 +41,27 @@ def goes_on(world, job, *rest):
 
 
 EDITS = {
-    "other roles": lambda policy: update_policy(policy, roles=[RoleRule("manager", retries=5)]),
+    "other roles": lambda policy: update_policy(policy, actor=None, now=WHEN, roles=[RoleRule("manager", retries=5)]),
     "other times": lambda policy: update_policy(
-        policy, roles=[RoleRule(role, wait_minutes=60) for role in ("primary", "secondary", "manager")]
+        policy,
+        actor=None,
+        now=WHEN,
+        roles=[RoleRule(role, wait_minutes=60) for role in ("primary", "secondary", "manager")],
     ),
     "centralized over a label that nobody has": lambda policy: update_policy(
-        policy, notify_using="centralized", roles=[RoleRule("secondary", contact_labels=("Pager",))]
+        policy,
+        actor=None,
+        now=WHEN,
+        notify_using="centralized",
+        roles=[RoleRule("secondary", contact_labels=("Pager",))],
     ),
-    "repeated": lambda policy: update_policy(policy, repeats=9),
-    "disabled": lambda policy: update_policy(policy, enabled=False),
-    "renamed": lambda policy: update_policy(policy, name="Another", priority="low"),
+    "repeated": lambda policy: update_policy(policy, actor=None, now=WHEN, repeats=9),
+    "disabled": lambda policy: update_policy(policy, actor=None, now=WHEN, enabled=False),
+    "renamed": lambda policy: update_policy(policy, actor=None, now=WHEN, name="Another", priority="low"),
     "cloned": clone_policy,
-    "edited five times": lambda policy: [update_policy(policy, description=str(time)) for time in range(5)],
+    "edited five times": lambda policy: [
+        update_policy(policy, actor=None, now=WHEN, description=str(time)) for time in range(5)
+    ],
 }
 
 
@@ -67,7 +77,7 @@ def test_a_policy_that_is_deleted(world, team):
     policy = world.policy(name="Old")
     job = silent(world, recipient_groups=[team], escalation_policy=policy)
     update_heartbeat(job, actor=None, now=world.now, escalation_policy=world.policy(steps=[{"role": "manager"}]))
-    delete_policy(policy)
+    delete_policy(policy, actor=None, now=WHEN)
     assert not EscalationPolicy.objects.filter(name="Old").exists()
     goes_on(world, job, "sam", "mia")
     assert "Old" in world.alert(job).timeline.get(kind="walk_ended").text
@@ -78,9 +88,9 @@ def test_a_play_that_is_edited_and_deleted(world):
     tiers = [TierRule(offset, users=[user]) for offset, user in ((0, ana), (5, sam), (10, mia))]
     play = create_play(world.organization, name="Drill", tiers=tiers)
     job = silent(world, response_play=play)
-    play = update_play(play, tiers=tiers[:1], enabled=False)
+    play = update_play(play, actor=None, now=WHEN, tiers=tiers[:1], enabled=False)
     update_heartbeat(job, actor=None, now=world.now, response_play=None, escalation_policy=world.policy())
-    delete_play(play)
+    delete_play(play, actor=None, now=WHEN)
     goes_on(world, job, "sam", "mia")
 
 
@@ -100,9 +110,9 @@ def test_a_group_that_is_deleted_is_passed_over_and_the_walk_goes_on(world, team
 
 def test_what_messages_offer_is_what_the_policy_said_when_the_alert_opened(world, team, client_for):
     policy = world.policy()
-    update_policy(policy, offers={"email": ["assign", "close"]})
+    update_policy(policy, actor=None, now=WHEN, offers={"email": ["assign", "close"]})
     job = silent(world, recipient_groups=[team], escalation_policy=policy)
-    update_policy(policy, offers={"email": []})
+    update_policy(policy, actor=None, now=WHEN, offers={"email": []})
     world.advance(minutes(5))
     world.expect_page("sam", about=job)
     owner = client_for(factories.UserFactory(organization=world.organization, roles=["Owner"]))

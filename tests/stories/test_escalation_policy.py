@@ -173,7 +173,7 @@ def test_a_run_follows_the_policy_as_it_was_when_the_alert_opened(world):
     policy = world.policy()
     job = silent(world, recipient_groups=[team], escalation_policy=policy)
     world.expect_page("ana", about=job)
-    update_policy(policy, roles=[RoleRule("manager")])
+    update_policy(policy, actor=None, now=world.now, roles=[RoleRule("manager")])
     world.advance(minutes(5))
     world.expect_page("sam", about=job)
     assert world.alert(job).run.version == 1

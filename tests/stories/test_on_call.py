@@ -3,6 +3,7 @@
 import pytest
 
 from accounts.services.opt_outs import opt_out
+from escalation.services.shifts import PersonRule, update_shift
 from tests.factories.shifts import make_absence, make_rotation, make_shift
 from tests.stories.test_escalation_policy import silent, timeline
 from tests.world import minutes
@@ -383,3 +384,85 @@ def test_a_duty_of_ones_own_that_begins_with_that_of_another_says_so(world):
     message = world.expect_mail("bob", saying="from Mon 2 Mar 2026, 12:30:00 UTC")
     assert message.subject.endswith("UTC, also for Ana")
     world.expect_nothing_else()
+
+
+# -- who is on call where somebody is not there -------------------------------------------------------------------------
+def test_a_shift_in_which_nobody_can_be_reached_does_not_hide_the_shift_below_it(world):
+    team = world.team("Database", primary=["ana", "ben"])
+    make_shift(team, primary=people(world, "ben"), name="Always")
+    make_shift(team, primary=people(world, "ana"), name="Days", windows=[(WEEKDAYS, "08:00", "17:00")])
+    leave(world, "ana")
+    job = silent(world, recipient_groups=[team])  # Monday noon
+    world.expect_page("ben", about=job)
+    world.expect_nothing_else()
+
+
+@pytest.mark.parametrize("why", ["a stakeholder", "without a role", "without a contact method"])
+def test_nor_does_one_of_people_who_cannot_answer_or_be_notified(world, why):
+    if why == "a stakeholder":
+        world.person("ana", kind="stakeholder")
+    team = world.team("Database", primary=["ana", "ben"])
+    if why == "without a role":
+        world.person("ana").roles.clear()
+    if why == "without a contact method":
+        world.person("ana").contact_methods.all().delete()
+    make_shift(team, primary=people(world, "ben"), name="Always")
+    make_shift(team, primary=people(world, "ana"), starts_at=world.now, ends_at=world.now + minutes(600), name="Days")
+    job = silent(world, recipient_groups=[team], escalation_policy=world.policy(steps=[{"role": "primary"}]))
+    world.expect_page("ben", about=job)
+    world.expect_nothing_else()
+
+
+def test_the_cover_of_somebody_who_was_deactivated_stands_in_on_a_shift_as_in_the_member_list(world):
+    team = world.team("Database", primary=["ana", "ben"])
+    make_shift(team, primary=people(world, "ben"), name="Always")
+    make_shift(team, primary=people(world, "ana"), starts_at=world.now, ends_at=world.now + minutes(600), name="Days")
+    away(world, "ana", "cy")
+    leave(world, "ana")
+    job = silent(world, recipient_groups=[team], escalation_policy=world.policy(steps=[{"role": "primary"}]))
+    world.expect_page("cy", about=job)
+    world.expect_nothing_else()
+
+
+def test_an_override_of_a_week_wins_over_daily_windows(world):
+    team = world.team("Database", primary=["ana", "ben"])
+    make_shift(team, primary=people(world, "ana"), name="Days", windows=[(WEEKDAYS, "08:00", "17:00")])
+    make_shift(
+        team,
+        primary=people(world, "ben"),
+        name="Stand-in",
+        is_override=True,
+        starts_at=world.now - minutes(60),
+        ends_at=world.now + minutes(7 * 24 * 60),
+    )
+    job = silent(world, recipient_groups=[team], escalation_policy=world.policy(steps=[{"role": "primary"}]))
+    world.expect_page("ben", about=job)
+    world.expect_nothing_else()
+
+
+def test_an_override_without_an_end_does_not_make_a_rota_out_of_the_member_list(world):
+    team = world.team("Database", primary=["ana", "ben"])
+    make_shift(
+        team, primary=people(world, "ben"), is_override=True, windows=[(["sunday"], "08:00", "17:00")], name="Sundays"
+    )
+    job = silent(world, recipient_groups=[team], escalation_policy=world.policy(steps=[{"role": "primary"}]))
+    world.expect_page("ana", about=job)
+    world.expect_page("ben", about=job)
+    world.expect_nothing_else()
+
+
+def test_when_somebody_joins_a_rotation_the_person_whose_turn_it_is_is_paged_all_the_same(world):
+    team = world.team("Database", primary=["ana", "ben", "cem"])
+    admin = world.person("adam", roles=["App Admin"])
+    shift = make_rotation(team, primary=people(world, "ana", "ben"), first="2026-02-23")
+    named = [PersonRule(user=person.pk) for person in people(world, "ana", "ben", "cem")]
+    update_shift(shift, actor=admin, now=world.now, people=named)
+    job = silent(world, recipient_groups=[team], escalation_policy=world.policy(steps=[{"role": "primary"}]))
+    world.expect_page("ben", about=job)
+    world.expect_nothing_else()
+
+
+def leave(world, name):
+    person = world.person(name)
+    person.is_active = False
+    person.save(update_fields=["is_active"])

@@ -128,7 +128,9 @@ def test_a_cover_hears_for_whom_from_when_until_when_and_by_whom(world, rota, te
     update_absence(entry, actor=ana, now=world.now, cover=bob)
     delete_absence(entry, actor=ana)
     cem.roles.set(world.organization.roles.filter(name="App Admin"))
-    make_absence(bob, cem, actor=User.objects.get(pk=cem.pk), now=world.now, **days)  # a cover who entered it has no need to hear of it
+    make_absence(
+        bob, cem, actor=User.objects.get(pk=cem.pk), now=world.now, **days
+    )  # a cover who entered it has no need to hear of it
     past = {"starts_at": world.now - 2 * DAY, "ends_at": world.now - DAY}
     make_absence(ana, cem, actor=rota, now=world.now, **past)
     live(world, minutes(20))

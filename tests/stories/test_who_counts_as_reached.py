@@ -293,6 +293,7 @@ def test_a_cover_whose_time_is_over_still_counts(world, owner):
     job = silent(world, recipient_groups=[team])
     world.expect_page("ben", about=job)
     world.advance(minutes(60))
+    world.expect_page("ana", about=job)  # back in office, and never notified of it
     world.expect_nothing_else()
 
 

@@ -6,7 +6,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escalation.rota.covers import Absence, leading_to, leads_back, stand_in, told
+from escalation.rota.answers import periods, spans
+from escalation.rota.covers import Absence, Reach, leading_to, leads_back, stand_in
+from escalation.rota.shifts import Duty, Shift
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -56,11 +58,19 @@ def test_a_circle_is_seen_only_where_times_and_groups_meet():
 
 
 # -- over a time ------------------------------------------------------------------------------------------------------
+def notified(person, group, starts_at, ends_at, *, absences, unavailable=()):
+    """Return when who is notified for a person who is on call in a group all the time."""
+    always = Shift(1, "always", UTC, (Duty(person, "primary"),))
+    reach = Reach(group, absences, available=set(range(20)) - set(unavailable))
+    found = periods(spans([always], starts_at, ends_at, reach=reach))
+    assert all(part.covering == (person if part.person != person else None) for part in found)
+    return found
+
+
 def parts(person, *absences, group=7, starts=0, ends=10, unavailable=()):
     """Return who is told from which hour to which."""
     of = {entry.user: [other for other in absences if other.user == entry.user] for entry in absences}
-    span = (NOON + starts * HOUR, NOON + ends * HOUR)
-    found = told(person, group, *span, absences=of, available=lambda user: user not in unavailable)
+    found = notified(person, group, NOON + starts * HOUR, NOON + ends * HOUR, absences=of, unavailable=unavailable)
     return [(part.person, (part.starts_at - NOON) // HOUR, (part.ends_at - NOON) // HOUR) for part in found]
 
 
@@ -130,7 +140,7 @@ def test_at_each_instant_of_a_turn_who_is_told_is_who_stands_in(made, person, gr
     """Also where entries overlap or lead in circles, which the database refuses."""
     absences = {user: [entry for entry in made if entry.user == user] for user in range(1, 6)}
     starts_at, ends_at = NOON + 2 * HOUR, NOON + 8 * HOUR
-    found = told(person, group, starts_at, ends_at, absences=absences, available=lambda user: user not in unavailable)
+    found = notified(person, group, starts_at, ends_at, absences=absences, unavailable=unavailable)
     assert (found[0].starts_at, found[-1].ends_at) == (starts_at, ends_at)
     assert all(one.ends_at == other.starts_at and one.person != other.person for one, other in pairwise(found))
     for part in found:

@@ -1,5 +1,7 @@
 """What people answer is understood when it is a command, and nothing else is acted upon."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +33,27 @@ from escalation.replies import DIGITS, WORDS, Reply, read_mail, read_reply
         ("close, it was a test", Action.CLOSE, None, "it was a test"),
         ("close 12\nthanks\nBen", Action.CLOSE, 12, "thanks\nBen"),
         ("note 12: on my way", Action.REPLY, 12, "on my way"),
+        ("note: can't find the cause, who knows?", Action.REPLY, None, "can't find the cause, who knows?"),
+        ("8 please", Action.ASSIGN, None, ""),
+        ("ok 8", Action.ASSIGN, None, ""),
+        ("8.", Action.ASSIGN, None, ""),
+        ("8 on my way", Action.ASSIGN, None, "on my way"),
+        ("8: on my way", Action.ASSIGN, None, "on my way"),
+        ("8 55 on my way", Action.ASSIGN, 55, "on my way"),
+        ("8 I'm on it", Action.ASSIGN, None, "I'm on it"),
+        ("take it", Action.ASSIGN, None, ""),
+        ("I take it", Action.ASSIGN, None, ""),
+        ("take all", Action.ASSIGN, None, ""),
+        ("yes", Action.ACKNOWLEDGE, None, ""),
+        ("OK.", Action.ACKNOWLEDGE, None, ""),
+        ("yes, ok", Action.ACKNOWLEDGE, None, ""),
+        ("on it", Action.ACKNOWLEDGE, None, ""),
+        ("i ack", Action.ACKNOWLEDGE, None, ""),
+        ("acknowledged thanks", Action.ACKNOWLEDGE, None, ""),
+        ("ack, thank you!", Action.ACKNOWLEDGE, None, ""),
+        ("close #55 - fixed disk", Action.CLOSE, 55, "fixed disk"),
+        ("#55 close", Action.CLOSE, 55, ""),
+        ("Hi, please close 12", Action.CLOSE, 12, ""),
     ],
 )
 def test_commands(text, action, number, note):
@@ -60,10 +83,47 @@ def test_commands(text, action, number, note):
         "unacknowledged",
         "closer",
         "STOP",
+        "8 servers down, can't take it",
+        "8 servers down",
+        "8 can't",
+        "8, but not now",
+        "8?",
+        "8 thanks?",
+        "close?",
+        "close: is it over?",
+        "ack - no, wait",
+        "take care",
+        "assign to Ben",
+        "can you take it?",
+        "I will close it",
+        "9 10:30",
+        "yes but who",
+        "no",
+        "8 don\u2019t know",
     ],
 )
 def test_what_is_no_command_is_nothing(text):
     assert read_reply(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"7{' ' * 1_400}x",
+        f"8{' ' * 1_000_000}x",
+        "ok " * 300_000,
+        "#" * 1_000_000,
+        f"On {'a ' * 500_000}",
+        "\ufdfa" * 1_000_000,  # one character that becomes eighteen
+        f"{'“' * 500_000}8",
+        "8 alert " * 100_000,
+    ],
+)
+def test_a_text_that_is_made_to_be_slow_is_read_at_once(text):
+    begun = time.process_time()
+    read_reply(text)
+    read_mail(text)
+    assert time.process_time() - begun < 0.2
 
 
 @given(st.text())

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from escalation.rota.answers import common_gaps, gaps, on_call, spans
+from escalation.rota.answers import common_gaps, end_of, gaps, on_call, periods, spans
 from escalation.rota.clocks import instant, local_time
-from escalation.rota.shifts import Duty, Period, Rotation, Shift, Window
+from escalation.rota.covers import Absence, Reach
+from escalation.rota.shifts import Duty, Period, Rotation, Shift, Window, handoff_days, order_from_now
 
 # Each with the days around changes of its clocks (none in Kathmandu; Casablanca goes back for Ramadan).
 CHANGES = {
@@ -292,3 +293,235 @@ def test_a_year_of_spans_is_computed_in_order_and_whole(length):
     start = utc(2026, 1, 1)
     found = spans([shift], start, start + length * DAY)
     assert sum((span.ends_at - span.starts_at for span in found), timedelta()) == length * DAY
+
+
+# -- who cannot be reached ----------------------------------------------------------------------------------------------
+def reaching(*people):
+    """Only these can be reached; the others were deactivated."""
+    numbers = {duty.user for duty in people}
+    return Reach(7, active=numbers, available=numbers)
+
+
+def test_a_shift_in_which_nobody_can_be_reached_does_not_hide_the_one_below():
+    always = Shift(1, "always", UTC, (BOB,))
+    day = Shift(2, "day", UTC, (ANA,), (Window(EVERY_DAY, time(8), time(17)),))
+    noon = utc(2026, 3, 2, 12)
+    assert on_call([always, day], noon).shift is day
+    answer = on_call([always, day], noon, reach=reaching(BOB))
+    assert (answer.shift, answer.duties, answer.passed_over, answer.reached) == (always, (BOB,), (day,), True)
+    at_night = on_call([always, day], noon + 8 * HOUR, reach=reaching(BOB))
+    assert (at_night.shift, at_night.passed_over) == (always, ())
+    assert gaps(spans([always, day], noon, noon + DAY, reach=reaching(BOB))) == []
+
+
+def test_several_shifts_are_passed_over_one_after_the_other():
+    made = [
+        Shift(number, str(number), UTC, (who,), ends_at=utc(2026, 3, 2, 12 + number))
+        for number, who in ((4, ANA), (3, BOB), (2, CY), (1, DEE))
+    ]
+    made = [
+        Shift(one.id, one.name, UTC, one.duties, starts_at=utc(2026, 3, 2, 12), ends_at=one.ends_at) for one in made
+    ]
+    at = utc(2026, 3, 2, 12, 30)
+    for reached, passed in ((DEE, 0), (CY, 1), (BOB, 2), (ANA, 3)):
+        answer = on_call(made, at, reach=reaching(reached))
+        assert (answer.duties, len(answer.passed_over)) == ((reached,), passed)
+
+
+def test_where_nobody_at_all_can_be_reached_the_first_shift_with_somebody_counts_and_it_is_a_gap():
+    always, day = Shift(1, "always", UTC, (BOB,)), Shift(2, "day", UTC, (ANA,), (Window(EVERY_DAY, time(8), time(17)),))
+    noon = utc(2026, 3, 2, 12)
+    watching = Reach(7, active={1, 2}, available=set())
+    answer = on_call([always, day], noon, reach=watching)
+    assert (answer.shift, answer.duties, answer.passed_over, answer.reached) == (day, (ANA,), (), False)
+    assert gaps(spans([always, day], noon, noon + DAY, reach=watching)) == [Period(noon, noon + DAY)]
+    everybody_left = on_call([day, always], noon, reach=reaching())
+    assert (everybody_left.on, [one.duty for one in everybody_left.named]) == ((), [ANA])
+
+
+def test_whose_cover_stands_in_is_reached_while_the_cover_does():
+    always, day = Shift(1, "always", UTC, (BOB,)), Shift(2, "day", UTC, (ANA,), (Window(EVERY_DAY, time(8), time(17)),))
+    noon = utc(2026, 3, 2, 12)
+    out = Absence(ANA.user, CY.user, noon, noon + HOUR)
+    reach = Reach(7, {ANA.user: [out]}, active={2, 3}, available={2, 3})
+    found = spans([always, day], noon - HOUR, noon + 2 * HOUR, reach=reach)
+    assert [(span.starts_at.hour, span.shift.name, [on.person for on in span.on]) for span in found] == [
+        (11, "always", [BOB.user]),
+        (12, "day", [CY.user]),
+        (13, "always", [BOB.user]),
+    ]
+    assert [(one.person, one.covering) for one in periods(found)] == [(2, None), (3, 1), (2, None)]
+
+
+# -- overrides ----------------------------------------------------------------------------------------------------------
+def test_an_override_wins_over_every_ordinary_shift_however_long_and_the_shorter_of_two_wins():
+    monday = utc(2026, 3, 2)
+    day = Shift(1, "day", UTC, (ANA,), (Window(EVERY_DAY, time(9), time(17)),))
+    week = Shift(2, "week", UTC, (BOB,), starts_at=monday, ends_at=monday + 7 * DAY, override=True)
+    hour = Shift(3, "hour", UTC, (CY,), starts_at=monday + 12 * HOUR, ends_at=monday + 13 * HOUR)
+    visit = Shift(4, "visit", UTC, (DEE,), starts_at=monday + 36 * HOUR, ends_at=monday + 37 * HOUR, override=True)
+    found = spans([day, week, hour, visit], monday, monday + 8 * DAY)
+    assert [(span.shift and span.shift.name, (span.starts_at - monday) / HOUR) for span in found[:4]] == [
+        ("week", 0),
+        ("visit", 36),
+        ("week", 37),
+        (None, 168),
+    ]
+    assert on_call([day, week], monday + 12 * HOUR, reach=reaching(ANA)).shift is day
+
+
+# -- daily hand-offs count days that have a window -----------------------------------------------------------------------
+WEEK_DAYS = frozenset(range(5))
+OFFICE = (Window(WEEK_DAYS, time(9), time(17)),)
+
+
+def daily(people, windows=OFFICE, *, at=time(9), count=1, first_on=date(2026, 3, 2), at_once=1):
+    days = handoff_days(windows, at)
+    rotation = Rotation("day", count, first_on, at, at_once, days)
+    return Shift(1, "daily", BERLIN, people, windows, rotation=rotation)
+
+
+def test_with_weekday_windows_seven_people_have_as_many_days_each():
+    people = tuple(Duty(number, "primary") for number in range(7))
+    shift = daily(people)
+    noons = [utc(2026, 3, 2, 12) + day * DAY for day in range(7 * 7)]
+    on = [one.duties[0].user for one in (on_call([shift], at) for at in noons) if one.duties]
+    assert on[:10] == [0, 1, 2, 3, 4, 5, 6, 0, 1, 2]
+    assert {on.count(number) for number in range(7)} == {5}
+
+
+@pytest.mark.parametrize("people", [2, 3, 4])
+def test_nobody_has_friday_and_monday_by_the_silent_turns_of_a_weekend(people):
+    shift = daily(tuple(Duty(number, "primary") for number in range(people)))
+    for week in range(people * 5):
+        friday = utc(2026, 3, 6, 12) + 7 * week * DAY
+        assert on_call([shift], friday).duties != on_call([shift], friday + 3 * DAY).duties
+
+
+@pytest.mark.parametrize(
+    ("windows", "at", "expected"),
+    [
+        ((), time(9), (0, 1, 2, 3, 4, 5, 6)),
+        (OFFICE, time(9), (0, 1, 2, 3, 4)),
+        (OFFICE, time(0), (0, 1, 2, 3, 4)),
+        ((Window(WEEK_DAYS, time(8), time(18)),), time(9), (0, 1, 2, 3, 4)),
+        # A night belongs to the day on which it begins, unless the hand-off is in the middle of it.
+        ((Window(WEEK_DAYS, time(22), time(6), 1),), time(9), (0, 1, 2, 3, 4)),
+        ((Window(WEEK_DAYS, time(22), time(6), 1),), time(6), (0, 1, 2, 3, 4)),
+        ((Window(WEEK_DAYS, time(22), time(6), 1),), time(3), (0, 1, 2, 3, 4, 5)),
+        ((Window(frozenset({6}), time(22), time(6), 1),), time(9), (6,)),
+        ((Window(frozenset({6}), time(22), time(6), 1),), time(3), (0, 6)),
+        # A weekend in one piece is handed over within it.
+        ((Window(frozenset({4}), time(18), time(8), 3),), time(9), (4, 5, 6)),
+        ((Window(frozenset({0}), time(9), time(9), 7),), time(9), (0, 1, 2, 3, 4, 5, 6)),
+        # Tuesday's is over before it could be handed over on that day, and nothing comes until Thursday.
+        ((Window(frozenset({1}), time(0), time(8)), Window(frozenset({3}), time(10), time(12))), time(9), (3,)),
+    ],
+)
+def test_the_days_of_daily_hand_offs(windows, at, expected):
+    assert handoff_days(windows, at) == expected
+
+
+@given(
+    st.lists(windows(), min_size=1, max_size=3), times, st.integers(1, 3), st.dates(date(2025, 1, 1), date(2027, 1, 1))
+)
+def test_no_daily_turn_passes_in_silence_and_everybody_has_turns(made, at, count, first_on):
+    people = tuple(Duty(number, "primary") for number in range(3))
+    days = handoff_days(made, at)
+    rotation = Rotation("day", count, first_on, at, days=days)
+    shift = Shift(1, "daily", UTC, people, tuple(made), rotation=rotation)
+    on = []
+    for turn in range(-4, 5):
+        begins, ends = rotation.handoff(turn, UTC), rotation.handoff(turn + 1, UTC)
+        assert begins.weekday() in days
+        assert rotation.turn(begins, UTC) == rotation.turn(ends - timedelta(microseconds=1), UTC) == turn
+        found = [span for span in spans([shift], begins, ends) if span.duties]
+        assert found
+        assert {span.duties for span in found} == {(people[turn % 3],)}
+        on += [people[turn % 3]]
+    assert len(set(on)) == 3
+    assert rotation.handoff(0, UTC).date() >= first_on > rotation.handoff(-1, UTC).date()
+
+
+def test_a_turn_many_years_after_the_first_hand_off_is_found_at_once():
+    far = Rotation("day", 1, date(2000, 1, 3), time(9), days=(0, 1, 2, 3, 4))
+    assert far.turn(utc(2099, 1, 1, 12), UTC) == (date(2099, 1, 1) - date(2000, 1, 3)).days // 7 * 5 + 3
+
+
+# -- the running turn ---------------------------------------------------------------------------------------------------
+people_in_order = st.lists(st.integers(1, 6), min_size=1, unique=True).map(
+    lambda numbers: tuple(Duty(number, "primary") for number in numbers)
+)
+
+
+@given(rotations(), people_in_order, people_in_order, st.integers(-30, 30))
+def test_whoever_has_the_turn_keeps_it_when_the_people_change_and_later_turns_follow_the_new_order(
+    rotation, before, after, turn
+):
+    holders = rotation.on(before, turn)
+    order = order_from_now(holders, after, before=before)
+    assert sorted(duty.user for duty in order) == sorted(duty.user for duty in after)
+    changed = Rotation(
+        rotation.every, rotation.count, rotation.first_on, rotation.at, rotation.at_once, since=turn, order=tuple(order)
+    )
+    staying = [duty for duty in holders if duty in after]
+    now = changed.on(after, turn)
+    assert list(now[: len(staying)]) == staying
+    if rotation.at_once == 1:
+        rounds = [changed.on(after, turn + step)[0] for step in range(len(after))] if turn >= 0 else []
+        assert not rounds or set(rounds) == set(after)
+        for one, other in itertools.pairwise(rounds):
+            assert after[(after.index(one) + 1) % len(after)] == other
+        if not staying and any(duty in after for duty in before):
+            following = before[before.index(holders[0]) :] + before[: before.index(holders[0])]
+            assert now[0] == next(duty for duty in following if duty in after)
+
+
+@given(rotations(), people_in_order, st.integers(0, 30), st.integers(0, 12))
+def test_writing_down_the_running_turn_changes_nothing(rotation, people, turn, later):
+    order = order_from_now(rotation.on(people, turn), people)
+    kept = Rotation(
+        rotation.every, rotation.count, rotation.first_on, rotation.at, rotation.at_once, since=turn, order=tuple(order)
+    )
+    assert kept.on(people, turn + later) == rotation.on(people, turn + later)
+
+
+def test_the_first_hand_off_is_the_first_persons_also_where_people_came_before_it():
+    weekly = Rotation("week", 1, date(2026, 3, 2), time(9), since=-1, order=(BOB, CY, ANA))
+    assert [weekly.on((ANA, BOB, CY), turn)[0] for turn in (-1, 0, 1, 2)] == [BOB, ANA, BOB, CY]
+
+
+# -- the end of a turn --------------------------------------------------------------------------------------------------
+def end(shifts, person, at, **reach):
+    def goes_on(span):
+        return any(on.person == person.user for on in span.on)
+
+    return end_of(goes_on, shifts, at, reach=Reach(7, **reach))
+
+
+def test_what_has_no_end_has_none_and_what_has_one_is_found_however_late():
+    at = utc(2026, 3, 2, 12)
+    always = Shift(1, "always", UTC, (ANA,))
+    assert end([always], ANA, at) is None
+    assert end([Shift(1, "until", UTC, (ANA,), ends_at=utc(2041, 1, 1))], ANA, at) == utc(2041, 1, 1)
+    alone = Shift(1, "alone", UTC, (ANA,), rotation=Rotation("week", 1, date(2026, 3, 2), time(9)))
+    assert end([alone], ANA, at) is None
+    rare = Shift(1, "rare", UTC, (ANA, BOB), rotation=Rotation("month", 120, date(2026, 1, 1), time(9)))
+    assert end([rare], ANA, at) == utc(2036, 1, 1, 9)
+    later = Shift(2, "later", UTC, (BOB,), (Window(frozenset({6}), time(9), time(10)),), starts_at=utc(2033, 1, 1))
+    assert end([always, later], ANA, at) == utc(2033, 1, 2, 9)
+    assert end([always, later], ANA, at, active={1}, available={1}) is None
+    out = Absence(ANA.user, CY.user, utc(2030, 1, 1), utc(2030, 2, 1))
+    assert end([always], ANA, at, absences={ANA.user: [out]}) == utc(2030, 1, 1)
+
+
+@given(rotas())
+def test_the_end_of_who_is_on_call_is_where_somebody_else_begins(rota):
+    made, at = rota
+    first = on_call(made, at)
+    until = end_of(first.same_people, made, at)
+    if until is None:
+        assert all(first.same_people(span) for span in spans(made, at, at + 400 * DAY))
+    else:
+        assert not first.same_people(on_call(made, until))
+        assert all(first.same_people(span) for span in spans(made, at, until))

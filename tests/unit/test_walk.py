@@ -539,6 +539,122 @@ def test_each_group_that_a_walk_comes_to_has_its_contacts_told_in_each_lap_and_o
         assert told.count(group) <= laps * sum(group in groups for groups in meant)
 
 
+def begun_alone(tracks, now):
+    """Return the position of these tracks alone after their first moment."""
+    alone = Plan(tuple(tracks))
+    return walk.advance(
+        alone, walk.start(alone, now), now=now, people=members_of, first_use=at_once(everybody)
+    ).position
+
+
+def play_on(plan, position):
+    """Return [(seconds after the start, person), ...] of the rest of a walk."""
+    told = []
+    while position.next_at is not None:
+        now = position.next_at
+        step = walk.advance(plan, position, now=now, people=members_of, first_use=at_once(everybody))
+        told += [((now - START).total_seconds(), tell.person) for tell in step.tells]
+        position = walk.Position.load(json.loads(json.dumps(step.position.dump())))
+    return told
+
+
+def test_further_tracks_go_beside_what_the_walk_does_anyway():
+    plan = policy(stage("Primary", 1), stage("Secondary", 2, wait=300))
+    position = begun_alone(plan.tracks, START)
+    later = START + timedelta(seconds=60)
+    more = [Track((stage("Tier 1", 7), stage("Tier 2", 8, wait=30))), Track((stage("Added", 9),))]
+    assert play_on(*walk.add_tracks(plan, position, more, begun_alone(more, later))) == [(90, 8), (300, 2)]
+
+
+def test_further_tracks_do_not_repeat_a_walk_that_had_ended():
+    plan = policy(stage("Primary", 1), repeats=3, repeat_wait=300)
+    nobody = walk.advance(
+        plan, walk.start(plan, START), now=START, people=members_of, first_use=at_once(lambda *_: False)
+    ).position
+    more = [Track((stage("Tier 1", 7), stage("Tier 2", 8, wait=30)))]
+    assert play_on(*walk.add_tracks(plan, nobody, more, begun_alone(more, START))) == [(30, 8)]
+
+
+def test_further_tracks_are_repeated_with_a_walk_that_goes_on():
+    plan = policy(stage("Primary", 1), stage("Secondary", 2, wait=60), repeats=1, repeat_wait=300)
+    more = [Track((stage("Added", 7),))]
+    joined = walk.add_tracks(plan, begun_alone(plan.tracks, START), more, begun_alone(more, START))
+    assert play_on(*joined) == [(60, 2), (360, 1), (360, 7), (420, 2)]
+
+
+@given(plan=plans, more=plans, at=st.integers(0, 900))
+def test_further_tracks_change_nothing_about_the_others_and_keep_their_own_times(plan, more, at):
+    # A stage that reaches nobody brings on another track; that is a test of its own.
+    plan, more = (
+        Plan(tuple(Track(tuple(each for each in track.stages if each.targets)) for track in each.tracks))
+        for each in (plan, more)
+    )
+    position, now = walk.start(plan, START), START + timedelta(seconds=at)
+    while position.next_at is not None and position.next_at <= now:
+        step = walk.advance(plan, position, now=position.next_at, people=members_of, first_use=at_once(everybody))
+        position = step.position
+    begun = begun_alone(more.tracks, now)
+    joined = walk.add_tracks(plan, position, more.tracks, begun)
+    apart = play_on(plan, position) + play_on(more, begun)
+    # Who is reached by both in the same moment is told once.
+    assert sorted(set(play_on(*joined))) == sorted(set(apart))
+
+
+def test_those_in_charge_are_in_the_stages_that_were_left():
+    plan = policy(group("Primary", 1), group("Secondary", 2, wait=300, between=60), group("Manager", 3, wait=300))
+    members = {1: [10], 2: [20, 21], 3: [30]}
+
+    def asked(position, **more):
+        found = walk.in_charge(
+            plan, position, **{"now": START, "people": people, "first_use": at_once(everybody)} | more
+        )
+        return {person: each.tell.stage for person, each in found.items()}
+
+    def people(target):
+        return members[target.id]
+
+    def go_on(position):
+        return walk.advance(plan, position, now=position.next_at, people=people, first_use=at_once(everybody)).position
+
+    position = walk.start(plan, START)
+    assert asked(position) == {}
+    position = go_on(position)
+    assert asked(position) == {10: "Primary"}
+    members[1] = [11, 12]
+    assert asked(position) == {11: "Primary", 12: "Primary"}
+    assert asked(position, first_use=at_once(lambda person, _: person != 11)) == {12: "Primary"}
+    position = go_on(position)
+    assert asked(position) == {11: "Primary", 12: "Primary"}  # turns of the Secondary are still to come
+    position = go_on(position)
+    assert asked(position) == {11: "Primary", 12: "Primary", 20: "Secondary", 21: "Secondary"}
+
+
+def test_who_gets_the_retry_of_somebody_gone_within_a_minute_is_not_in_charge_before():
+    plan = policy(group("Primary", 1, retries=1, retry_gap=300))
+    position = begun_alone(plan.tracks, START)
+    for seconds, gone, found in ((239, [77], [77]), (240, [77], []), (240, [10, 77], [10, 77])):
+        asked = walk.in_charge(
+            plan,
+            replace(position, retries=position.retries[:1]),
+            now=START + timedelta(seconds=seconds),
+            people=lambda _, gone=gone: gone,
+            first_use=at_once(everybody),
+        )
+        assert list(asked) == found
+
+
+@given(plan=plans, moves=troubles)
+def test_whoever_was_told_and_is_still_there_is_in_charge_of_a_walk_that_has_ended(plan, moves):
+    told, position = set(), None
+    for _, step in troubled(replace(plan, repeats=0), moves):
+        told |= {tell.person for tell in step.tells}
+        position = step.position
+    if position is not None:
+        assert position.next_at is None
+        found = walk.in_charge(plan, position, now=START, people=members_of, first_use=at_once(everybody))
+        assert told <= set(found) == set(named_in(plan))
+
+
 @given(plan=plans)
 def test_plans_and_positions_survive_being_stored(plan):
     assert Plan.load(json.loads(json.dumps(plan.dump()))) == plan

@@ -90,7 +90,9 @@ class GroupViewSet(WarningViewSet):
 
     def perform_update(self, serializer: Any) -> None:
         """Change the group."""
-        serializer.instance = update_group(serializer.instance, actor=self.user, **serializer.validated_data)
+        serializer.instance = update_group(
+            serializer.instance, actor=self.user, now=self.now, **serializer.validated_data
+        )
 
     def perform_destroy(self, instance: Group) -> None:
         """Delete a group that nothing names."""

@@ -124,11 +124,13 @@ class UserViewSet(WarningViewSet):
 
     def perform_update(self, serializer: Any) -> None:
         """Change the user."""
-        serializer.instance = update_user(serializer.instance, actor=self.user, **serializer.validated_data)
+        serializer.instance = update_user(
+            serializer.instance, actor=self.user, now=self.now, **serializer.validated_data
+        )
 
     def perform_destroy(self, instance: User) -> None:
         """Deactivate the user: sign-in, keys and paging stop, their history stays."""
-        deactivate_user(instance, actor=self.user)
+        deactivate_user(instance, actor=self.user, now=self.now)
 
     @extend_schema(methods=["get"], responses=MeSerializer)
     @extend_schema(methods=["patch"], request=ProfileInput, responses=MeSerializer)

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -19,8 +18,20 @@ from alerting import services
 from alerting.models import Alert, TimelineEntry
 from alerting.selectors import has_acknowledged, may_respond
 from alerting.states import Action
-from escalation.services.engine import hurry
-from heartbeat_project.console.forms import AssignForm, ReasonForm, ReplyForm
+from escalation.services.actions import act as change
+from escalation.services.reachable import why_not_reached
+from escalation.services.reassignment import reassign
+from escalation.services.responders import add_responders
+from escalation.services.responses import silent_after
+from escalation.wording import at_night
+from heartbeat_project.console.forms import (
+    AssignForm,
+    HoldForm,
+    ReasonForm,
+    ReassignForm,
+    ReplyForm,
+    RespondersForm,
+)
 from heartbeat_project.console.views.alerts import find_alert, seen, show_alert, signed_in
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.errors import FieldError
@@ -32,28 +43,27 @@ _Kind = TimelineEntry.Kind
 _DONE = {
     _Kind.ASSIGNED: "assigned",
     _Kind.ESCALATED: "escalated",
+    _Kind.REASSIGNED: "reassigned",
     _Kind.HELD: "put on hold",
     _Kind.RESUMED: "resumed",
     _Kind.CLOSED: "closed",
     _Kind.CANCELLED: "cancelled",
+    _Kind.GIVEN_BACK: "given back",
+    _Kind.REOPENED: "opened again",
 }
 
 
-def _escalate(alert: Alert, *, actor: User, now: datetime) -> Alert:
-    with transaction.atomic():
-        alert = services.escalate(alert, actor=actor, now=now)
-        hurry([alert.pk], now=now)
-    return alert
-
-
-_PLAIN: dict[str, tuple[Callable[..., Alert], str]] = {
-    Action.ACKNOWLEDGE.value: (
-        services.acknowledge,
-        "Acknowledged. “Next” says who is told now.",
-    ),
-    Action.ESCALATE.value: (_escalate, "Escalated: the next people are told now."),
-    Action.HOLD.value: (services.hold, "On hold: nobody else is told until it is resumed."),
-    Action.RESUME.value: (services.resume, "Resumed."),
+_FOR_OTHERS: Final[dict[Action, tuple[Callable[..., Alert], str]]] = {
+    Action.REASSIGN: (reassign, "Reassigned: its escalation begins anew. “Next” says who is notified now."),
+    Action.ADD_RESPONDERS: (add_responders, "They are notified now."),
+}
+_SAID = {
+    Action.ACKNOWLEDGE: "Acknowledged. “Next” says who is told now.",
+    Action.UNACKNOWLEDGE: "No longer acknowledged. “Next” says who is told now.",
+    Action.GIVE_BACK: "Given back: the escalation goes on. “Next” says who is told now.",
+    Action.ESCALATE: "Escalated: the next people are told now.",
+    Action.RESUME: "Resumed.",
+    Action.REPLY: "Your note is in the timeline.",
 }
 
 
@@ -72,7 +82,7 @@ def act(request: HttpRequest, alert_id: int, action: str) -> HttpResponse:
     if action not in _ALWAYS_WELCOME and sent and sent != seen(alert):
         messages.warning(request, f"{what_happened(alert)} Nothing was changed; look again.")
         return redirect("console:alert", alert.pk)
-    form = _form(action, request)
+    form = _form(action, request, alert, now=now)
     if form is not None and not form.is_valid():
         return show_alert(request, alert, now=now, forms={f"{action}_form": form}, status=400)
     fields = form.cleaned_data if form is not None else {}
@@ -91,36 +101,48 @@ def act(request: HttpRequest, alert_id: int, action: str) -> HttpResponse:
     return redirect("console:alert", alert.pk)
 
 
-def _form(action: str, request: HttpRequest) -> forms.Form | None:
-    if action == Action.ASSIGN:
-        return AssignForm(request.POST, actor=signed_in(request))
-    if action in {Action.CLOSE, Action.CANCEL}:
-        return ReasonForm(request.POST, prefix=action)
-    if action == Action.REPLY:
-        return ReplyForm(request.POST)
-    return None
+def _form(action: str, request: HttpRequest, alert: Alert, *, now: datetime) -> forms.Form | None:
+    actor, sent = signed_in(request), request.POST
+    made: dict[str, Callable[[], forms.Form]] = {
+        Action.ASSIGN: lambda: AssignForm(sent, actor=actor, integration_id=alert.integration_id, now=now),
+        Action.HOLD: lambda: HoldForm(sent, now=now),
+        Action.CLOSE: lambda: ReasonForm(sent, prefix=action),
+        Action.CANCEL: lambda: ReasonForm(sent, prefix=action),
+        Action.REPLY: lambda: ReplyForm(sent),
+        Action.REASSIGN: lambda: ReassignForm(sent, actor=actor),
+        Action.ADD_RESPONDERS: lambda: RespondersForm(sent, actor=actor),
+    }
+    return made[action]() if action in made else None
 
 
 def _apply(alert: Alert, action: str, *, actor: User, now: datetime, fields: dict[str, Any]) -> str:
     """Call the service and return what to say."""
-    if action == TAKE:
-        services.assign(alert, actor=actor, to=actor, now=now)
+    wanted = Action.ASSIGN if action == TAKE else Action(action)
+    if wanted in _FOR_OTHERS:
+        ask_others, said = _FOR_OTHERS[wanted]
+        ask_others(alert, actor=actor, now=now, **fields)
+        return said
+    again = wanted is Action.ACKNOWLEDGE and has_acknowledged(actor, alert)
+    to = fields.pop("user", actor)
+    alert = change(alert, wanted, actor=actor, now=now, to=to, **fields)
+    if again:
+        return "You have acknowledged it already."
+    if wanted is Action.ASSIGN:
+        return _assigned(alert, to, actor=actor, now=now)
+    if wanted is Action.HOLD:
+        end = at_night(alert.hold_until, zone=timezone.get_current_timezone()) if alert.hold_until else "it is resumed"
+        return f"On hold: nobody else is told until {end}."
+    if wanted in {Action.CLOSE, Action.CANCEL}:
+        return f"{alert.get_status_display()}.{silent_after(alert)}"
+    return _SAID[wanted]
+
+
+def _assigned(alert: Alert, to: User, *, actor: User, now: datetime) -> str:
+    if to.pk == actor.pk:
         return "It is yours: nobody else is told any more."
-    if action == Action.ASSIGN:
-        services.assign(alert, actor=actor, to=fields["user"], now=now)
-        return f"Assigned to {fields['user']}: nobody else is told any more."
-    if action in {Action.CLOSE, Action.CANCEL}:
-        end = services.close if action == Action.CLOSE else services.cancel
-        end(alert, actor=actor, now=now, reason=fields["reason"])
-        return "Closed." if action == Action.CLOSE else "Cancelled."
-    if action == Action.REPLY:
-        services.reply(alert, actor=actor, now=now, text=fields["text"])
-        return "Your note is in the timeline."
-    change, said = _PLAIN[action]
-    if action == Action.ACKNOWLEDGE and has_acknowledged(actor, alert):
-        said = "You have acknowledged it already."
-    change(alert, actor=actor, now=now)
-    return said
+    why = why_not_reached([to], integration_id=alert.integration_id, now=now).get(to.pk, [])
+    notified = f"But: {' '.join(why)}" if why else f"{to} is notified now."
+    return f"Assigned to {to}: nobody else is told any more. {notified}"
 
 
 def what_happened(alert: Alert) -> str:

@@ -8,19 +8,31 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from accounts.entitlements import Entitlement
 from accounts.models import User
 from accounts.permissions import may
-from alerting.models import Alert, Bridge
+from alerting.models import Alert, Bridge, TimelineEntry
 from alerting.selectors import may_respond, visible_alerts
 from alerting.states import FINAL, Action, Status, actions_from
+from escalation import holds
 from escalation.models import EscalationRun, Notification
 from escalation.on_call import turns_of
+from escalation.reviews import Review
 from escalation.services.preview import foresee_next
-from heartbeat_project.console.forms import AssignForm, ReasonForm, ReplyForm, SearchForm
+from escalation.services.responses import silent_after
+from escalation.wording import at_night
+from heartbeat_project.console.forms import (
+    AssignForm,
+    ReasonForm,
+    ReassignForm,
+    ReplyForm,
+    RespondersForm,
+    SearchForm,
+)
 from heartbeat_project.console.selectors import alert_page, heartbeat_panel, page_number
 from heartbeat_project.console.steps import lines_of
 from heartbeat_project.kernel import clock
@@ -28,6 +40,7 @@ from integrations.selectors import may_foresee, may_see_integrations
 
 SHOWN_ENTRIES = 200
 DUTY_AHEAD = timedelta(days=14)
+_RULE_CHANGED = TimelineEntry.Kind.RULE_CHANGED
 
 
 def signed_in(request: HttpRequest) -> User:
@@ -77,13 +90,11 @@ def alerts(request: HttpRequest) -> HttpResponse:
     """Show the alerts that the person may see, beside the heartbeats."""
     now = clock.now()
     user = signed_in(request)
-    known_until = now + DUTY_AHEAD
     context = {
         "here": "alerts",
         "may_send": may(user, Entitlement.ALERTS_SEND),
         "may_foresee": may_foresee(user),
-        "duty": [turn for turn in turns_of(user, starts_at=now, ends_at=known_until) if turn.starts_at <= now],
-        "duty_known_until": known_until,
+        "duty": [turn for turn in turns_of(user, starts_at=now, ends_at=now + DUTY_AHEAD) if turn.starts_at <= now],
         **_list_context(request, now=now),
         **_panel_context(request, now=now),
     }
@@ -113,9 +124,10 @@ def _next_context(alert: Alert, *, now: datetime) -> dict[str, Any]:
     run = EscalationRun.objects.select_related("alert").filter(alert=alert).first()
     if run is None:
         return {"next_said": "This alert follows no escalation: nobody is told by itself."}
+    end = at_night(alert.hold_until, zone=timezone.get_current_timezone()) if alert.hold_until else "it is resumed"
     stopped = {
         Status.ASSIGNED: f"Nobody else is told while {alert.owner or 'somebody'} has it.",
-        Status.ON_HOLD: "Nobody else is told until it is resumed.",
+        Status.ON_HOLD: f"Nobody else is told until {end}.",
     }.get(Status(alert.status))
     if not stopped and run.acknowledge_stops and alert.acknowledged_at is not None:
         stopped = f"Nobody else is told: it is acknowledged, which is enough for “{run.name}”."
@@ -123,11 +135,31 @@ def _next_context(alert: Alert, *, now: datetime) -> dict[str, Any]:
     if moment is None:
         ends = " or the signal comes back" if alert.recovers else ""
         over = f"No further step follows. It stays open until somebody takes it{ends}."
-        return {"next_said": stopped or over}
+        return {"next_said": f"{stopped}{_review_said(run)}" if stopped else over}
     return {"next_at": moment.at, "next_lines": lines_of(moment), "next_gaps": moment.gaps}
 
 
-def _progress_context(alert: Alert, *, now: datetime) -> dict[str, Any]:
+def _rule_link(user: User, alert: Alert) -> str:
+    """Return where the policy or play stands that the alert's escalation follows, for those who may see it."""
+    run = EscalationRun.objects.filter(alert=alert).only("policy_id", "play_id").first()
+    if run is None or not may(user, Entitlement.RULES_VIEW):
+        return ""
+    if run.policy_id:
+        return reverse("admin:escalation_escalationpolicy_change", args=[run.policy_id])
+    return reverse("admin:escalation_responseplay_change", args=[run.play_id]) if run.play_id else ""
+
+
+def _review_said(run: EscalationRun) -> str:
+    """Say what comes by itself to an alert that somebody has."""
+    if run.review_at is None or run.review == Review.HOLD_ENDS:
+        return ""
+    at = at_night(run.review_at, zone=timezone.get_current_timezone())
+    if run.review == Review.REMIND:
+        return f" Without an action a reminder goes out at {at}."
+    return f" Without an action it is open again at {at}."
+
+
+def _progress_context(user: User, alert: Alert, *, now: datetime) -> dict[str, Any]:
     entries = alert.timeline.select_related("actor").order_by("-at", "-id")[: SHOWN_ENTRIES + 1]
     told = Notification.objects.filter(alert=alert).select_related("user", "group").order_by("-created_at", "-id")
     timeline = list(entries)
@@ -136,6 +168,7 @@ def _progress_context(alert: Alert, *, now: datetime) -> dict[str, Any]:
         "now": now,
         "timeline": timeline[:SHOWN_ENTRIES],
         "timeline_cut": len(timeline) > SHOWN_ENTRIES,
+        "rule_link": _rule_link(user, alert) if any(entry.kind == _RULE_CHANGED for entry in timeline) else "",
         "notifications": told[:SHOWN_ENTRIES],
         **_next_context(alert, now=now),
     }
@@ -166,14 +199,21 @@ def show_alert(
     """Render the alert's page; `forms` replaces those that had errors."""
     user = signed_in(request)
     possible = set(actions_from(Status(alert.status))) if may_respond(user, alert) else set()
-    context = _progress_context(alert, now=now) | {
+    context = _progress_context(user, alert, now=now) | {
         "here": "alerts",
         "possible": {action.value for action in possible},
         "seen": seen(alert),
-        "assign_form": AssignForm(actor=user) if Action.ASSIGN in possible else None,
+        "assign_form": AssignForm(actor=user, integration_id=alert.integration_id, now=now)
+        if Action.ASSIGN in possible
+        else None,
+        "hold_choices": holds.choices(now=now, zone=timezone.get_current_timezone()),
+        "zone_name": timezone.get_current_timezone_name(),
+        "silent_after": silent_after(alert),
         "close_form": ReasonForm(prefix="close"),
         "cancel_form": ReasonForm(prefix="cancel"),
         "reply_form": ReplyForm(),
+        "reassign_form": ReassignForm(actor=user) if Action.REASSIGN in possible else None,
+        "responders_form": RespondersForm(actor=user) if Action.ADD_RESPONDERS in possible else None,
         "call": call_link(alert.bridge) if alert.bridge else "",
         "integration_link": _integration_link(user, alert),
     }
@@ -186,7 +226,7 @@ def show_alert(
 def progress(request: HttpRequest, alert_id: int) -> HttpResponse:
     """Answer what happens to the alert alone, for a page that is open."""
     alert = find_alert(request, alert_id)
-    context = _progress_context(alert, now=clock.now())
+    context = _progress_context(signed_in(request), alert, now=clock.now())
     return render(request, "console/progress.html", context | {"changed": request.GET.get("seen") != seen(alert)})
 
 

@@ -16,9 +16,9 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.models import User
 from alerting.models import Alert
 from alerting.selectors import respondable_alerts, visible_alerts
-from alerting.services import assign_alerts
 from alerting.states import LIVE
 from escalation.models import Notification
+from escalation.services.actions import take_together
 from escalation.services.bundles import alerts_in
 from heartbeat_project.console.selectors import PAGE_SIZE, page_number
 from heartbeat_project.console.views.alerts import signed_in
@@ -65,7 +65,7 @@ def assign_bundle(request: HttpRequest, envelope: UUID) -> HttpResponse:
     if not ids:
         raise PermissionDenied
     try:
-        assigned = assign_alerts(ids, actor=user, to=user, now=clock.now())
+        assigned = take_together(ids, actor=user, now=clock.now())
     except FieldError as error:
         messages.error(request, str(error))
         return redirect("console:bundle", envelope)

@@ -17,6 +17,7 @@ from accounts.models import ContactMethod, Group, GroupMember, GroupRole, User
 from accounts.permissions import may
 from accounts.selectors import may_update_group, visible_groups
 from accounts.signing import signing_secret
+from escalation.on_call import standing_of
 from escalation.selectors import unreadable_calendars
 from heartbeat_project.console.asking import asking, asks_first
 from heartbeat_project.console.contact_actions import act_on
@@ -38,6 +39,7 @@ def _page(request: HttpRequest, group: Group, *, now: datetime, status: int = 20
         "here": "duty",
         "now": now,
         "group": group,
+        "standing": standing_of(group, at=now),
         "may_change": may_change,
         "may_configure": may(user, Entitlement.GROUPS_VIEW_ALL) or may(user, Entitlement.GROUPS_UPDATE_ALL),
         "members": _members(group),
@@ -114,7 +116,7 @@ def add_member(request: HttpRequest, group_id: int) -> HttpResponse:
     form = MemberForm(request.POST, group=group)
     if form.is_valid():
         try:
-            services.add_member(group, actor=user, **form.cleaned_data)
+            services.add_member(group, actor=user, now=clock.now(), **form.cleaned_data)
         except DomainError as error:
             refused(form, error)
         else:
@@ -131,7 +133,12 @@ def change_member(request: HttpRequest, group_id: int, action: str) -> HttpRespo
     """Do one thing to one member in one role."""
     user, group = _find_own(request, group_id)
     member, role = request.POST.get("user", ""), request.POST.get("role", "")
-    whom: dict[str, Any] = {"actor": user, "user_id": int(member) if member.isdecimal() else 0, "role": role}
+    whom: dict[str, Any] = {
+        "actor": user,
+        "now": clock.now(),
+        "user_id": int(member) if member.isdecimal() else 0,
+        "role": role,
+    }
     try:
         if action in {"up", "down"}:
             services.move_member(group, **whom, by=-1 if action == "up" else 1)

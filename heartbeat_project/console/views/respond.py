@@ -20,19 +20,20 @@ from django.views.decorators.http import require_http_methods
 from alerting.models import Alert
 from alerting.services import REASON_LENGTH
 from alerting.states import LIVE, Action
-from escalation import links, walk
+from escalation import holds, links, walk
 from escalation.models import Notification, Response
 from escalation.replies import NOTE_LENGTH
-from escalation.selectors import expires_at, told_in
+from escalation.selectors import TO_OWNER, expires_at, told_in
 from escalation.services.bundles import LISTED, most_urgent_first
-from escalation.services.offers import alert_of, caption, hindrance, person_of, refusal, standing
+from escalation.services.offers import alert_of, asks_its_owner, caption, hindrance, person_of, refusal, standing
 from escalation.services.offers import possible as possible_from
-from escalation.services.responses import Answer, Outcome, respond, take_all
+from escalation.services.responses import Answer, Outcome, on_it, respond, silent_after, take_all
 from escalation.wording import what_next
 from heartbeat_project.console.views.alerts import call_link
 from heartbeat_project.kernel import clock
 
 TAKE_ALL: Final = "take-all"
+ON_IT: Final = "on-it"
 # So many answers in so many seconds one link takes; a person needs a handful.
 MOST_TRIES: Final = 20
 TRIES_SECONDS: Final = 60
@@ -83,12 +84,20 @@ def message(request: HttpRequest, token: str, alert_id: int | None = None) -> Ht
         if _too_often(message_id):
             return _tried_too_often(request)
         wanted = request.POST.get("action", "")
-        if len(alert_ids) > 1 and wanted == TAKE_ALL:
+        if len(alert_ids) > 1 and wanted == ON_IT:
+            answer = on_it(first, alert_ids, via=Response.Via.PAGE, reference=str(message_id), now=now)
+        elif len(alert_ids) > 1 and wanted == TAKE_ALL:
             answer = take_all(first, alert_ids, via=Response.Via.PAGE, reference=str(message_id), now=now)
         elif len(alert_ids) == 1 and wanted in set(Action):
             note = request.POST.get("note", "").replace("\x00", "")[:NOTE_LENGTH]
             answer = respond(
-                first, Action(wanted), via=Response.Via.PAGE, reference=str(message_id), now=now, note=note
+                first,
+                Action(wanted),
+                via=Response.Via.PAGE,
+                reference=str(message_id),
+                now=now,
+                note=note,
+                until=_held_until(request, now=now),
             )
         else:
             answer = Answer(Outcome.NOT_POSSIBLE, "That is nothing that can be done here. Nothing was changed.")
@@ -105,7 +114,8 @@ def _show_alert(
     refused = refusal(told)
     possible = [] if refused else possible_from(told)
     asked = request.GET.get("do", "")
-    buttons = [action for action in possible if action not in {Action.CLOSE, Action.REPLY}]
+    buttons = [action for action in possible if action not in {Action.HOLD, Action.CLOSE, Action.REPLY}]
+    to_owner = asks_its_owner(told)
     # What was chosen in the message stands first.
     buttons.sort(key=lambda action: action != asked)
     run = told.run
@@ -114,9 +124,13 @@ def _show_alert(
         "alert": alert,
         "refused": refused,
         "standing": standing(told),
-        "buttons": [(action, caption(action)) for action in buttons],
+        "buttons": [(action, caption(action, to_owner=to_owner)) for action in buttons],
         "possible": set(possible),
-        "asked": caption(Action(asked)) if asked in possible else "",
+        "asked": caption(Action(asked), to_owner=to_owner) if asked in possible else "",
+        "to_owner": to_owner,
+        "hold_choices": holds.choices(now=now, zone=timezone.get_current_timezone()),
+        "zone_name": timezone.get_current_timezone_name(),
+        "silent_after": silent_after(alert),
         "hindered": _hindered(told, asked) if possible and alert.status in LIVE else "",
         "next": what_next(coming, recovers=alert.recovers, at=now, zone=timezone.get_current_timezone())
         if alert.status == "open"
@@ -136,6 +150,15 @@ def _hindered(told: Notification, asked: str) -> str:
     return hindrance(told, Action.ASSIGN) if taken else ""
 
 
+def _held_until(request: HttpRequest, *, now: datetime) -> datetime | None:
+    """Return when a hold is to end; None where no time was chosen, or none that can be read."""
+    zone = timezone.get_current_timezone()
+    try:
+        return holds.chosen(request.POST.get("until", ""), request.POST.get("time", ""), now=now, zone=zone)
+    except ValueError:
+        return None
+
+
 def _show_list(
     request: HttpRequest, told: Notification, *, alert_ids: Collection[int], now: datetime, answer: Answer | None = None
 ) -> HttpResponse:
@@ -149,6 +172,7 @@ def _show_list(
         "refused": refused,
         "free": 0 if refused else free.count(),
         "take_all": TAKE_ALL,
+        "on_it": "" if refused or told.kind not in TO_OWNER else ON_IT,
         "path": request.path,
     }
     return render(request, "respond/list.html", context, status=_status(answer))

@@ -9,7 +9,7 @@ from accounts.services import create_api_key, deactivate_user, revoke_api_key
 from accounts.services.api_keys import note_use
 from heartbeat_project.kernel.errors import FieldError, Forbidden
 from heartbeat_project.kernel.ids import digest
-from tests.factories import OrganizationFactory, UserFactory
+from tests.factories import WHEN, OrganizationFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 ME = "/api/v1/users/me/"
@@ -99,7 +99,7 @@ def test_a_revoked_key_is_refused_and_revoking_twice_keeps_the_first_time(client
 
 
 def test_the_key_of_a_deactivated_user_is_refused(client, ana, organization, key):
-    deactivate_user(ana, actor=UserFactory(organization=organization, roles=["App Admin"]))
+    deactivate_user(ana, now=WHEN, actor=UserFactory(organization=organization, roles=["App Admin"]))
     assert client.get(ME, HTTP_API_KEY=key[1]).status_code == 401
 
 

@@ -26,7 +26,7 @@ from accounts.services.users import NotTheOwner, deactivate_user
 from escalation.services.contact_messages import send_code
 from escalation.tasks import send_verification_code
 from heartbeat_project.kernel.errors import FieldError, Forbidden
-from tests.factories import OrganizationFactory, UserFactory
+from tests.factories import WHEN, OrganizationFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -245,7 +245,7 @@ class TestCode:
         assert not send_code(method.pk, now=now + timedelta(hours=1))
 
     def test_a_deactivated_person_gets_none(self, ana, admin, method, now):
-        deactivate_user(ana, actor=admin)
+        deactivate_user(ana, now=WHEN, actor=admin)
         assert not send_code(method.pk, now=now)
 
     def test_a_code_that_could_not_be_sent_may_be_asked_for_at_once(self, method, now, settings):

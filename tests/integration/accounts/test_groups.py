@@ -7,7 +7,7 @@ from accounts.selectors import nested_groups, visible_groups
 from accounts.services import Member, create_group, delete_group, update_group
 from accounts.services.groups import MAX_MEMBERS, GroupInUse
 from heartbeat_project.kernel.errors import FieldError, Forbidden
-from tests.factories import GroupFactory, HeartbeatFactory, OrganizationFactory, PlayFactory, UserFactory
+from tests.factories import WHEN, GroupFactory, HeartbeatFactory, OrganizationFactory, PlayFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -96,34 +96,36 @@ class TestCreate:
 
 class TestUpdate:
     def test_members_are_replaced_only_when_given(self, admin, basic, group):
-        update_group(group, actor=admin, members=[Member(user=basic.pk)])
-        update_group(group, actor=admin, name="Net", description="Switches")
+        update_group(group, now=WHEN, actor=admin, members=[Member(user=basic.pk)])
+        update_group(group, now=WHEN, actor=admin, name="Net", description="Switches")
         group.refresh_from_db()
         assert (group.name, group.description) == ("Net", "Switches")
         assert members_of(group) == [(basic.pk, "primary", 0)]
-        update_group(group, actor=admin, members=[])
+        update_group(group, now=WHEN, actor=admin, members=[])
         assert members_of(group) == []
 
     def test_a_taken_name_is_told_at_its_field(self, organization, admin, group):
         other = GroupFactory(organization=organization, name="Storage")
         with at("name"):
-            update_group(other, actor=admin, name="network")
+            update_group(other, now=WHEN, actor=admin, name="network")
 
     def test_a_manager_changes_their_own_group_and_no_other(self, organization, basic):
         own = GroupFactory(organization=organization, managers=[basic])
         other = GroupFactory(organization=organization, primary=[basic])
-        assert update_group(own, actor=basic, name="Mine").name == "Mine"
+        assert update_group(own, now=WHEN, actor=basic, name="Mine").name == "Mine"
         with pytest.raises(Forbidden):
-            update_group(other, actor=basic, name="Mine too")
+            update_group(other, now=WHEN, actor=basic, name="Mine too")
 
     def test_a_manager_without_the_entitlement_does_not(self, organization):
         viewer = UserFactory(organization=organization, roles=["System Viewer"])
         with pytest.raises(Forbidden):
-            update_group(GroupFactory(organization=organization, managers=[viewer]), actor=viewer, name="Mine")
+            update_group(
+                GroupFactory(organization=organization, managers=[viewer]), now=WHEN, actor=viewer, name="Mine"
+            )
 
     def test_nobody_of_another_organization_does(self, group):
         with pytest.raises(Forbidden):
-            update_group(group, actor=UserFactory(roles=["Owner"]), name="Mine")
+            update_group(group, now=WHEN, actor=UserFactory(roles=["Owner"]), name="Mine")
 
 
 class TestVisible:
@@ -139,7 +141,7 @@ class TestVisible:
 
 class TestDelete:
     def test_a_group_that_nothing_names_goes_with_its_members(self, admin, basic, group):
-        update_group(group, actor=admin, members=[Member(user=basic.pk)])
+        update_group(group, now=WHEN, actor=admin, members=[Member(user=basic.pk)])
         delete_group(group, actor=admin)
         assert not Group.objects.exists()
 
@@ -182,9 +184,9 @@ class TestNesting:
         outer = create_group(organization, actor=admin, now=now, name="Outer", groups=[group])
         for inner in (outer, group):
             with at("groups/0"):
-                update_group(group, actor=admin, groups=[inner])
+                update_group(group, now=WHEN, actor=admin, groups=[inner])
         with at("groups/0"):
-            update_group(group, actor=admin, groups=[GroupFactory()])
+            update_group(group, now=WHEN, actor=admin, groups=[GroupFactory()])
         assert nested_groups([group.pk]) == {group.pk: [group.pk]}
 
     def test_a_circle_that_is_there_all_the_same_ends(self, organization, group):

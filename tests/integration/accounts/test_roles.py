@@ -8,7 +8,7 @@ from accounts.permissions import may
 from accounts.services import create_role, delete_role, update_role, update_user
 from accounts.services.roles import RoleFixed, RoleInUse
 from heartbeat_project.kernel.errors import FieldError, Forbidden
-from tests.factories import OrganizationFactory, UserFactory
+from tests.factories import WHEN, OrganizationFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -37,13 +37,16 @@ def at(field):
 
 def test_a_custom_role_gives_its_entitlements_and_no_others(organization, admin, role):
     user = UserFactory(organization=organization, roles=[])
-    user = update_user(user, actor=admin, roles=[role])
+    user = update_user(user, now=WHEN, actor=admin, roles=[role])
     assert {code for code in Entitlement if may(user, code)} == {Entitlement.BRIDGES, Entitlement.AUDIT_VIEW}
 
 
 def test_rights_are_the_union_of_the_roles(organization, admin, role):
     user = update_user(
-        UserFactory(organization=organization), actor=admin, roles=[role, organization.roles.get(name="Billing Admin")]
+        UserFactory(organization=organization),
+        now=WHEN,
+        actor=admin,
+        roles=[role, organization.roles.get(name="Billing Admin")],
     )
     assert may(user, Entitlement.BRIDGES)
     assert may(user, Entitlement.BILLING)
@@ -51,7 +54,7 @@ def test_rights_are_the_union_of_the_roles(organization, admin, role):
 
 
 def test_a_changed_role_counts_at_once(organization, admin, role):
-    user = update_user(UserFactory(organization=organization), actor=admin, roles=[role])
+    user = update_user(UserFactory(organization=organization), now=WHEN, actor=admin, roles=[role])
     update_role(role, actor=admin, name="Watcher", entitlements=[])
     assert Role.objects.get(pk=role.pk).name == "Watcher"
     assert not may(type(user).objects.get(pk=user.pk), Entitlement.BRIDGES)
@@ -85,9 +88,9 @@ def test_builtin_roles_stand(organization, admin):
 
 
 def test_a_role_that_somebody_holds_stays(organization, admin, role):
-    user = update_user(UserFactory(organization=organization, name="Ana"), actor=admin, roles=[role])
+    user = update_user(UserFactory(organization=organization, name="Ana"), now=WHEN, actor=admin, roles=[role])
     with pytest.raises(RoleInUse, match="Ana"):
         delete_role(role, actor=admin)
-    update_user(user, actor=admin, roles=[])
+    update_user(user, now=WHEN, actor=admin, roles=[])
     delete_role(role, actor=admin)
     assert not Role.objects.filter(pk=role.pk).exists()

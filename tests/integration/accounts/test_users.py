@@ -17,7 +17,7 @@ from accounts.services import (
 from accounts.services.saving import clean_name
 from accounts.services.users import NotTheOwner, OwnerStays
 from heartbeat_project.kernel.errors import FieldError, Forbidden
-from tests.factories import OrganizationFactory, UserFactory
+from tests.factories import WHEN, OrganizationFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct horse battery"
@@ -139,29 +139,34 @@ class TestCreate:
 class TestUpdate:
     def test_email_official_follows_the_email(self, admin, basic):
         basic.contact_methods.create(label="Email-Personal", address="mine@example.com")
-        update_user(basic, actor=admin, email="New@Example.com")
+        update_user(basic, now=WHEN, actor=admin, email="New@Example.com")
         assert fresh(basic).email == "new@example.com"
         addresses = dict(basic.contact_methods.values_list("label", "address"))
         assert addresses == {"Email-Official": "new@example.com", "Email-Personal": "mine@example.com"}
 
     def test_roles_are_replaced_and_count_at_once(self, admin, basic, organization):
         assert not may(basic, Entitlement.BRIDGES)
-        changed = update_user(basic, actor=admin, roles=[organization.roles.get(name="Integrations Admin")])
+        changed = update_user(basic, now=WHEN, actor=admin, roles=[organization.roles.get(name="Integrations Admin")])
         assert may(changed, Entitlement.BRIDGES)
         assert may(fresh(basic), Entitlement.BRIDGES)
 
     def test_the_owner_role_is_not_given_away(self, admin, basic, organization):
         with at("roles"):
-            update_user(basic, actor=admin, roles=[organization.roles.get(name="Owner")])
+            update_user(basic, now=WHEN, actor=admin, roles=[organization.roles.get(name="Owner")])
 
     def test_roles_of_another_organization_are_refused(self, admin, basic):
         with at("roles"):
-            update_user(basic, actor=admin, roles=[OrganizationFactory().roles.get(name="Basic")])
+            update_user(basic, now=WHEN, actor=admin, roles=[OrganizationFactory().roles.get(name="Basic")])
 
     def test_an_error_at_one_field_saves_none(self, admin, basic, organization):
         with at("kind"):
             update_user(
-                basic, actor=admin, roles=[organization.roles.get(name="App Admin")], name="Changed", kind="robot"
+                basic,
+                now=WHEN,
+                actor=admin,
+                roles=[organization.roles.get(name="App Admin")],
+                name="Changed",
+                kind="robot",
             )
         assert fresh(basic).name == basic.name
         assert not may(fresh(basic), Entitlement.SECURITY)
@@ -169,21 +174,21 @@ class TestUpdate:
     @pytest.mark.parametrize("role", ["Integrations Admin", "Basic", "System Viewer", "Billing Admin"])
     def test_only_who_administers_security_changes_users(self, organization, basic, role):
         with pytest.raises(Forbidden):
-            update_user(basic, actor=UserFactory(organization=organization, roles=[role]), name="Changed")
+            update_user(basic, now=WHEN, actor=UserFactory(organization=organization, roles=[role]), name="Changed")
         assert fresh(basic).name == basic.name
 
     def test_nobody_of_another_organization_changes_a_user(self, basic):
         with pytest.raises(Forbidden):
-            update_user(basic, actor=UserFactory(roles=["Owner"]), name="Changed")
+            update_user(basic, now=WHEN, actor=UserFactory(roles=["Owner"]), name="Changed")
 
     def test_only_the_owner_changes_the_owner(self, owner, admin):
         with pytest.raises(NotTheOwner):
-            update_user(owner, actor=admin, password=PASSWORD)
-        assert update_user(owner, actor=owner, name="Me").name == "Me"
+            update_user(owner, now=WHEN, actor=admin, password=PASSWORD)
+        assert update_user(owner, now=WHEN, actor=owner, name="Me").name == "Me"
 
     def test_the_owner_stays_a_standard_user(self, owner):
         with at("kind"):
-            update_user(owner, actor=owner, kind="stakeholder")
+            update_user(owner, now=WHEN, actor=owner, kind="stakeholder")
 
 
 class TestProfile:
@@ -210,23 +215,23 @@ class TestDeactivate:
         basic.set_password(PASSWORD)
         basic.save()
         assert client.login(username=basic.email, password=PASSWORD)
-        deactivate_user(basic, actor=admin)
+        deactivate_user(basic, now=WHEN, actor=admin)
         assert not client.login(username=basic.email, password=PASSWORD)
         assert fresh(basic).roles.count() == 1
         assert not may(fresh(basic), Entitlement.PROFILE_VIEW)
-        reactivate_user(basic, actor=admin)
+        reactivate_user(basic, now=WHEN, actor=admin)
         assert client.login(username=basic.email, password=PASSWORD)
 
     def test_the_owner_stays(self, owner, admin):
         with pytest.raises(OwnerStays):
-            deactivate_user(owner, actor=owner)
+            deactivate_user(owner, now=WHEN, actor=owner)
         with pytest.raises(NotTheOwner):
-            deactivate_user(owner, actor=admin)
+            deactivate_user(owner, now=WHEN, actor=admin)
         assert fresh(owner).is_active
 
     def test_it_takes_the_entitlement(self, basic, organization):
         with pytest.raises(Forbidden):
-            deactivate_user(basic, actor=UserFactory(organization=organization))
+            deactivate_user(basic, now=WHEN, actor=UserFactory(organization=organization))
 
 
 class TestOwnership:
@@ -279,12 +284,12 @@ class TestOwnership:
 def test_a_slack_member_is_one_person_of_an_organization(organization, admin, basic):
     update_profile(basic, slack_id="U012AB3CD")
     with at("slack_id"):
-        update_user(admin, actor=admin, slack_id="u012ab3cd")
+        update_user(admin, now=WHEN, actor=admin, slack_id="u012ab3cd")
     assert fresh(admin).slack_id == ""
     elsewhere = UserFactory(organization=OrganizationFactory())
     assert update_profile(elsewhere, slack_id="U012AB3CD").slack_id == "U012AB3CD"
     update_profile(basic, slack_id="")
-    assert update_user(admin, actor=admin, slack_id="U012AB3CD").slack_id == "U012AB3CD"
+    assert update_user(admin, now=WHEN, actor=admin, slack_id="U012AB3CD").slack_id == "U012AB3CD"
 
 
 @pytest.mark.parametrize("wrong", ["@ana", "ana", "X012AB3CD", "U", "U012 AB3CD", "U012AB3CD\n\n@x"])

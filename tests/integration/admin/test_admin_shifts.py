@@ -97,3 +97,24 @@ def test_who_may_only_look_does_not_see_a_calendars_address(here, signed_in):
     for role, seen in (("Integrations Admin", False), ("App Admin", True)):
         page = signed_in(here.people[role]).get(f"{SHIFT}{shift.pk}/change/").content.decode()
         assert (secret in page) == seen
+
+
+def test_the_form_says_who_is_on_call_now_and_after_saving_who_is_instead(client, here, monkeypatch, now):
+    from heartbeat_project.kernel import clock
+
+    monkeypatch.setattr(clock, "now", lambda: now)
+    basic, other = here.people["Basic"], factories.UserFactory(organization=here.organization, name="Cem")
+    group = factories.GroupFactory(organization=here.organization, name="Network", primary=[basic, other])
+    shift = make_rotation(group, primary=[basic], name="Nights", first="2026-02-23")
+    page = client.get(f"{SHIFT}{shift.pk}/change/").content.decode()
+    assert f"On call in Network now: {basic}." in page
+    given = FIELDS | {"first_handoff_on": "2026-02-23", "time_zone": "UTC"} | rows("windows")
+    both = people((basic, "primary", 0), (other, "primary", 1))
+    page = client.post(f"{SHIFT}{shift.pk}/change/", given | both, follow=True).content.decode()
+    assert f"Saved. On call now: {basic} until Mon 9 Mar 2026, 09:00, then Cem." in page
+    assert "Until this change" not in page
+    page = client.post(
+        f"{SHIFT}{shift.pk}/change/", given | people((other, "primary", 0)) | {"is_override": "on"}, follow=True
+    ).content.decode()
+    assert f"Saved. On call now: Cem. Until this change it was {basic}." in page
+    assert Shift.objects.get(pk=shift.pk).is_override

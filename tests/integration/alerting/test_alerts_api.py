@@ -52,6 +52,7 @@ def test_an_alert_has_the_fields_of_the_contract(api, alert):
     assert list(found) == [
         "id", "status", "subject", "long_text", "short_text", "priority", "source", "source_name", "source_id",
         "integration", "owner", "bridge", "opened_at", "assigned_at", "closed_at", "close_reason",
+        "hold_until",
     ]  # fmt: skip
     assert found["status"] == "open"
     assert found["opened_at"] == "2026-03-02T12:00:00Z"

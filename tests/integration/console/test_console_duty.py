@@ -9,7 +9,7 @@ from escalation.shift_models import DutySettings, OutOfOffice
 from heartbeat_project.kernel import clock
 from tests import factories
 from tests.factories import WHEN
-from tests.factories.shifts import make_absence, make_rotation
+from tests.factories.shifts import make_absence, make_rotation, make_shift
 
 pytestmark = pytest.mark.django_db
 
@@ -118,3 +118,38 @@ def test_my_calendars_address_is_shown_and_can_be_replaced(browser, ana):
 def test_what_is_over_is_not_listed(browser, ana, bob):
     make_absence(ana, bob, starts_at=WHEN - timedelta(days=2), ends_at=WHEN)
     assert "is told instead of you</span>" not in browser.get("/on-call/").content.decode()
+
+
+def test_a_turn_that_ends_after_two_months_shows_its_end_and_one_without_an_end_says_so(browser, ana, bob):
+    group = factories.GroupFactory(organization=ana.organization, name="Database", primary=[ana, bob])
+    make_rotation(group, primary=[ana, bob], first="2026-03-02")
+    page = browser.get("/on-call/").content.decode()
+    assert "from Mon 27 Apr, 09:00" in page
+    assert "until Mon 4 May, 09:00" in page  # two months end on 3 May
+    assert "no end planned" not in page
+    factories.GroupFactory(organization=ana.organization, name="Backup", primary=[ana])
+    assert "no end planned" in browser.get("/on-call/").content.decode()
+    make_rotation(
+        group, primary=[ana, bob], first="2026-03-01", rotates_every="month", rotates_count=12, is_override=True
+    )
+    assert "until Mon 1 Mar 2027, 09:00" in browser.get("/on-call/").content.decode()
+
+
+def test_a_groups_page_says_first_who_is_on_call_now_by_which_shift_and_until_when(browser, ana, bob):
+    group = factories.GroupFactory(organization=ana.organization, name="Operations", primary=[ana], secondary=[bob])
+    shift = make_rotation(group, primary=[bob, ana], first="2026-03-02", name="Weekly rotation")
+    page = browser.get(f"/groups/{group.pk}/").content.decode()
+    now, members = page.index("On call now"), page.index("Members</h2>")
+    assert now < members
+    said = " ".join(page[now:members].split())
+    assert "Bob <span" in said
+    assert "Ana <span" not in said
+    assert "By the shift “Weekly rotation”." in said
+    assert "9 Mar" in said
+    assert "then Ana" in said
+    bob.is_active = False
+    bob.save()
+    shift.delete()
+    make_shift(group, primary=[bob], name="Bob alone", starts_at=WHEN, ends_at=WHEN + timedelta(hours=1))
+    said = browser.get(f"/groups/{group.pk}/").content.decode()
+    assert "“Bob alone” is passed over: nobody in it can be reached." in said

@@ -262,6 +262,6 @@ def test_the_service_refuses_what_a_form_could_send(organization):
     with pytest.raises(FieldError, match="No message offers “cancel”"):
         create_policy(organization, name="y", roles=[RoleRule("primary")], offers={"sms": ["cancel"]})
     with pytest.raises(FieldError, match="takes no time"):
-        update_policy(policy, roles=[RoleRule("primary")])
+        update_policy(policy, actor=None, now=factories.WHEN, roles=[RoleRule("primary")])
     policy.refresh_from_db()
     assert policy.version == 1

@@ -185,7 +185,7 @@ def test_a_group_says_who_is_on_call_by_which_shift_until_when_and_the_gaps_ahea
         },
         {"user": mia.pk, "name": "Mia", "role": "manager", "group": found["people"][0]["group"], "told_instead": None},
     ]
-    assert found["until"] == "2026-03-02T17:00:00Z"
+    assert found["until"] == "2026-03-02T13:00:00Z"  # Ana is back
     assert found["gaps"][0] == {"starts_at": "2026-03-02T17:00:00Z", "ends_at": "2026-03-03T09:00:00Z"}
     assert standing(client_for(ana), team, at="2026-03-09T09:00:00Z")["people"][0]["name"] == "Bob"
     assert standing(client_for(ana), team, at="2026-03-04T09:00:00Z")["by"] == "nobody"
@@ -199,6 +199,87 @@ def test_without_shifts_it_is_the_member_list(client_for, team):
         ("Bob", "primary"),
         ("Mia", "manager"),
     ]
+
+
+def test_it_says_why_it_is_not_the_shift_that_one_would_expect(client_for, team):
+    ana, bob = team.person["Ana"], team.person["Bob"]
+    always = make_shift(team, primary=[bob], name="Always")
+    days = make_shift(team, primary=[ana], name="Days", windows=[(["monday"], "09:00", "17:00")])
+    found = standing(client_for(bob), team)
+    assert (found["shift"]["id"], found["reason"], found["skipped_shifts"]) == (days.pk, "", [])
+    assert found["rota_ends_at"] is None
+    ana.is_active = False
+    ana.save()
+    found = standing(client_for(bob), team)
+    assert (found["shift"]["id"], found["gaps"]) == (always.pk, [])
+    assert found["skipped_shifts"] == [{"id": days.pk, "name": "Days"}]
+    assert found["reason"] == "“Days” is passed over: nobody in it can be reached."
+    bob.contact_methods.all().delete()
+    found = standing(client_for(bob), team)
+    assert (found["shift"]["id"], found["skipped_shifts"]) == (always.pk, [])
+    assert found["reason"] == "Nobody who is on call by it can be reached."
+    assert len(found["gaps"]) == 1
+
+
+def test_a_rota_that_has_run_out_or_will_is_named_and_an_override_that_is_over_is_none(client_for, team):
+    ana, bob = team.person["Ana"], team.person["Bob"]
+    times = {"starts_at": WHEN - minutes(600), "ends_at": WHEN - minutes(60)}
+    make_shift(team, primary=[bob], name="Dentist", is_override=True, **times)
+    found = standing(client_for(ana), team)
+    assert (found["by"], found["rota_ends_at"], found["reason"]) == ("member_list", None, "")
+    shift = make_shift(team, primary=[bob], name="Spring", **times)
+    found = standing(client_for(ana), team)
+    assert (found["by"], len(found["people"])) == ("member_list", 3)
+    assert found["rota_ends_at"] == f"{shift.ends_at:%Y-%m-%dT%H:%M:%SZ}"
+    assert "The last shift has ended" in found["reason"]
+    later = make_shift(team, primary=[bob], name="Summer", ends_at=WHEN + minutes(3 * 24 * 60))
+    found = standing(client_for(ana), team)
+    assert (found["by"], found["reason"]) == ("shift", "")
+    assert found["rota_ends_at"] == f"{later.ends_at:%Y-%m-%dT%H:%M:%SZ}"
+    later.ends_at = WHEN + minutes(20 * 24 * 60)
+    later.save()
+    assert standing(client_for(ana), team)["rota_ends_at"] is None
+
+
+def test_the_cover_of_somebody_who_was_deactivated_is_named_as_the_engine_notifies_them(client_for, team):
+    ana, zoe = team.person["Ana"], team.person["Zoe"]
+    make_absence(ana, zoe, starts_at=WHEN - minutes(60), ends_at=WHEN + minutes(60 * 24))
+    ana.is_active = False
+    ana.save()
+    found = standing(client_for(team.person["Bob"]), team)
+    said = [(person["name"], (person["told_instead"] or {}).get("name")) for person in found["people"]]
+    assert said == [("Ana", "Zoe"), ("Bob", None), ("Mia", None)]
+    assert found["until"] == "2026-03-03T11:00:00Z"
+
+
+def test_the_answer_to_a_change_says_who_is_on_call_before_and_after_it_and_until_when(client_for, team, monkeypatch):
+    from heartbeat_project.kernel import clock
+
+    monkeypatch.setattr(clock, "now", lambda: WHEN)
+    api, ana, bob = client_for(team.person["Mia"]), team.person["Ana"], team.person["Bob"]
+    both = [{"id": who.pk, "name": who.name} for who in (ana, bob)]
+    given = body(team, kind="rotating", first_handoff_on="2026-02-23", people=[{"user": ana.pk}, {"user": bob.pk}])
+    _, made = post(api, SHIFTS, given | {"handoff_time": "09:00"})
+    assert made["on_call"] == {"before": both, "after": [both[1]], "until": "2026-03-09T09:00:00Z", "next": [both[0]]}
+    url = f"{SHIFTS}{made['id']}/"
+    assert api.get(url).json()["on_call"] is None
+    turned = {"people": [{"user": bob.pk}, {"user": ana.pk}]}
+    assert api.patch(url, turned, format="json").json()["on_call"] == {
+        **made["on_call"],
+        "before": [both[1]],
+    }
+    gone = api.patch(url, {"people": [{"user": ana.pk}]}, format="json").json()
+    assert gone["on_call"] == {"before": [both[1]], "after": [both[0]], "until": None, "next": []}
+    assert refusal(api, SHIFTS, body(team, name="x", on_call=None)) == [("/on_call", "unknown_field")]
+
+
+def test_an_override_is_made_and_unmade(client_for, team):
+    api = client_for(team.person["Mia"])
+    _, made = post(api, SHIFTS, body(team, is_override=True))
+    assert made["is_override"] is True
+    changed = api.patch(f"{SHIFTS}{made['id']}/", {"is_override": False}, format="json").json()
+    assert changed["is_override"] is False
+    assert post(api, SHIFTS, body(team, name="Ordinary"))[1]["is_override"] is False
 
 
 @pytest.mark.parametrize("at", ["yesterday", "", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
@@ -242,6 +323,20 @@ def test_while_i_am_out_of_office_my_cover_is_on_call_for_me(client_for, team, m
     (turn,) = hers["now"]
     assert turn["covering"] == {"id": ana.pk, "name": "Ana"}
     assert (turn["group"]["name"], turn["ends_at"]) == ("Database", "2026-03-02T12:00:00Z")
+
+
+def test_my_turn_has_its_true_end_however_late_and_none_where_none_is_planned(client_for, team, monkeypatch):
+    from heartbeat_project.kernel import clock
+
+    monkeypatch.setattr(clock, "now", lambda: WHEN)
+    ana, bob = team.person["Ana"], team.person["Bob"]
+    make_rotation(team, primary=[ana, bob], first="2026-03-01", rotates_every="month", rotates_count=12)
+    (turn,) = client_for(ana).get("/api/v1/users/me/on-call/").json()["now"]
+    assert turn["ends_at"] == "2027-03-01T09:00:00Z"
+    assert standing(client_for(ana), team)["until"] == "2027-03-01T09:00:00Z"
+    factories.GroupFactory(organization=team.organization, name="Backup", primary=[bob])
+    (turn,) = client_for(bob).get("/api/v1/users/me/on-call/").json()["now"]
+    assert (turn["group"]["name"], turn["ends_at"]) == ("Backup", None)
 
 
 def test_i_set_when_to_be_reminded(client_for, team):

@@ -39,7 +39,7 @@ def test_whom_to_tell_is_read_once_for_all_batches_of_a_moment(organization, sta
 def test_a_policy_that_was_edited_between_two_batches_is_followed_as_it_is_now(organization, start):
     policy = factories.PolicyFactory(organization=organization, steps=[{"role": "primary"}])
     start(policy, "before")
-    update_policy(policy, roles=[RoleRule("primary", retries=2)])
+    update_policy(policy, actor=None, now=factories.WHEN, roles=[RoleRule("primary", retries=2)])
     policy.refresh_from_db()
     start(policy, "after")
     before, after = EscalationRun.objects.order_by("alert_id")

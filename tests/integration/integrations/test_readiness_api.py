@@ -118,7 +118,7 @@ def test_queries_do_not_grow_with_integrations_and_ways(organization, ana, now, 
         factories.HeartbeatFactory(
             organization=organization, recipient_groups=[teams[number % 10]], recipient_users=users, **rule
         )
-    with django_assert_max_num_queries(15):
+    with django_assert_max_num_queries(17):
         assert unready(organization, at=now + timedelta(days=1)) == {}
 
 
@@ -145,7 +145,7 @@ def test_coverage_gaps_are_listed_for_any_instant_with_their_times_and_what_is_w
         "group": team.pk,
         "name": "Database",
         "code": "rota_hole",
-        "reason": "Nobody is on call, and in 9 more times after that.",
+        "reason": "Nobody who can be reached is on call, and in 9 more times after that.",
         "starts_at": "2026-03-02T18:00:00Z",
         "ends_at": "2026-03-03T08:00:00Z",
     }
