@@ -47,7 +47,8 @@ def before_change(things: Sequence[object], *, actor: User, now: datetime) -> Ca
 
 def _sentences(before: Coverage, after: Coverage, *, actor: User, all_of_them: bool) -> list[Consequence]:
     here = zone(actor.time_zone)
-    present, later = [], []
+    present: list[tuple[datetime, int]] = []
+    later: list[tuple[datetime, int]] = []
     for pk, gaps in after.every.items():
         begins = _first_new(before.every.get(pk, ()), gaps)
         if begins is not None:

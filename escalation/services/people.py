@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, pairwise
-from typing import Self
 
 from django.db.models import Q
 
@@ -62,7 +61,7 @@ class Directory:
         }
 
     @classmethod
-    def of(cls, plans: Iterable[Plan], *, now: datetime) -> Self:
+    def of(cls, plans: Iterable[Plan], *, now: datetime) -> "Directory":
         """Read whoever these plans lead to now: a few queries and one look at each group's rota, however many plans."""
         plans = list(plans)
         return cls.between(plans, starts_at=now)(plans, now)
@@ -70,7 +69,7 @@ class Directory:
     @classmethod
     def between(
         cls, plans: Iterable[Plan], *, starts_at: datetime, ends_at: datetime | None = None
-    ) -> Callable[[Iterable[Plan], datetime], Self]:
+    ) -> Callable[[Iterable[Plan], datetime], "Directory"]:
         """Read whoever these plans lead to between two instants (one instant without `ends_at`), in a few queries.
 
         Return a function from some of the plans and one of the instants to its directory, which asks the database
@@ -104,7 +103,7 @@ class Directory:
             methods[method.user_id or 0].append(method)
         contacts, may_answer = _contacts(within), who_may_answer(people)
 
-        def at(some: Iterable[Plan], now: datetime) -> Self:
+        def at(some: Iterable[Plan], now: datetime) -> Directory:
             return cls(
                 members=at_once if ends_at is None else named(_targets(some), now),
                 methods=methods,

@@ -78,7 +78,9 @@ def _remind_all(people: Mapping[int, User], *, ahead: timedelta, quiet: timedelt
         for (group_id, role, starts_at), beginning in groupby(mine, key=_beginning)
         if now < starts_at <= now + ahead
         and not any(
-            (turn.group.pk, turn.role) == (group_id, role) and starts_at - quiet < turn.ends_at <= starts_at
+            (turn.group.pk, turn.role) == (group_id, role)
+            and turn.ends_at is not None
+            and starts_at - quiet < turn.ends_at <= starts_at
             for turn in mine
         )
     )

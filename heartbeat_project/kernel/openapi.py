@@ -1,6 +1,6 @@
 """What the OpenAPI document says beyond what drf-spectacular sees by itself."""
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from drf_spectacular.openapi import AutoSchema
 
@@ -22,10 +22,10 @@ WARNINGS: Final = {
 _CHANGES: Final = {"create", "update", "partial_update"}
 
 
-class Schema(AutoSchema):  # type: ignore[misc] # drf-spectacular has no types
+class Schema(AutoSchema):
     """Document the warnings in the answers of resources that give them."""
 
-    def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:
+    def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
         if not getattr(self.view, "warns", False):
             return bodies

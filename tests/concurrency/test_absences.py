@@ -53,7 +53,7 @@ def test_without_the_lock_both_would_have_been_written(people, close_connections
 
     def write(user, cover):
         with transaction.atomic():
-            entry = OutOfOffice(user=user, cover=cover, now=WHEN, **SPAN)
+            entry = OutOfOffice(user=user, cover=cover, **SPAN)
             assert leads_back(pure_absence(entry), [pure_absence(other) for other in OutOfOffice.objects.all()]) is None
             looked.wait(timeout=30)
             entry.save()
