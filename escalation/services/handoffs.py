@@ -104,7 +104,7 @@ def _never_notified(places: Sequence[_Place], charges: Sequence[Mapping[int, wal
     }
     with connection.cursor() as cursor:
         cursor.execute(statement("escalation", "never_notified"), parameters)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def _ways(

@@ -46,7 +46,7 @@ def reassign(
         run = EscalationRun.objects.select_for_update(no_key=True).filter(alert=alert).first()
         if run is None:
             raise alerts.StateConflict("This alert follows no escalation, so none can begin anew.")
-        policy = escalation_policy or EscalationPolicy.objects.filter(pk=run.policy_id).first()
+        policy = escalation_policy or run.policy
         if policy is None:
             why = "follows a response play, which names its own people" if run.play_id else "follows no policy any more"
             raise FieldError("escalation_policy", f"This alert {why}. Choose the policy by which to notify the groups.")

@@ -11,11 +11,14 @@ WHERE alert.status = 'open'
     FROM escalation_notification AS notified
     WHERE notified.alert_id = alert.id AND notified.kind IN ('page', 'last_resort')
       AND notified.user_id = person.user_id AND notified.status <> 'superseded'
+    -- Asked for each alert by the index: as a join it could read all that was ever sent.
+    OFFSET 0
   )
   AND NOT EXISTS (
     SELECT
     FROM accounts_optout AS unwilling
     WHERE unwilling.integration_id = alert.integration_id AND unwilling.user_id = person.user_id
+    OFFSET 0
   )
 ORDER BY run.id, person.user_id
 LIMIT %(limit)s

@@ -1,5 +1,6 @@
 """The statements of delivery read what is due and what travels together, in an outbox full of what was sent long ago."""
 
+import json
 import re
 from itertools import product
 from uuid import uuid4
@@ -8,8 +9,10 @@ import pytest
 from django.db import connection
 
 from accounts.models import ContactMethod
+from escalation import walk
 from escalation.models import Notification
-from heartbeat_project.kernel.sql import records, statement
+from escalation.services.handoffs import notify_newly_on_call
+from heartbeat_project.kernel.sql import array, records, statement
 
 pytestmark = pytest.mark.django_db
 
@@ -189,3 +192,75 @@ def test_what_groups_share_is_found_by_them_among_the_contact_methods_of_people(
         cursor.execute("ANALYZE accounts_contactmethod")
     found = ContactMethod.objects.filter(group__in=[1, 2], enabled=True, verified_at__isnull=False).explain()
     assert "group_contact_label_once" in found, found
+
+
+# Twenty thousand open alerts of which person 7 was notified; person 8 is in charge, too.
+STORM = """
+UPDATE alerting_alert SET status = 'open', closed_at = NULL, integration_id = id;
+UPDATE escalation_notification SET user_id = 7;
+UPDATE accounts_user SET is_owner = TRUE WHERE id = 7;
+UPDATE escalation_escalationrun SET plan = %(plan)s,
+    position = '{"places": [[1, null, false]], "retries": [], "lap": 0, "told": true, "reached": []}';
+ANALYZE alerting_alert, escalation_escalationrun, escalation_notification;
+"""
+PLAN = walk.Plan((walk.Track((walk.Stage("Named", (walk.Target("user", 7),)),)),))
+
+
+@pytest.fixture
+def storm(outbox):
+    with connection.cursor() as cursor:
+        for sentence in STORM.strip().split(";\n"):
+            cursor.execute(sentence, {"plan": json.dumps(PLAN.dump())} if "%(plan)s" in sentence else None)
+        # The planner may read all of a table of which it needs nearly all: which index could serve is what is asked.
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    return outbox
+
+
+def test_open_places_are_read_from_the_open_alerts(outbox):
+    found = plan("escalation", "open_places", {})
+    assert "alert_open" in found or "alert_by_status" in found, found
+    assert not big_scans(found), found
+
+
+def test_who_was_never_notified_is_looked_up_by_alert(storm):
+    people = records([{"place": 0, "user_id": 7}, {"place": 0, "user_id": 8}])
+    runs = {"runs": array(range(1, 20_001)), "places": array([0] * 20_000), "people": people, "limit": 20_000}
+    found = plan("escalation", "never_notified", runs)
+    assert "notification_once" in found, found
+    assert "Seq Scan on accounts_optout" not in found, found
+    assert not big_scans(found), found
+
+
+def test_hand_offs_are_written_by_primary_keys(storm):
+    page = {"user_id": 7, "contact_method_id": 7, "channel": "email", "label": "l", "address": "a", "repeat": 0}
+    page |= {"due_at": storm, "in_time": True, "envelope": str(uuid4()), "text": "You came on call."}
+    parameters = {"runs": array(range(100, 200)), "users": array([7] * 100), "pages": records([page])}
+    found = plan("escalation", "write_handoffs", parameters | {"first": 0, "further": 1, "now": storm})
+    assert "escalation_escalationrun_pkey" in found, found
+    assert "alerting_alert_pkey" in found or "alert_open" in found, found
+    assert not big_scans(found), found
+
+
+def test_what_runs_by_a_policy_is_found_among_live_alerts(outbox):
+    with connection.cursor() as cursor:  # as most runs that there ever were did
+        cursor.execute("UPDATE escalation_escalationrun SET policy_id = 1, next_step_at = %s", [outbox])
+        cursor.execute("ANALYZE escalation_escalationrun")
+    parameters = {"organization": 900, "policy": 1, "play": None, "actor": None, "now": outbox, "text": "%s"}
+    for name in ("say_rule_changed", "stop_runs"):
+        found = plan("escalation", name, parameters)
+        assert "alert_by_status" in found, found
+        assert "run_by_policy" not in found, found
+        assert not big_scans(found), found
+
+
+def test_what_was_not_sent_is_put_away_by_alert(outbox):
+    found = plan("escalation", "put_away", {"alerts": array(range(100, 200))})
+    assert "notification_once" in found, found
+    assert not big_scans(found), found
+
+
+def test_a_look_for_hand_offs_at_twenty_thousand_open_alerts_costs_a_few_statements(
+    storm, django_assert_max_num_queries
+):
+    with django_assert_max_num_queries(12):
+        assert notify_newly_on_call(now=storm) == 0

@@ -50,7 +50,18 @@ API = {
 }
 # What stands at the same address as another resource.
 ALSO_AT = {"alerts of an integration": "alerts"}
-ALERT_ACTIONS = ("acknowledge", "assign", "escalate", "hold", "resume", "close", "cancel", "reply")
+ALERT_ACTIONS = (
+    "acknowledge",
+    "assign",
+    "escalate",
+    "hold",
+    "resume",
+    "close",
+    "cancel",
+    "reply",
+    "responders",
+    "reassign",
+)
 READ_ACTIONS = {
     "integrations": ["pings"],
     "alerts": ["timeline", "notifications"],

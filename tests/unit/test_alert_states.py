@@ -33,3 +33,9 @@ def test_only_a_held_alert_can_be_resumed():
 
 def test_an_owner_can_hand_the_alert_on():
     assert step(Status.ASSIGNED, Action.ESCALATE) == Status.OPEN
+
+
+@pytest.mark.parametrize("status", sorted(LIVE))
+def test_a_live_alert_can_be_reassigned_and_more_people_be_added_to_it(status):
+    assert step(status, Action.REASSIGN, owned=True) == Status.OPEN
+    assert step(status, Action.ADD_RESPONDERS, owned=True) == status

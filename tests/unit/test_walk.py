@@ -632,12 +632,14 @@ def test_those_in_charge_are_in_the_stages_that_were_left():
 def test_who_gets_the_retry_of_somebody_gone_within_a_minute_is_not_in_charge_before():
     plan = policy(group("Primary", 1, retries=1, retry_gap=300))
     position = begun_alone(plan.tracks, START)
-    for seconds, gone, found in ((239, [77], [77]), (240, [77], []), (240, [10, 77], [10, 77])):
+    there: list[int] = []
+    for seconds, people, found in ((239, [77], [77]), (240, [77], []), (240, [10, 77], [10, 77])):
+        there[:] = people
         asked = walk.in_charge(
             plan,
             replace(position, retries=position.retries[:1]),
             now=START + timedelta(seconds=seconds),
-            people=lambda _, gone=gone: gone,
+            people=lambda _: there,
             first_use=at_once(everybody),
         )
         assert list(asked) == found

@@ -299,3 +299,44 @@ def test_an_empty_list_says_so_and_a_search_without_results_leads_back(client, h
     assert "Nothing found" in found
     assert "There is nothing here yet." not in found
     assert "Nothing found" not in client.get("/admin/accounts/user/").content.decode()
+
+
+def test_a_policy_says_how_many_follow_it_and_stops_them_with_a_tick(client, here, now):
+    from alerting.models import Alert
+    from tests.integration.escalation.posting import page
+
+    policy = here.objects["escalation_escalationpolicy"]
+    url = f"/admin/escalation/escalationpolicy/{policy.pk}/change/"
+    assert "No escalation of an open alert follows it now." in client.get(url).content.decode()
+    page(here.organization, policy=policy, users=[here.people["Basic"]], name="backup", now=now)
+    assert "1 escalation of an alert that is not over follows it now" in client.get(url).content.decode()
+    assert "follows it now" in client.get(url.replace("change", "delete")).content.decode()
+    form = POLICY | rows("roles", role("primary"))
+    refused = client.post(url, form | {"enabled": "on", "stop_running": "on"})
+    assert "only together with disabling" in refused.content.decode()
+    assert client.post(url, form | {"stop_running": "on"}).status_code == 302
+    run = Alert.objects.get(run__policy=policy).run
+    assert (run.next_step_at, run.position["stopped"]) == (None, True)
+
+
+def test_a_play_says_how_many_follow_it_and_stops_them_with_a_tick(client, here, now):
+    from alerting.models import Alert
+    from escalation.services.runs import Starter, Way
+
+    play = here.objects["escalation_responseplay"]
+    alert = factories.AlertFactory(organization=here.organization)
+    Starter(now=now).start([(Way(here.organization.pk, None, play), [alert.pk])])
+    url = f"/admin/escalation/responseplay/{play.pk}/change/"
+    assert "1 escalation of an alert that is not over follows it now" in client.get(url).content.decode()
+    form = {"name": "Drill", "priority": "high", "stop_running": "on"}
+    tier = {"offset_minutes": 0, "users": [here.people["Owner"].pk]}
+    assert client.post(url, form | rows("tiers", tier)).status_code == 302
+    assert Alert.objects.get().run.position["stopped"]
+
+
+def test_who_may_only_look_at_rules_sees_what_follows_them(here, signed_in):
+    looking = signed_in(here.people["Integrations Admin"])
+    for page_name in ("escalation_escalationpolicy", "escalation_responseplay"):
+        app, model = page_name.split("_")
+        shown = looking.get(f"/admin/{app}/{model}/{here.objects[page_name].pk}/change/")
+        assert "No escalation of an open alert follows it now." in shown.content.decode()

@@ -267,3 +267,50 @@ def test_the_open_page_learns_that_the_alert_changed(alert, ana, now):
     assert "Acknowledged by Ana" in client.get(path).content.decode()
     services.close(alert, actor=ana, now=now)
     assert "it is Closed now" in client.get(path).content.decode()
+
+
+@pytest.fixture
+def paged(organization, ana, now):
+    from tests.integration.escalation.posting import page
+
+    steps = [{"role": "primary", "retries": 3}]
+    policy = factories.PolicyFactory(organization=organization, name="Nights", steps=steps)
+    page(organization, policy=policy, users=[ana], name="backup", now=now)
+    return Alert.objects.get(run__isnull=False)
+
+
+def test_more_people_are_asked_for_help_from_the_page(paged, ana, person, organization):
+    zoe, stranger = person("Zoe"), factories.UserFactory()
+    client = browser(ana)
+    shown = client.get(f"/alerts/{paged.pk}/").content.decode()
+    assert "Add responders…" in shown
+    assert "Reassign…" in shown
+    refused = act(client, paged, "responders")
+    assert refused.status_code == 400
+    assert "Name people, groups or a response play" in refused.content.decode()
+    assert act(client, paged, "responders", **{"responders-users": [stranger.pk]}).status_code == 400
+    answer = act(client, paged, "responders", **{"responders-users": [zoe.pk]})
+    assert (answer.status_code, said(answer)) == (302, "They are notified now.")
+    assert paged.notifications.get(user=zoe).asked_for
+
+
+def test_an_alert_is_reassigned_from_the_page(paged, ana, person, organization):
+    group = factories.GroupFactory(organization=organization, name="Network", primary=[person("Nina")])
+    client = browser(ana)
+    assert "Name groups or an escalation policy" in act(client, paged, "reassign").content.decode()
+    answer = act(client, paged, "reassign", **{"reassign-groups": [group.pk]})
+    assert said(answer).startswith("Reassigned: its escalation begins anew.")
+    late = act(client, paged, "take", seen="assigned:5")
+    assert "Ana has reassigned this alert" in said(late)
+
+
+def test_what_changed_under_way_leads_to_what_it_follows_for_those_who_may_see_that(paged, ana, person, now):
+    from escalation.services.policies import update_policy
+
+    policy = paged.run.policy
+    update_policy(policy, actor=None, now=now, repeats=1)
+    link = f"/admin/escalation/escalationpolicy/{policy.pk}/change/"
+    assert link in browser(person("Olga", "Owner")).get(f"/alerts/{paged.pk}/").content.decode()
+    theirs = browser(ana).get(f"/alerts/{paged.pk}/").content.decode()
+    assert "was changed; this escalation goes on as it began" in theirs
+    assert link not in theirs
