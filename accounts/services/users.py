@@ -200,10 +200,10 @@ def _change(
         user.set_password(_password(password, user))
     if is_active is not None:
         user.is_active = is_active
-    if shift_notices is not None:
-        user.shift_notices = shift_notices
         if user.is_owner and not is_active:
             raise OwnerStays("Transfer the ownership to another user first.")
+    if shift_notices is not None:
+        user.shift_notices = shift_notices
     _save(user)
     if moved:
         user.contact_methods.filter(label=EMAIL_OFFICIAL).update(address=user.email)
