@@ -20,7 +20,7 @@ BEAT_SCHEDULE = (
             ("escalation.remind_of_duty", "engine"),
             ("escalation.notify_newly_on_call", "engine"),
             ("escalation.go_on_without_leavers", "engine"),
-            ("integrations.watch_coverage", "engine"),
+            ("integrations.watch_coverage", "delivery"),
         )
     }
     | {

@@ -26,7 +26,10 @@ def keep_history(**_: object) -> None:
     history.keep_history(now=clock.now())
 
 
-@shared_task(name="integrations.watch_coverage", queue="engine", expires=60)
+@shared_task(name="integrations.watch_coverage", queue="delivery", expires=60)
 def watch_coverage(**_: object) -> None:
-    """Look for coverage gaps where that is due, and write the mails about them."""
+    """Look for coverage gaps where that is due, and write the mails about them.
+
+    Not among the engine's tasks: a look at many heartbeats takes seconds, and the engine has two threads.
+    """
     coverage_watch.watch_coverage(now=clock.now())

@@ -2,13 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from accounts.models import User
 from accounts.selectors import opted_out
 from escalation import walk
-from escalation.on_call import absences
 from escalation.reviews import TAKE_WITHIN
+from escalation.rosters import absences
 from escalation.services.people import Directory
 from escalation.wording import moment, zone
 
@@ -32,7 +32,7 @@ def why_not_reached(users: Iterable[User], *, integration_id: int | None, now: d
             found[pk].append(f"{user} is first notified at {moment(min(times), zone=zone(user.time_zone))}.")
         if pk in unwilling:
             found[pk].append(f"{user} does not want to be notified about this.")
-    for entry in absences(people, at=now):
+    for entry in absences(people, starts_at=now, ends_at=now + timedelta(microseconds=1)):
         if entry.absence.user in people and entry.absence.group is None:
             until = moment(entry.absence.ends_at, zone=zone(entry.time_zone))
             found[entry.absence.user].append(f"{entry.user_name} is out of office until {until}.")

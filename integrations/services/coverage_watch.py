@@ -1,5 +1,6 @@
 """Mails about coverage gaps: before the night they matter, and no more than one a day and one ahead of a gap."""
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +20,8 @@ from integrations.models import CoverageWatch, InboundIntegration
 from integrations.selectors import may_foresee
 
 LOOK_EVERY: Final = timedelta(minutes=5)
+# A look that takes long is repeated that much more seldom: looking takes at most a sixtieth of the time.
+PAUSE_FACTOR: Final = 60
 MAIL_AFTER: Final = timedelta(minutes=10)  # An edit in several steps leaves gaps between them.
 MAIL_EVERY: Final = timedelta(days=1)
 WARN_AHEAD: Final = timedelta(days=1)
@@ -49,12 +52,15 @@ def watch_coverage(*, now: datetime, limit: int = 50) -> int:
                 break
             watch.due_at = now + LOOK_EVERY
             watch.save(update_fields=["due_at"])
+        began = time.monotonic()
         coverage = coverage_of(watch.organization, at=now)
+        pause = PAUSE_FACTOR * timedelta(seconds=time.monotonic() - began)
         with transaction.atomic():
             watch = CoverageWatch.objects.select_for_update(no_key=True).get(pk=watch.pk)
+            watch.due_at = max(watch.due_at, now + pause)
             if _is_mail_due(watch, coverage, now=now):
                 written += write_letters(_letters(watch.organization, coverage, now=now), now=now)
-            watch.save(update_fields=["gaps_since", "mailed_at", "foreseen"])
+            watch.save(update_fields=["due_at", "gaps_since", "mailed_at", "foreseen"])
     return written
 
 
