@@ -124,6 +124,11 @@ class User(AbstractBaseUser):
         db_default="",
         help_text="Who presses a button in Slack is this person. In Slack: your profile, then “Copy member ID”.",
     )
+    shift_notices = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="Notified when somebody puts them on a shift, or makes them a cover.",
+    )
     created_at = models.DateTimeField()
 
     objects: ClassVar[UserManager] = UserManager()

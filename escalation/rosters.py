@@ -38,6 +38,11 @@ class Roster:
     reach: Reach
     rota_ends_at: datetime | None = None
 
+    @property
+    def everybody(self) -> set[int]:
+        """Whoever is on call at some time, or a Manager."""
+        return {duty.user for shift in self.shifts for duty in shift.people} | set(self.managers)
+
     def on_call(self, at: datetime) -> Span:
         """Return who is on call at an instant, Managers apart."""
         return answers.on_call(self.shifts, at, reach=self.reach)

@@ -1,5 +1,6 @@
 """Questions about what people were told: by the message that carried it, or by the number it went to."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from django.db.models import Q, QuerySet
 
 from accounts.models import ContactMethod
 from escalation.models import Notification
+from escalation.shift_models import Shift
 
 # What asks its reader to do something; recoveries and notices only tell.
 TO_OWNER = (Notification.Kind.ASSIGNMENT, Notification.Kind.REMINDER)
@@ -43,3 +45,9 @@ def told_over(channel: str, address: str, *, now: datetime) -> QuerySet[Notifica
 def expires_at(told: Notification) -> datetime:
     """Return when what was told can no longer be answered without signing in."""
     return told.created_at + timedelta(days=settings.RESPOND_DAYS)
+
+
+def unreadable_calendars(group_ids: Iterable[int]) -> QuerySet[Shift]:
+    """Return the shifts of these groups whose calendar cannot be read, with their groups."""
+    failing = Shift.objects.filter(group__in=list(group_ids), calendar_failing_since__isnull=False)
+    return failing.select_related("group").order_by("group__name", "name", "id")

@@ -78,6 +78,14 @@ class Shift(models.Model):
     calendar_due_at = models.DateTimeField(null=True, help_text="When it is read next.")
     calendar_read_at = models.DateTimeField(null=True, help_text="When it was last read well.")
     calendar_error = models.TextField(blank=True, help_text="Why the last try failed; the last good copy stays.")
+    calendar_failing_since = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="When the first of the failed tries in a row was; empty: the last one read it.",
+    )
+    calendar_reported_at = models.DateTimeField(
+        null=True, editable=False, help_text="When the Managers were notified that it cannot be read; empty: not yet."
+    )
 
     class Meta:
         ordering = ["name", "id"]
@@ -230,6 +238,36 @@ class OutOfOffice(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user}, {self.starts_at:%Y-%m-%d %H:%M} to {self.ends_at:%Y-%m-%d %H:%M}"
+
+
+class ShiftNotice(models.Model):
+    """Somebody is to hear, once the editing is over, that they were put on a shift or cover for somebody.
+
+    One row for each person and shift, or person and entry; each further edit moves it, and what it says is what stands
+    when it is due.
+    """
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="+")
+    shift = models.ForeignKey(Shift, models.CASCADE, null=True, related_name="+")
+    out_of_office = models.ForeignKey(OutOfOffice, models.CASCADE, null=True, related_name="+")
+    actor = models.ForeignKey(User, models.CASCADE, related_name="+", help_text="Who made the last edit.")
+    before = models.JSONField(null=True, help_text="What stood before the first edit; null: nothing about the person.")
+    due_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "shift"], name="shift_notice_once"),
+            models.UniqueConstraint(fields=["user", "out_of_office"], name="cover_notice_once"),
+            models.CheckConstraint(
+                condition=Q(shift__isnull=True, out_of_office__isnull=False)
+                | Q(shift__isnull=False, out_of_office__isnull=True),
+                name="notice_of_a_shift_or_a_cover",
+            ),
+        ]
+        indexes = [models.Index(fields=["due_at"], name="shift_notice_due")]
+
+    def __str__(self) -> str:
+        return f"{self.user}, {self.due_at:%Y-%m-%d %H:%M}"
 
 
 class CalendarFeed(models.Model):

@@ -2,7 +2,17 @@
 
 from celery import shared_task
 
-from escalation.services import calendars, contact_messages, delivery, engine, failing, handoffs, leavers, reminders
+from escalation.services import (
+    calendars,
+    contact_messages,
+    delivery,
+    engine,
+    failing,
+    handoffs,
+    leavers,
+    reminders,
+    shift_notices,
+)
 from heartbeat_project.kernel import clock
 
 
@@ -26,14 +36,18 @@ def deliver_due(**_: object) -> None:
 
 @shared_task(name="escalation.read_calendars", queue="delivery", expires=60)
 def read_calendars(**_: object) -> None:
-    """Read the calendars of shifts that are due."""
-    calendars.read_due_calendars(now=clock.now())
+    """Read the calendars of shifts that are due, and report those that cannot be read for long."""
+    now = clock.now()
+    calendars.read_due_calendars(now=now)
+    calendars.report_unreadable_calendars(now=now)
 
 
 @shared_task(name="escalation.remind_of_duty", queue="engine", expires=60)
 def remind_of_duty(**_: object) -> None:
-    """Tell people that their duty begins soon."""
-    reminders.remind_of_duty(now=clock.now())
+    """Notify people who were put on a shift, and those whose duty begins soon."""
+    now = clock.now()
+    shift_notices.send_shift_notices(now=now)
+    reminders.remind_of_duty(now=now)
 
 
 @shared_task(name="escalation.notify_of_failing", queue="engine", expires=60)

@@ -22,6 +22,7 @@ BEAT_SCHEDULE = (
             ("escalation.go_on_without_leavers", "engine"),
             ("integrations.send_daily_lists", "engine"),
             ("escalation.notify_of_failing", "engine"),
+            ("integrations.watch_coverage", "delivery"),
         )
     }
     | {

@@ -7,3 +7,10 @@ class IntegrationsConfig(AppConfig):
     """See the package's docstring for what the app owns."""
 
     name = "integrations"
+
+    def ready(self) -> None:
+        """Answer what a change does to who is notified."""
+        from heartbeat_project.kernel.consequences import answer_with  # noqa: PLC0415
+        from integrations.consequences import before_change  # noqa: PLC0415 - needs the app registry
+
+        answer_with(before_change)

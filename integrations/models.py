@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
 from django.db.models.functions import Lower
 
 from accounts.models import Group, Organization, User
@@ -304,3 +304,24 @@ class DailyList(models.Model):
 
     def __str__(self) -> str:
         return f"list of {self.day}"
+
+
+class CoverageWatch(models.Model):
+    """What is known about the coverage gaps of one organization, and which mails about them were written."""
+
+    organization = models.OneToOneField(Organization, models.CASCADE, primary_key=True, related_name="+")
+    due_at = models.DateTimeField(help_text="When the gaps are looked for next.")
+    gaps_since = models.DateTimeField(null=True, help_text="Since when there has been a gap at every look.")
+    mailed_at = models.DateTimeField(null=True, help_text="When the last mail was written.")
+    foreseen = models.JSONField(
+        default=dict,
+        db_default=Value({}, models.JSONField()),
+        help_text="Beginnings of gaps in the next day, each with when it was first seen, null once a mail named it.",
+    )
+
+    class Meta:
+        verbose_name_plural = "coverage watches"
+        indexes = [models.Index(fields=["due_at"], name="coverage_watch_due")]
+
+    def __str__(self) -> str:
+        return f"coverage of {self.organization_id}"

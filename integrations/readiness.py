@@ -19,7 +19,7 @@ _Columns = tuple[int | None, int | None, tuple[int, ...], tuple[int, ...], froze
 
 def who_would_be_told(integration: InboundIntegration, *, at: datetime) -> Forecast:
     """Return what a silence that is noticed at that instant would bring, and what would keep an alert from opening."""
-    ((way, _),) = _ways(
+    ((way, _),) = ways_of(
         InboundIntegration.objects.filter(pk=integration.pk), organization_id=integration.organization_id
     )
     forecast = foresee(way, at=at)
@@ -44,7 +44,7 @@ def unready(organization: Organization, *, at: datetime) -> dict[int, str]:
     The walk is computed once for each way, and the number of queries does not depend on how many there are.
     """
     enabled = InboundIntegration.objects.filter(organization=organization, enabled=True)
-    ways = _ways(enabled, organization_id=organization.pk)
+    ways = ways_of(enabled, organization_id=organization.pk)
     reasons = why_nobody_is_first([way for way, _ in ways], at=at)
     return {pk: reason for (_, ids), reason in zip(ways, reasons, strict=True) if reason for pk in ids}
 
@@ -52,14 +52,14 @@ def unready(organization: Organization, *, at: datetime) -> dict[int, str]:
 def why_nobody(integration: InboundIntegration, *, without: User | None = None, at: datetime) -> str:
     """Return why its silence would reach nobody in the first step, were `without` not told; empty where somebody is."""
     found = InboundIntegration.objects.filter(pk=integration.pk)
-    ((way, _),) = _ways(found, organization_id=integration.organization_id)
+    ((way, _),) = ways_of(found, organization_id=integration.organization_id)
     if without is not None:
         way = replace(way, opted_out=way.opted_out | {without.pk})
     (reason,) = why_nobody_is_first([way], at=at)
     return reason
 
 
-def _ways(integrations: QuerySet[InboundIntegration], *, organization_id: int) -> list[tuple[Way, list[int]]]:
+def ways_of(integrations: QuerySet[InboundIntegration], *, organization_id: int) -> list[tuple[Way, list[int]]]:
     """Return the distinct ways that these integrations are told by, with the ids of those that share each."""
     groups = InboundIntegration.recipient_groups.through.objects.filter(inboundintegration=OuterRef("pk"))
     users = InboundIntegration.recipient_users.through.objects.filter(inboundintegration=OuterRef("pk"))

@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from heartbeat_project.kernel import clock
-from integrations.services import daily_lists, history
+from integrations.services import coverage_watch, daily_lists, history
 from integrations.services.recoveries import close_recovered as close_recovered_alerts
 from integrations.services.tick import tick
 
@@ -30,3 +30,12 @@ def keep_history(**_: object) -> None:
 def send_daily_lists(**_: object) -> None:
     """Mail the day's list of heartbeats that are silent without an alert; each day once."""
     daily_lists.send_daily_lists(now=clock.now())
+
+
+@shared_task(name="integrations.watch_coverage", queue="delivery", expires=60)
+def watch_coverage(**_: object) -> None:
+    """Look for coverage gaps where that is due, and write the mails about them.
+
+    Not among the engine's tasks: a look at many heartbeats takes seconds, and the engine has two threads.
+    """
+    coverage_watch.watch_coverage(now=clock.now())

@@ -1,6 +1,7 @@
 """What every configuration page shares: entitlements, tenancy, saving through services, their errors at the field."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -8,10 +9,11 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ERROR_FLAG
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
-from django.db import models
+from django.db import models, transaction
 from django.db.models import QuerySet
 from django.forms.models import construct_instance
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
@@ -21,6 +23,7 @@ from accounts.entitlements import Entitlement
 from accounts.models import Organization, User
 from accounts.permissions import may
 from heartbeat_project.kernel import clock
+from heartbeat_project.kernel.consequences import Consequence, Unconfirmed, confirm, consequences, seal
 from heartbeat_project.kernel.errors import DomainError, FieldError
 
 if TYPE_CHECKING:
@@ -159,6 +162,8 @@ class OrganizationAdmin(_Narrowed, Admin):
     singular: ClassVar[str]
     plural: ClassVar[str]
     submit_label: ClassVar[str] = "Save"
+    # Whether a change can leave heartbeats without anybody to notify: then it is asked first.
+    warns: ClassVar[bool] = False
 
     form = ServiceForm
     actions = None
@@ -219,8 +224,20 @@ class OrganizationAdmin(_Narrowed, Admin):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         # The form has already put its values on its own instance; services compare with what is stored.
         stored = self.get_queryset(request).get(pk=form.instance.pk) if change else None
-        saved = self.save_through(request, form, formsets, stored=stored, now=instant(request))
+        with self._watching(request, [stored, *form.cleaned_data.values()]) as found:
+            saved = self.save_through(request, form, formsets, stored=stored, now=instant(request))
+        # The error takes the whole request's transaction back.
+        confirm(found, confirmed=request.POST.get("confirmed", ""))
+        self._warn(request, found)
         form.instance.pk = saved.pk
+
+    def _watching(self, request: HttpRequest, things: Iterable[object]) -> AbstractContextManager[list[Consequence]]:
+        concerned = [thing for thing in things if self.warns and isinstance(thing, models.Model)]
+        return consequences(concerned, actor=person(request), now=instant(request))
+
+    def _warn(self, request: HttpRequest, found: Iterable[Consequence]) -> None:
+        for one in found:
+            messages.warning(request, one.detail)
 
     def construct_change_message(
         self,
@@ -246,6 +263,11 @@ class OrganizationAdmin(_Narrowed, Admin):
         except FieldError as error:
             request.META[_REFUSED] = error
             return super().changeform_view(request, object_id, form_url, context)
+        except Unconfirmed as asked:
+            given = [(name, value) for name, values in request.POST.lists() for value in values if name != "confirmed"]
+            context |= self.admin_site.each_context(request) | {"title": "Do you want this?", "given": given}
+            context |= {"consequences": asked.found, "seal": seal(asked.found), "opts": self.opts}
+            return render(request, "admin/consequences.html", context)
         except DomainError as error:
             messages.error(request, str(error))
             return HttpResponseRedirect(request.path)
@@ -269,11 +291,29 @@ class OrganizationAdmin(_Narrowed, Admin):
         return [], {}, set(), []
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        self.delete_through(request, obj, now=instant(request))
+        with self._watching(request, [obj]) as found:
+            self.delete_through(request, obj, now=instant(request))
+        self._warn(request, found)
+
+    def _foretold(self, request: HttpRequest, obj: Any) -> list[Consequence]:
+        """Return what the deletion would bring, by deleting and taking it back."""
+        if not self.warns:
+            return []
+        try:
+            with transaction.atomic():
+                with self._watching(request, [obj]) as found:
+                    self.delete_through(request, obj, now=instant(request))
+                transaction.set_rollback(True)
+        except DomainError:
+            return []  # the deletion itself says why it is refused
+        return found
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
         found = self.get_object(request, object_id)
         context = self._words() | {"delete_says": self.delete_says(found), "title": f"Delete {found}?"}
+        if request.method != "POST" and self.has_delete_permission(request, found):
+            # Of the row as it was read anew: a deletion takes the id from the object that it is given.
+            context["consequences"] = self._foretold(request, self.get_object(request, object_id))
         try:
             return super().delete_view(request, object_id, context | (extra_context or {}))
         except DomainError as error:

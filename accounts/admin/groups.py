@@ -62,6 +62,7 @@ class GroupAdmin(OrganizationAdmin):
     """Groups."""
 
     singular, plural = "Group", "Groups"
+    warns = True
     view_needs = (Entitlement.GROUPS_VIEW_ALL,)
     change_needs = (Entitlement.GROUPS_UPDATE_ALL,)
     add_needs = (Entitlement.GROUPS_ADD,)

@@ -32,6 +32,7 @@ class RoleAdmin(OrganizationAdmin):
     """Roles."""
 
     singular, plural = "Role", "Roles"
+    warns = True
     change_needs = (Entitlement.SECURITY,)
     form = RoleForm
     fields = ("name", "entitlements")

@@ -52,6 +52,7 @@ class UserAdmin(OrganizationAdmin):
     """Users."""
 
     singular, plural = "User", "Users"
+    warns = True
     change_needs = (Entitlement.SECURITY,)
     form = UserForm
     fields = ("name", "email", "kind", "time_zone", "roles", "slack_id", "password", "is_active")

@@ -4,12 +4,15 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar
 
-from django.db.models import QuerySet
-from rest_framework import mixins
+from django.db.models import Model, QuerySet
+from rest_framework import mixins, status
+from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from accounts.models import User
 from heartbeat_project.kernel import clock
+from heartbeat_project.kernel.consequences import Consequence, consequences
 
 
 class InOrganization(GenericViewSet[Any]):
@@ -65,3 +68,55 @@ class OrganizationViewSet(
     Override `perform_create`, `perform_update` and `perform_destroy` to call the service; set
     `serializer.instance` to what it returned.
     """
+
+
+class WarningViewSet(OrganizationViewSet):
+    """A resource whose changes can leave heartbeats without anybody to notify: its answers say so in `warnings`.
+
+    A deletion that has warnings answers 200 with them, and 204 as ever without.
+    """
+
+    warns: ClassVar[bool] = True
+
+    def at_stake(self, serializer: Any) -> list[Any]:
+        """Return the rows that a change concerns: the one that changes, and those that are named in what is given."""
+        given = serializer.validated_data.values()
+        named = [value for one in given for value in (one if isinstance(one, list) else [one])]
+        changed = [] if serializer.instance is None else [serializer.instance]
+        return [*changed, *(value for value in named if isinstance(value, Model))]
+
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # noqa: ARG002 - DRF's signature
+        """Create through `perform_create`."""
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        with consequences(self.at_stake(serializer), actor=self.user, now=self.now) as found:
+            self.perform_create(serializer)
+        return Response({**serializer.data, **warnings_of(found)}, status=status.HTTP_201_CREATED)
+
+    def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # noqa: ARG002 - DRF's signature
+        """Change through `perform_update`."""
+        instance = self.get_object()
+        serializer = self.get_serializer(instance, data=request.data, partial=kwargs.pop("partial", False))
+        serializer.is_valid(raise_exception=True)
+        with consequences(self.at_stake(serializer), actor=self.user, now=self.now) as found:
+            self.perform_update(serializer)
+        if getattr(instance, "_prefetched_objects_cache", None):
+            instance._prefetched_objects_cache = {}  # noqa: SLF001 - as DRF does
+        return Response({**serializer.data, **warnings_of(found)})
+
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # noqa: ARG002 - DRF's signature
+        """Delete through `perform_destroy`."""
+        instance = self.get_object()
+        with consequences([instance], actor=self.user, now=self.now) as found:
+            self.perform_destroy(instance)
+        return answer_of(found)
+
+
+def warnings_of(found: list[Consequence]) -> dict[str, Any]:
+    """Return the field that tells what a change brought."""
+    return {"warnings": [{"code": one.code, "detail": one.detail} for one in found]}
+
+
+def answer_of(found: list[Consequence]) -> Response:
+    """Return the answer to a change that has nothing else to show."""
+    return Response(warnings_of(found)) if found else Response(status=status.HTTP_204_NO_CONTENT)

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     atomic = False
     dependencies = [
-        ('accounts', '0012_methods_that_fail'),
+        ('accounts', '0013_shift_notices'),
     ]
 
     operations = [

@@ -16,6 +16,7 @@ from accounts.services.opt_outs import opt_in, opt_out
 from accounts.services.organizations import create_organization, update_organization
 from accounts.services.roles import create_role, delete_role, update_role
 from accounts.services.users import (
+    choose_shift_notices,
     create_user,
     deactivate_user,
     reactivate_user,
@@ -27,6 +28,7 @@ from accounts.services.users import (
 __all__ = [
     "Member",
     "add_member",
+    "choose_shift_notices",
     "create_api_key",
     "create_contact_method",
     "create_group",

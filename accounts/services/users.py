@@ -95,7 +95,9 @@ def update_user(user: User, *, actor: User, now: datetime, **changed: Any) -> Us
 
 
 def update_profile(user: User, *, current_password: str | None = None, **changed: Any) -> User:
-    """Let a user change their own name, time_zone, slack_id or password; a new password needs the current one.
+    """Let a user change what is theirs: name, time_zone, slack_id, shift_notices, password.
+
+    A new password needs the current one.
 
     Raises Forbidden without the entitlement, FieldError at the field that is wrong.
     """
@@ -105,6 +107,12 @@ def update_profile(user: User, *, current_password: str | None = None, **changed
         raise FieldError("current_password", "This is not your current password.", code="wrong_password")
     with transaction.atomic():
         return _change(_locked(user), **changed)
+
+
+def choose_shift_notices(user: User, *, wanted: bool) -> None:
+    """Let a user say whether they are notified when somebody puts them on a shift or makes them a cover."""
+    User.objects.filter(pk=user.pk).update(shift_notices=wanted)
+    user.shift_notices = wanted
 
 
 def deactivate_user(user: User, *, actor: User, now: datetime) -> User:
@@ -174,6 +182,7 @@ def _change(
     slack_id: str | None = None,
     password: str | None = None,
     is_active: bool | None = None,
+    shift_notices: bool | None = None,
 ) -> User:
     moved = email is not None and _email(email) != user.email
     if email is not None:
@@ -194,6 +203,8 @@ def _change(
         user.is_active = is_active
         if user.is_owner and not is_active:
             raise OwnerStays("Transfer the ownership to another user first.")
+    if shift_notices is not None:
+        user.shift_notices = shift_notices
     _save(user)
     if moved:
         user.contact_methods.filter(label=EMAIL_OFFICIAL).update(address=user.email, **WORKING)

@@ -28,6 +28,7 @@ class OutOfOfficeAdmin(OrganizationAdmin):
     """Out of office: the cover is told instead."""
 
     singular, plural = "Out of office", "Out of office"
+    warns = True
     view_needs = (Entitlement.GROUPS_VIEW_ALL,)
     change_needs = (Entitlement.GROUPS_UPDATE_ALL,)
     organization_path = "user__organization"
@@ -44,7 +45,7 @@ class OutOfOfficeAdmin(OrganizationAdmin):
     def save_through(
         self, request: HttpRequest, form: Any, formsets: list[Any], *, stored: Any, now: datetime
     ) -> OutOfOffice:
-        values = {"actor": person(request), **form.cleaned_data}
+        values = {"actor": person(request), "now": now, **form.cleaned_data}
         if stored is None:
             return create_absence(values.pop("user"), **values)
         return update_absence(stored, **values)

@@ -30,6 +30,7 @@ class ResponsePlayAdmin(OrganizationAdmin):
     """Response plays."""
 
     singular, plural = "Response Play", "Response Plays"
+    warns = True
     view_needs = (Entitlement.RULES_VIEW,)
     change_needs = (Entitlement.RULES_UPDATE,)
     form = RuleForm

@@ -114,6 +114,7 @@ class EscalationPolicyAdmin(OrganizationAdmin):
     """Escalation policies."""
 
     singular, plural = "Escalation Policy", "Escalation Policies"
+    warns = True
     view_needs = (Entitlement.RULES_VIEW,)
     change_needs = (Entitlement.RULES_UPDATE,)
     form = PolicyForm

@@ -143,6 +143,7 @@ class ShiftAdmin(OrganizationAdmin):
     """Shifts: where they overlap, an override wins, then the shorter one, and then the longer one resumes."""
 
     singular, plural = "Shift", "Shifts"
+    warns = True
     view_needs = (Entitlement.GROUPS_VIEW_ALL,)
     change_needs = (Entitlement.GROUPS_UPDATE_ALL,)
     organization_path = "group__organization"
@@ -160,7 +161,7 @@ class ShiftAdmin(OrganizationAdmin):
         ("Calendar (calendar shifts)", {"classes": ("collapse",), "fields": ("calendar_url", "calendar_state")}),
     )
     inlines = (PersonInline, WindowInline)
-    list_display = ("name", "group", "kind", "is_override", "time_zone", moment("ends_at", "Until"))
+    list_display = ("name", "group", "kind", "is_override", "time_zone", moment("ends_at", "Until"), "trouble")
     list_filter = ("kind", "is_override")
     list_select_related = ("group",)
     search_fields = ("name", "group__name")
@@ -177,6 +178,12 @@ class ShiftAdmin(OrganizationAdmin):
             said = format_html("On call in {} now: {}.", obj.group, _who(request.META[_STANDS]))
             found = ((None, {**found[0][1], "description": said}), *found[1:])
         return found if self.has_change_permission(request, obj) else found[:-1]
+
+    @admin.display(description="Calendar")
+    def trouble(self, shift: Shift) -> str:
+        """Return since when the calendar cannot be read; nothing where all is well."""
+        since = shift.calendar_failing_since
+        return f"cannot be read since {timezone.localtime(since):%Y-%m-%d %H:%M}" if since else ""
 
     @admin.display(description="Last read")
     def calendar_state(self, shift: Shift) -> str:

@@ -9,7 +9,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from accounts.api.permissions import entitled
-from accounts.api.viewsets import OrganizationViewSet
+from accounts.api.viewsets import WarningViewSet
 from accounts.entitlements import Entitlement
 from accounts.models import Group, User
 from accounts.permissions import may
@@ -54,7 +54,7 @@ class OutOfOfficeSerializer(Strict):
 @extend_schema_view(
     list=extend_schema(parameters=[OpenApiParameter("user", int, description="Only those of this user.")]),
 )
-class OutOfOfficeViewSet(OrganizationViewSet):
+class OutOfOfficeViewSet(WarningViewSet):
     """Out of office: entries of one person may not overlap, and covers may not lead back."""
 
     queryset = OutOfOffice.objects.select_related("user", "cover")
@@ -72,14 +72,20 @@ class OutOfOfficeViewSet(OrganizationViewSet):
         wanted = number_parameter(self.request, "user") if self.action == "list" else None
         return entries if wanted is None else entries.filter(user_id=wanted)
 
+    def at_stake(self, serializer: Any) -> list[Any]:
+        """Whoever names nobody is away themselves."""
+        return [self.user, *super().at_stake(serializer)]
+
     def perform_create(self, serializer: Any) -> None:
         """Write the entry."""
         fields = dict(serializer.validated_data)
-        serializer.instance = create_absence(fields.pop("user", self.user), actor=self.user, **fields)
+        serializer.instance = create_absence(fields.pop("user", self.user), actor=self.user, now=self.now, **fields)
 
     def perform_update(self, serializer: Any) -> None:
         """Change the entry."""
-        serializer.instance = update_absence(serializer.instance, actor=self.user, **serializer.validated_data)
+        serializer.instance = update_absence(
+            serializer.instance, actor=self.user, now=self.now, **serializer.validated_data
+        )
 
     def perform_destroy(self, instance: OutOfOffice) -> None:
         """Delete the entry."""

@@ -18,9 +18,9 @@ from escalation.api.feeds import feed_url
 from escalation.on_call import Standing, Turn, standing_of, turns_of
 from escalation.rosters import MEMBER_LIST
 from escalation.services.calendars import feed_of, rotate_feed
-from escalation.services.reminders import set_reminder
+from escalation.services.reminders import set_reminder, wished_hours
 from escalation.services.shifts import EARLIEST, LATEST
-from escalation.shift_models import CalendarFeed, DutySettings
+from escalation.shift_models import CalendarFeed
 from heartbeat_project.kernel.api import Strict
 from heartbeat_project.kernel.errors import FieldError, Forbidden
 
@@ -92,7 +92,8 @@ class MyOnCallSerializer(serializers.Serializer[Any]):
     now = TurnSerializer(many=True)
     next = TurnSerializer(allow_null=True, help_text="Null: none begins in the next 62 days.")
     remind_hours = serializers.FloatField(
-        allow_null=True, help_text="How long before a duty begins the user is reminded; null: not at all."
+        allow_null=True,
+        help_text="How long before a duty begins the user is reminded; null: not at all. 12 at first.",
     )
 
 
@@ -173,7 +174,6 @@ class OnCallUserViewSet(UserViewSet):
             given = DutyInput(data=request.data, context=self.get_serializer_context())
             given.is_valid(raise_exception=True)
             set_reminder(self.user, hours=given.validated_data["remind_hours"])
-        settings = DutySettings.objects.filter(user=self.user).first()
         turns = turns_of(self.user, starts_at=self.now, ends_at=self.now + TURNS_AHEAD)
         present = [turn for turn in turns if turn.starts_at <= self.now]
         following = next((turn for turn in turns if turn.starts_at > self.now), None)
@@ -181,7 +181,7 @@ class OnCallUserViewSet(UserViewSet):
             "on_call": bool(present),
             "now": [_turn(turn) | {"starts_at": None} for turn in present],
             "next": _turn(following) if following else None,
-            "remind_hours": settings.remind_hours if settings else None,
+            "remind_hours": wished_hours(self.user),
         }
         return Response(MyOnCallSerializer(body).data)
 

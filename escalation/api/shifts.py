@@ -9,7 +9,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from accounts.api.permissions import holds
-from accounts.api.viewsets import OrganizationViewSet
+from accounts.api.viewsets import WarningViewSet
 from accounts.entitlements import Entitlement
 from accounts.models import Group, GroupMember, GroupRole, User
 from accounts.permissions import may
@@ -199,7 +199,7 @@ def number_parameter(request: Request, name: str) -> int | None:
 @extend_schema_view(
     list=extend_schema(parameters=[OpenApiParameter("group", int, description="Only those of this group.")]),
 )
-class ShiftViewSet(OrganizationViewSet):
+class ShiftViewSet(WarningViewSet):
     """Shifts: fixed, rotating, or read from a calendar; where they overlap, the shorter one wins."""
 
     queryset = Shift.objects.select_related("group").prefetch_related("windows", "people")

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.permissions import entitled
-from accounts.api.viewsets import OrganizationViewSet
+from accounts.api.viewsets import WarningViewSet
 from accounts.entitlements import Entitlement
 from alerting.api.serializers import (
     AlertSerializer,
@@ -183,7 +183,7 @@ class EscalatingAlertViewSet(AlertViewSet):
         return Response(AssignedSerializer(alert, context={"warnings": why}).data)
 
 
-class RuleViewSet(OrganizationViewSet):
+class RuleViewSet(WarningViewSet):
     """What policies and plays share."""
 
     permission_classes = [entitled(read=Entitlement.RULES_VIEW, write=Entitlement.RULES_UPDATE)]

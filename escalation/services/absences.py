@@ -11,6 +11,7 @@ from accounts.permissions import may
 from accounts.services.saving import unique
 from escalation.rosters import pure_absence
 from escalation.rota.covers import leads_back
+from escalation.services import shift_notices
 from escalation.services.shifts import EARLIEST, LATEST
 from escalation.shift_models import OutOfOffice
 from heartbeat_project.kernel.errors import FieldError, Forbidden
@@ -25,26 +26,39 @@ def may_edit_absences(actor: User, user: User) -> bool:
 
 
 def create_absence(
-    user: User, *, actor: User, cover: User, starts_at: datetime, ends_at: datetime, group: Group | None = None
+    user: User,
+    *,
+    actor: User,
+    cover: User,
+    starts_at: datetime,
+    ends_at: datetime,
+    now: datetime,
+    group: Group | None = None,
 ) -> OutOfOffice:
-    """Say that somebody is out of office and who is told instead, in one group or in all.
+    """Say that somebody is out of office and who is told instead, in one group or in all; the cover hears of it.
 
     Raises Forbidden, and FieldError at the field that is wrong; then nothing is saved.
     """
     entry = OutOfOffice(user=user, cover=cover, starts_at=starts_at, ends_at=ends_at, group=group)
-    return _save(entry, actor=actor)
+    with transaction.atomic():
+        _save(entry, actor=actor)
+        shift_notices.note_cover(entry, before=None, actor=actor, now=now)
+    return entry
 
 
-def update_absence(entry: OutOfOffice, *, actor: User, **fields: Any) -> OutOfOffice:
-    """Change an entry; whose it is stays.
+def update_absence(entry: OutOfOffice, *, actor: User, now: datetime, **fields: Any) -> OutOfOffice:
+    """Change an entry; whose it is stays. The cover hears of it.
 
     Raises Forbidden, and FieldError at the field that is wrong; then nothing is saved.
     """
     with transaction.atomic():
         entry = OutOfOffice.objects.select_for_update(of=("self",)).select_related("user", "cover").get(pk=entry.pk)
+        before = shift_notices.cover_of(entry)
         for field, value in fields.items():
             setattr(entry, field, value)
-        return _save(entry, actor=actor)
+        _save(entry, actor=actor)
+        shift_notices.note_cover(entry, before=before, actor=actor, now=now)
+    return entry
 
 
 def delete_absence(entry: OutOfOffice, *, actor: User) -> None:

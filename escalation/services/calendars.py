@@ -8,7 +8,8 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, Value
+from django.db.models.functions import Coalesce
 
 from accounts.models import Group, GroupRole, User
 from accounts.selectors import nested_groups
@@ -17,7 +18,10 @@ from escalation.on_call import turns
 from escalation.rosters import rosters
 from escalation.rota.answers import OnCall, Span
 from escalation.services.fetching import NotFetched, fetch
+from escalation.services.notices import Letter, write_letters
+from escalation.services.people import managers_of, stewards
 from escalation.shift_models import CalendarFeed, Shift, ShiftEntry
+from escalation.wording import moment, zone
 from heartbeat_project.kernel.ids import new_token
 
 log = logging.getLogger(__name__)
@@ -28,6 +32,7 @@ BEHIND: Final = timedelta(days=1)
 AHEAD: Final = timedelta(days=120)
 MOST_BYTES: Final = 2 * 1024 * 1024
 SECONDS: Final = 15.0
+REPORT_AFTER: Final = timedelta(minutes=30)
 FEED_BEHIND: Final = timedelta(days=14)
 FEED_AHEAD: Final = timedelta(days=365)
 MOST_DUTIES: Final = 5_000  # in one feed; the earliest
@@ -61,7 +66,9 @@ def read_calendar(shift: Shift, *, now: datetime) -> bool:
     except (NotFetched, Unreadable) as error:
         log.warning("the calendar of shift %s was not read: %s", shift.pk, error)
         said = str(error).replace("\x00", "")
-        Shift.objects.filter(pk=shift.pk, calendar_url=shift.calendar_url).update(calendar_error=said)
+        Shift.objects.filter(pk=shift.pk, calendar_url=shift.calendar_url).update(
+            calendar_error=said, calendar_failing_since=Coalesce("calendar_failing_since", Value(now))
+        )
         return False
     entries, unknown = _entries(shift, found)
     with transaction.atomic():
@@ -71,8 +78,53 @@ def read_calendar(shift: Shift, *, now: datetime) -> bool:
             return False
         ShiftEntry.objects.filter(shift=shift).delete()
         ShiftEntry.objects.bulk_create(entries, batch_size=2_000)
-        fresh.update(calendar_read_at=now, calendar_due_at=now + READ_EVERY, calendar_error=_unknown(unknown))
+        fresh.update(
+            calendar_read_at=now,
+            calendar_due_at=now + READ_EVERY,
+            calendar_error=_unknown(unknown),
+            calendar_failing_since=None,
+            calendar_reported_at=None,
+        )
     return True
+
+
+def report_unreadable_calendars(*, now: datetime) -> int:
+    """Write to the Managers of each group whose calendar could not be read for a while; return how many letters.
+
+    Once for each incident: the row says that it was reported until the calendar was read again. Where a group has no
+    Manager, the Owners and App Admins are written to.
+    """
+    written = 0
+    failing = Shift.objects.filter(calendar_failing_since__lte=now - REPORT_AFTER, calendar_reported_at=None)
+    with transaction.atomic():
+        locked = failing.select_for_update(skip_locked=True, no_key=True, of=("self",)).select_related("group")
+        shifts = list(locked.order_by("id"))
+        Shift.objects.filter(pk__in=[shift.pk for shift in shifts]).update(calendar_reported_at=now)
+        managers = managers_of({shift.group_id for shift in shifts})
+        others = stewards({shift.group.organization_id for shift in shifts if not managers[shift.group_id]})
+        for shift in shifts:
+            readers = managers[shift.group_id] or others[shift.group.organization_id]
+            written += write_letters([_report(shift, reader) for reader in readers], now=now)
+    return written
+
+
+def _report(shift: Shift, reader: User) -> Letter:
+    assert shift.calendar_failing_since  # noqa: S101 - that is why it is reported
+    here = zone(reader.time_zone)
+    copy = (
+        f"Who is on call comes from the copy of {moment(shift.calendar_read_at, zone=here)} until it can be read again."
+        if shift.calendar_read_at
+        else "It was never read, so this shift has nobody on call."
+    )
+    return Letter(
+        reader,
+        f"The calendar of the shift “{shift}” of {shift.group} cannot be read",
+        f"The calendar of the shift “{shift}” of {shift.group} cannot be read since "
+        f"{moment(shift.calendar_failing_since, zone=here)}.\n"
+        f"The last error: {shift.calendar_error}\n"
+        f"{copy}\n"
+        "Check the address of the calendar at the shift, or put people on the shift by hand.",
+    )
 
 
 def _entries(shift: Shift, found: Iterable[Occurrence]) -> tuple[list[ShiftEntry], list[str]]:

@@ -1,6 +1,7 @@
 """Notices that are not pages: that an alert recovered, and what the Owner should know."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,10 +11,20 @@ from django.db.models import Q
 from accounts.models import User
 from escalation.models import EscalationRun, Notification
 from escalation.services.last_resort import email_to, official_addresses
+from escalation.wording import one_line
 from heartbeat_project.kernel.doorbell import ring
 from heartbeat_project.kernel.sql import array, statement
 
 SUBJECT_LENGTH = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """An e-mail to one person about something that is not an alert."""
+
+    user: User
+    subject: str
+    text: str
 
 
 def write_recovery_notices(alert_ids: Sequence[int], *, now: datetime) -> None:
@@ -34,14 +45,25 @@ def write_recovery_notices(alert_ids: Sequence[int], *, now: datetime) -> None:
 def write_owner_notice(organization_id: int, *, subject: str, text: str, now: datetime) -> None:
     """Write an e-mail to the organization's Owner about something that is not an alert."""
     owner = User.objects.filter(organization_id=organization_id, is_owner=True)
+    write_letters([Letter(user, subject, text) for user in owner], now=now)
+
+
+def write_letters(letters: Iterable[Letter], *, now: datetime) -> int:
+    """Write these e-mails to the people's official addresses; return how many."""
+    letters = list(letters)
+    addresses = official_addresses(letter.user for letter in letters)
     rows = []
-    for method in official_addresses(owner).values():
-        row = email_to(method, kind=Notification.Kind.NOTICE, organization_id=organization_id, now=now)
-        row.subject, row.text = subject[:SUBJECT_LENGTH], text
-        rows.append(row)
+    for letter in letters:
+        method = addresses.get(letter.user.pk)
+        if method is not None:
+            organization_id = letter.user.organization_id
+            row = email_to(method, kind=Notification.Kind.NOTICE, organization_id=organization_id, now=now)
+            row.subject, row.text = one_line(letter.subject)[:SUBJECT_LENGTH], letter.text
+            rows.append(row)
     if rows:
         Notification.objects.bulk_create(rows)
         ring("escalation.deliver_due", queue="delivery")
+    return len(rows)
 
 
 def write_answer(told: Notification, *, said: str, now: datetime) -> None:

@@ -2,16 +2,15 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, pairwise
-from typing import Self
 
 from django.db.models import Q
 
 from accounts.entitlements import BuiltinRole
-from accounts.models import ContactMethod, User
+from accounts.models import ContactMethod, GroupMember, GroupRole, User
 from accounts.selectors import nested_groups
 from accounts.windows import times_of_use
 from alerting.selectors import who_may_answer
@@ -65,36 +64,59 @@ class Directory:
         }
 
     @classmethod
-    def of(cls, plans: Iterable[Plan], *, now: datetime) -> Self:
+    def of(cls, plans: Iterable[Plan], *, now: datetime) -> "Directory":
         """Read whoever these plans lead to now: a few queries and one look at each group's rota, however many plans."""
-        targets = {
-            target for plan in plans for track in plan.tracks for stage in track.stages for target in stage.targets
-        }
-        group_ids = {target.id for target in targets if target.kind == "group"}
-        within = nested_groups(group_ids)
+        plans = list(plans)
+        return cls.between(plans, starts_at=now)(plans, now)
+
+    @classmethod
+    def between(
+        cls, plans: Iterable[Plan], *, starts_at: datetime, ends_at: datetime | None = None
+    ) -> Callable[[Iterable[Plan], datetime], "Directory"]:
+        """Read whoever these plans lead to between two instants (one instant without `ends_at`), in a few queries.
+
+        Return a function from some of the plans and one of the instants to its directory, which asks the database
+        nothing more. Rights and contact methods are those of today.
+        """
+        targets = _targets(plans)
+        within = nested_groups({target.id for target in targets if target.kind == "group"})
         directly = {target.id for target in targets if target.kind != "group"}
-        found = rosters(chain.from_iterable(within.values()), starts_at=now, people=directly)
-        members: dict[Target, dict[tuple[int, ...], int | None]] = {}
-        for target in targets:
-            ways = members.setdefault(target, {})
-            if target.kind != "group":
-                ways[found.reach.way(target.id, now)] = None
-            for group_id in within[target.id] if target.kind == "group" else ():
-                for way in found[group_id].ways(now, target.role):
-                    ways.setdefault(way, group_id)
-        people = {person for named in members.values() for way in named for person in way}
+        found = rosters(chain.from_iterable(within.values()), starts_at=starts_at, ends_at=ends_at, people=directly)
+
+        def named(some: Iterable[Target], now: datetime) -> dict[Target, dict[tuple[int, ...], int | None]]:
+            members: dict[Target, dict[tuple[int, ...], int | None]] = {}
+            for target in some:
+                ways = members.setdefault(target, {})
+                if target.kind != "group":
+                    ways[found.reach.way(target.id, now)] = None
+                for group_id in within[target.id] if target.kind == "group" else ():
+                    for way in found[group_id].ways(now, target.role):
+                        ways.setdefault(way, group_id)
+            return members
+
+        if ends_at is None:
+            at_once = named(targets, starts_at)
+            people = {person for ways in at_once.values() for way in ways for person in way}
+        else:
+            people = directly.union(*(roster.everybody for roster in found.of.values()))
+            people.update(entry.absence.cover for entry in found.away)
         methods: dict[int, list[ContactMethod]] = defaultdict(list)
         usable = ContactMethod.objects.filter(user_id__in=people, user__is_active=True, verified_at__isnull=False)
         for method in usable.select_related("user").order_by("user_id", "position", "id"):
             methods[method.user_id or 0].append(method)
-        return cls(
-            members=members,
-            methods=methods,
-            contacts=_contacts(within),
-            away=found.away,
-            may_answer=who_may_answer(people),
-            now=now,
-        )
+        contacts, may_answer = _contacts(within), who_may_answer(people)
+
+        def at(some: Iterable[Plan], now: datetime) -> Directory:
+            return cls(
+                members=at_once if ends_at is None else named(_targets(some), now),
+                methods=methods,
+                contacts=contacts,
+                away=[entry for entry in found.away if entry.absence.starts_at <= now < entry.absence.ends_at],
+                may_answer=may_answer,
+                now=now,
+            )
+
+        return at
 
     def people(self, target: Target) -> Sequence[int]:
         """Return who is told for the target, in order: covers instead of who is out; stakeholders receive, too."""
@@ -183,6 +205,10 @@ def _times_of(method: ContactMethod, *, at: datetime) -> list[datetime]:
     )
 
 
+def _targets(plans: Iterable[Plan]) -> set[Target]:
+    return {target for plan in plans for track in plan.tracks for stage in track.stages for target in stage.targets}
+
+
 def _contacts(within: Mapping[int, Sequence[int]]) -> dict[int, list[ContactMethod]]:
     """Return what each group and, in order, the groups within it share; none asks the database nothing."""
     if not within:
@@ -214,4 +240,13 @@ def stewards(organization_ids: Iterable[int]) -> dict[int, list[User]]:
     )
     for user in rows.distinct().order_by("-is_owner", "id"):
         found[user.organization_id].append(user)
+    return found
+
+
+def managers_of(group_ids: Iterable[int]) -> dict[int, list[User]]:
+    """Return the active Managers of each of these groups, in order."""
+    found: dict[int, list[User]] = defaultdict(list)
+    rows = GroupMember.objects.filter(group_id__in=set(group_ids), role=GroupRole.MANAGER, user__is_active=True)
+    for row in rows.select_related("user").order_by("position", "id"):
+        found[row.group_id].append(row.user)
     return found

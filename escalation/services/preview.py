@@ -1,7 +1,7 @@
 """Who would be told: walks played out ahead of time, without writing anything."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -137,9 +137,25 @@ def why_nobody_is_first(ways: Sequence[Way], *, at: datetime) -> list[str]:
 
     The number of queries does not depend on how many ways there are.
     """
-    plans = plans_of(ways)
-    directory = Directory.of(plans, now=at)
-    return [_first(way, plan, directory, at=at) for way, plan in zip(ways, plans, strict=True)]
+    return FirstSteps(ways, starts_at=at).why_nobody(range(len(ways)), at=at)
+
+
+class FirstSteps:
+    """The first steps of some ways, whenever an alert opens between two instants (one instant without `ends_at`).
+
+    The number of queries does not depend on how many ways and instants are asked about.
+    """
+
+    def __init__(self, ways: Sequence[Way], *, starts_at: datetime, ends_at: datetime | None = None) -> None:
+        self._ways = ways
+        self.plans = plans_of(ways)
+        self._directory = Directory.between(self.plans, starts_at=starts_at, ends_at=ends_at)
+
+    def why_nobody(self, numbers: Iterable[int], *, at: datetime) -> list[str]:
+        """Return as `why_nobody_is_first` for the ways of these numbers, which count from 0."""
+        numbers = list(numbers)
+        directory = self._directory([self.plans[number] for number in numbers], at)
+        return [_first(self._ways[number], self.plans[number], directory, at=at) for number in numbers]
 
 
 def _first(way: Way, plan: walk.Plan, directory: Directory, *, at: datetime) -> str:

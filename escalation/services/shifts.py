@@ -12,6 +12,7 @@ from django.db import transaction
 from accounts.models import Group, GroupRole, User, check_time_zone
 from accounts.selectors import may_update_group
 from accounts.services.saving import clean_name, unique
+from escalation.services import shift_notices
 from escalation.services.turns import go_on_with, running_turn
 from escalation.shift_models import Shift, ShiftPerson, ShiftWindow, Weekday
 from heartbeat_project.kernel.errors import FieldError, Forbidden
@@ -59,6 +60,7 @@ def create_shift(
     _permit(group, actor)
     with transaction.atomic():
         _write(shift, fields, people=list(people), windows=list(windows), now=now)
+        shift_notices.note_shift(shift, before={}, actor=actor, now=now)
     return shift
 
 
@@ -78,6 +80,7 @@ def update_shift(
     _permit(shift.group, actor)
     with transaction.atomic():
         shift = Shift.objects.select_for_update(of=("self",)).select_related("group").get(pk=shift.pk)
+        before = shift_notices.places_in(shift)
         running = running_turn(shift, now=now)
         _write(
             shift,
@@ -86,6 +89,7 @@ def update_shift(
             windows=None if windows is None else list(windows),
             now=now,
         )
+        shift_notices.note_shift(shift, before=before, actor=actor, now=now)
         go_on_with(running, shift, now=now)
     return shift
 
@@ -115,8 +119,10 @@ def _write(
     shift.name = clean_name(shift.name)
     if shift.kind != Shift.Kind.CALENDAR:
         shift.calendar_url, shift.calendar_due_at, shift.calendar_error = "", None, ""
+        shift.calendar_failing_since = shift.calendar_reported_at = None
     elif shift.calendar_url != address or shift.calendar_due_at is None:
         shift.calendar_due_at = now
+        shift.calendar_failing_since = shift.calendar_reported_at = None
     _check_times(shift)
     _check_kind(shift)
     people = people if people is not None else _people_of(shift)

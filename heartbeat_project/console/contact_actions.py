@@ -7,11 +7,15 @@ from django.http import Http404, HttpRequest
 
 from accounts import services
 from accounts.models import ContactMethod, User
+from heartbeat_project.console.asking import asking
 from heartbeat_project.kernel.errors import DomainError
 
 
 def act_on(request: HttpRequest, method: ContactMethod, action: str, *, user: User, now: datetime) -> None:
-    """Do it and say on the next page what came of it. Raises Http404 for a button that there is not."""
+    """Do it and say on the next page what came of it. Raises Http404 for a button that there is not.
+
+    Raises Unconfirmed where it would leave heartbeats without anybody to notify.
+    """
     try:
         if action == "code":
             services.request_code(method, actor=user)
@@ -22,9 +26,11 @@ def act_on(request: HttpRequest, method: ContactMethod, action: str, *, user: Us
                 request, f"A test is on its way over {method.label}. If it fails, this page says why: load it again."
             )
         elif action in {"enable", "disable"}:
-            services.update_contact_method(method, actor=user, enabled=action == "enable")
+            with asking(request, method, user=user, now=now):
+                services.update_contact_method(method, actor=user, enabled=action == "enable")
         elif action == "delete":
-            services.delete_contact_method(method, actor=user)
+            with asking(request, method, user=user, now=now):
+                services.delete_contact_method(method, actor=user)
             messages.success(request, f"{method.label} is removed.")
         else:
             raise Http404

@@ -417,6 +417,9 @@ class ReminderForm(forms.Form):
         widget=forms.NumberInput(attrs={"step": "0.1", "inputmode": "decimal"}),
         help_text="By e-mail, once before each duty. Empty: no reminder.",
     )
+    shift_notices = forms.BooleanField(
+        label="Notify me when somebody puts me on a shift or makes me a cover", required=False
+    )
 
 
 class CodeForm(forms.Form):

@@ -10,7 +10,9 @@ from accounts.admin.base import instant, person
 from accounts.entitlements import Entitlement
 from accounts.models import Group
 from accounts.permissions import may
+from accounts.selectors import nested_groups
 from escalation.on_call import standing_of
+from escalation.selectors import unreadable_calendars
 
 register = template.Library()
 
@@ -32,6 +34,7 @@ def group_on_call(context: dict[str, Any], group: Group) -> dict[str, Any]:
         "group": group,
         "now": now,
         "standing": standing_of(group, at=now),
+        "unreadable": unreadable_calendars(nested_groups([group.pk])[group.pk]),
         "may_change": may(person(request), Entitlement.GROUPS_UPDATE_ALL),
     }
 

@@ -1,6 +1,6 @@
 """Inbound integrations as JSON."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ from accounts.permissions import may
 from alerting.models import Bridge
 from escalation.models import EscalationPolicy, ResponsePlay
 from heartbeat_project.kernel.api import CleanCharField, MinutesField, OwnedRelatedField, Strict
+from integrations.coverage import CoverageGap
 from integrations.models import Heartbeat, InboundIntegration, Ping
 from integrations.selectors import api_url, state_of
 
@@ -117,6 +118,57 @@ class UnreadySerializer(serializers.ModelSerializer[InboundIntegration]):
         """Return the sentence that says why."""
         reasons: dict[int, str] = self.context["reasons"]
         return reasons[integration.pk]
+
+
+class CoverageGapSerializer(serializers.ModelSerializer[InboundIntegration]):
+    """An integration whose silence would reach nobody in its first step at some time, and when first."""
+
+    reason = serializers.SerializerMethodField()
+    starts_at = serializers.SerializerMethodField(help_text="At or after the instant that is asked about.")
+    ends_at = serializers.SerializerMethodField(help_text="Null: not in the time that was looked at.")
+
+    class Meta:
+        model = InboundIntegration
+        fields = ["id", "name", "reason", "starts_at", "ends_at"]
+        read_only_fields = fields
+
+    def _gap(self, integration: InboundIntegration) -> CoverageGap:
+        gaps: dict[int, CoverageGap] = self.context["gaps"]
+        return gaps[integration.pk]
+
+    def get_reason(self, integration: InboundIntegration) -> str:
+        """Return the sentence that says why."""
+        return self._gap(integration).reason
+
+    def get_starts_at(self, integration: InboundIntegration) -> datetime:
+        """Return when the first gap begins."""
+        return self._gap(integration).starts_at.astimezone(UTC)
+
+    def get_ends_at(self, integration: InboundIntegration) -> datetime | None:
+        """Return when the first gap ends."""
+        ends_at = self._gap(integration).ends_at
+        return ends_at and ends_at.astimezone(UTC)
+
+
+class GroupGapSerializer(serializers.Serializer[Any]):
+    """What is wrong with the rota of a group on which an enabled integration depends."""
+
+    group = serializers.IntegerField(source="group.pk")
+    name = serializers.CharField(source="group.name")
+    code = serializers.ChoiceField(choices=["rota_hole", "rota_ended", "calendar_unreadable"])
+    reason = serializers.CharField()
+    starts_at = serializers.DateTimeField()
+    ends_at = serializers.DateTimeField(allow_null=True, help_text="Null: not in the time that was looked at.")
+
+
+class CoverageGapsSerializer(serializers.Serializer[Any]):
+    """A page of the integrations with coverage gaps, and what is wrong with rotas."""
+
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+    results = CoverageGapSerializer(many=True)
+    groups = GroupGapSerializer(many=True)
+    looked_until = serializers.DateTimeField(help_text="14 days after `at`; less where there is too much.")
 
 
 class PingSerializer(serializers.ModelSerializer[Ping]):

@@ -4,23 +4,29 @@ from typing import Any
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import status
+from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.permissions import entitled
-from accounts.api.viewsets import OrganizationViewSet
+from accounts.api.viewsets import OrganizationViewSet, answer_of
 from accounts.entitlements import Entitlement
 from accounts.services import opt_in, opt_out
 from escalation.api.serializers import ForecastSerializer
 from heartbeat_project.kernel.api import NewestFirst
+from heartbeat_project.kernel.consequences import consequences
+from heartbeat_project.kernel.openapi import WARNINGS
 from integrations.api.serializers import (
+    CoverageGapSerializer,
+    CoverageGapsSerializer,
+    GroupGapSerializer,
     InstantSerializer,
     IntegrationSerializer,
     PingSerializer,
     UnreadySerializer,
 )
+from integrations.coverage import coverage_of
 from integrations.models import InboundIntegration
 from integrations.readiness import unready, who_would_be_told
 from integrations.selectors import FORESEEING, VIEWERS, integrations_of, pings_of
@@ -68,7 +74,7 @@ class IntegrationViewSet(OrganizationViewSet):
 
     def get_permissions(self) -> Any:
         """Who is told is for those who manage integrations or see every alert."""
-        if self.action in {"who_would_be_told", "readiness"}:
+        if self.action in {"who_would_be_told", "readiness", "coverage_gaps"}:
             return [entitled(read=FORESEEING, write=FORESEEING)()]
         if self.action == "opt_out":
             return [entitled(read=VIEWERS, write=VIEWERS)()]
@@ -95,17 +101,39 @@ class IntegrationViewSet(OrganizationViewSet):
         context = {**self.get_serializer_context(), "reasons": reasons}
         return self.get_paginated_response(UnreadySerializer(page, many=True, context=context).data)
 
-    @extend_schema(methods=["POST"], request=None, responses={204: None})
+    @extend_schema(
+        responses=CoverageGapsSerializer,
+        parameters=[InstantSerializer, OpenApiParameter("cursor", str), OpenApiParameter("page_size", int)],
+    )
+    @action(detail=False, methods=["get"], url_path="coverage-gaps")
+    def coverage_gaps(self, request: Request) -> Response:
+        """List every enabled integration whose silence would reach nobody at some time, newest first.
+
+        That is at `at` (now if left out) or in the 14 days after, with what is wrong with the rotas behind them.
+        """
+        asked = InstantSerializer(data=request.query_params, context=self.get_serializer_context())
+        asked.is_valid(raise_exception=True)
+        coverage = coverage_of(self.user.organization, at=asked.validated_data.get("at", self.now))
+        gaps = coverage.gaps
+        page = self.paginate_queryset(InboundIntegration.objects.filter(pk__in=gaps))
+        context = {**self.get_serializer_context(), "gaps": gaps}
+        answer = self.get_paginated_response(CoverageGapSerializer(page, many=True, context=context).data)
+        answer.data["groups"] = GroupGapSerializer(coverage.groups, many=True).data
+        answer.data["looked_until"] = serializers.DateTimeField().to_representation(coverage.looked_until)
+        return answer
+
+    @extend_schema(methods=["POST"], request=None, responses={200: WARNINGS, 204: None})
     @extend_schema(methods=["DELETE"], request=None, responses={204: None})
     @action(detail=True, methods=["post", "delete"], url_path="opt-out")
     def opt_out(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
         """Tell me nothing more about this integration (POST), or tell me again (DELETE); others are told as before."""
         integration = self.get_object()
-        if request.method == "POST":
-            opt_out(self.user, integration_id=integration.pk, now=self.now)
-        else:
-            opt_in(self.user, integration_id=integration.pk)
-        return Response(status=status.HTTP_204_NO_CONTENT)
+        with consequences([integration], actor=self.user, now=self.now) as found:
+            if request.method == "POST":
+                opt_out(self.user, integration_id=integration.pk, now=self.now)
+            else:
+                opt_in(self.user, integration_id=integration.pk)
+        return answer_of(found)
 
     @extend_schema(request=None, responses=IntegrationSerializer)
     @action(detail=True, methods=["post"], url_path="rotate-token")

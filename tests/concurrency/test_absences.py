@@ -26,8 +26,8 @@ def people():
 def test_one_of_two_overlapping_entries_of_a_person_is_refused(people, close_connections, _):
     ana, bob, cy = people
     raised = at_once(
-        lambda: create_absence(ana, actor=ana, cover=bob, **SPAN),
-        lambda: create_absence(ana, actor=ana, cover=cy, **SPAN),
+        lambda: create_absence(ana, actor=ana, cover=bob, now=WHEN, **SPAN),
+        lambda: create_absence(ana, actor=ana, cover=cy, now=WHEN, **SPAN),
     )
     assert [type(error) for error in raised] == [FieldError]
     assert OutOfOffice.objects.count() == 1
@@ -37,8 +37,8 @@ def test_one_of_two_overlapping_entries_of_a_person_is_refused(people, close_con
 def test_one_of_two_who_would_cover_each_other_is_refused(people, close_connections, _):
     ana, bob, _cy = people
     raised = at_once(
-        lambda: create_absence(ana, actor=ana, cover=bob, **SPAN),
-        lambda: create_absence(bob, actor=bob, cover=ana, **SPAN),
+        lambda: create_absence(ana, actor=ana, cover=bob, now=WHEN, **SPAN),
+        lambda: create_absence(bob, actor=bob, cover=ana, now=WHEN, **SPAN),
     )
     assert [(type(error), error.code) for error in raised] == [(FieldError, "circle")]
     assert OutOfOffice.objects.count() == 1

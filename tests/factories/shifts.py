@@ -44,6 +44,8 @@ def make_rotation(group: Group, *, primary=(), secondary=(), first: str = "2026-
     )
 
 
-def make_absence(user: User, cover: User, *, starts_at, ends_at, group=None) -> OutOfOffice:
+def make_absence(user: User, cover: User, *, starts_at, ends_at, group=None, actor=None, now=WHEN) -> OutOfOffice:
     """Return a new entry: out of office."""
-    return create_absence(user, actor=user, cover=cover, starts_at=starts_at, ends_at=ends_at, group=group)
+    return create_absence(
+        user, actor=actor or user, cover=cover, starts_at=starts_at, ends_at=ends_at, group=group, now=now
+    )

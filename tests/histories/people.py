@@ -76,6 +76,7 @@ class People(History):
             create_absence(
                 self.user(who),
                 actor=self.owner,
+                now=self.world.now,
                 cover=self.user(cover),
                 starts_at=self.world.now,
                 ends_at=self.world.now + lasts,

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from accounts.addresses import MAX_LENGTH
 from accounts.api.permissions import entitled
-from accounts.api.viewsets import OrganizationViewSet
+from accounts.api.viewsets import WarningViewSet
 from accounts.models import ContactMethod, User
 from accounts.selectors import visible_contact_methods
 from accounts.services import (
@@ -137,7 +137,7 @@ class CodeSerializer(Strict):
 @extend_schema_view(
     list=extend_schema(parameters=[OpenApiParameter("user", int, description="Only those of this user.")]),
 )
-class ContactMethodViewSet(OrganizationViewSet):
+class ContactMethodViewSet(WarningViewSet):
     """Contact methods: one's own, or all of the organization for who administers security."""
 
     queryset = ContactMethod.objects.all()

@@ -6,7 +6,7 @@ from django.db.models import QuerySet
 from rest_framework import serializers
 
 from accounts.api.permissions import entitled
-from accounts.api.viewsets import OrganizationViewSet
+from accounts.api.viewsets import WarningViewSet
 from accounts.entitlements import Entitlement
 from accounts.models import Group, GroupRole
 from accounts.selectors import visible_groups
@@ -58,7 +58,7 @@ class GroupSerializer(Strict):
         ]
 
 
-class GroupViewSet(OrganizationViewSet):
+class GroupViewSet(WarningViewSet):
     """Groups: all of them, or one's own; a group's Manager may change it."""
 
     queryset = Group.objects.all()

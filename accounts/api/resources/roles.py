@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from accounts.api.permissions import entitled
-from accounts.api.viewsets import OrganizationViewSet
+from accounts.api.viewsets import WarningViewSet
 from accounts.entitlements import Entitlement
 from accounts.models import Role
 from accounts.services import create_role, delete_role, update_role
@@ -24,7 +24,7 @@ class PlatformRoleSerializer(Strict):
     )
 
 
-class RoleViewSet(OrganizationViewSet):
+class RoleViewSet(WarningViewSet):
     """Roles: everybody can read them; who administers security makes custom ones."""
 
     queryset = Role.objects.all()

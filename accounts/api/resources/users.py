@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.permissions import entitled
-from accounts.api.viewsets import OrganizationViewSet
+from accounts.api.viewsets import WarningViewSet
 from accounts.entitlements import BuiltinRole, Entitlement
 from accounts.models import Role, User
 from accounts.permissions import entitlements_of, may
@@ -18,6 +18,7 @@ from heartbeat_project.kernel.api import CleanCharField, OwnedRelatedField, Stri
 
 _PRIVATE = ("email", "time_zone", "slack_id", "roles")
 _SLACK_ID = "Such as U012AB3CD: whose buttons in Slack act for this user; empty: nobody's. Once in an organization."
+_SHIFT_NOTICES = "Notified by e-mail, once, when somebody puts them on a shift or makes them a cover."
 _IDS: dict[str, Any] = {"queryset": Role.objects.all(), "many": True}
 
 
@@ -51,6 +52,7 @@ class UserSerializer(serializers.Serializer[User]):
 class MeSerializer(UserSerializer):
     """The user who asks, with all that they are entitled to."""
 
+    shift_notices = serializers.BooleanField(read_only=True, help_text=_SHIFT_NOTICES)
     entitlements = serializers.SerializerMethodField()
 
     def get_entitlements(self, user: User) -> list[str]:
@@ -84,6 +86,7 @@ class UserInput(Strict):
 class ProfileInput(Strict):
     """What users can set for themselves."""
 
+    shift_notices = serializers.BooleanField(help_text=_SHIFT_NOTICES)
     name = CleanCharField(max_length=200)
     time_zone = CleanCharField(max_length=64)
     slack_id = CleanCharField(max_length=24, allow_blank=True, help_text=_SLACK_ID)
@@ -102,7 +105,7 @@ class ProfileInput(Strict):
     update=extend_schema(request=UserInput, responses=UserSerializer),
     partial_update=extend_schema(request=UserInput, responses=UserSerializer),
 )
-class UserViewSet(OrganizationViewSet):
+class UserViewSet(WarningViewSet):
     """Users: everybody of the organization can be named; who administers security makes and changes them."""
 
     queryset = User.objects.prefetch_related("roles")

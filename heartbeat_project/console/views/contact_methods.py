@@ -20,6 +20,7 @@ from accounts.addresses import why_unavailable
 from accounts.models import EMAIL_OFFICIAL, ContactMethod, User
 from accounts.signing import signing_secret
 from escalation.channels import push
+from heartbeat_project.console.asking import asking, asks_first
 from heartbeat_project.console.contact_actions import act_on
 from heartbeat_project.console.forms import KINDS, CodeForm, ContactMethodForm, EditContactMethodForm, SlackForm
 from heartbeat_project.console.views.alerts import signed_in
@@ -114,6 +115,7 @@ def save_slack_id(request: HttpRequest) -> HttpResponse:
 @login_required
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
+@asks_first(back="/profile/contact-methods/")
 def edit(request: HttpRequest, method_id: int) -> HttpResponse:
     """Show one contact method in full, or save what was changed about it."""
     user = signed_in(request)
@@ -134,7 +136,8 @@ def edit(request: HttpRequest, method_id: int) -> HttpResponse:
     )
     if form.is_valid():
         try:
-            changed = services.update_contact_method(method, actor=user, **form.cleaned_data)
+            with asking(request, method, user=user, now=clock.now()):
+                changed = services.update_contact_method(method, actor=user, **form.cleaned_data)
         except DomainError as error:
             refused(form, error)
         else:
@@ -157,6 +160,7 @@ def edit(request: HttpRequest, method_id: int) -> HttpResponse:
 @login_required
 @never_cache
 @require_POST
+@asks_first(back="/profile/contact-methods/")
 def change(request: HttpRequest, method_id: int, action: str) -> HttpResponse:
     """Do one thing to one of the person's own contact methods."""
     now = clock.now()

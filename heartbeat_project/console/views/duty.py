@@ -13,12 +13,15 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import ContactMethod, Group, GroupMember, GroupRole, User
 from accounts.selectors import failing_methods
+from accounts.services import choose_shift_notices
 from escalation.api.feeds import feed_url
 from escalation.on_call import turns_of
+from escalation.selectors import unreadable_calendars
 from escalation.services.absences import create_absence, delete_absence
 from escalation.services.calendars import feed_of, rotate_feed
-from escalation.services.reminders import set_reminder
-from escalation.shift_models import DutySettings, OutOfOffice
+from escalation.services.reminders import set_reminder, wished_hours
+from escalation.shift_models import OutOfOffice
+from heartbeat_project.console.asking import asking, asks_first
 from heartbeat_project.console.forms import OutOfOfficeForm, ReminderForm
 from heartbeat_project.console.views.alerts import signed_in
 from heartbeat_project.kernel import clock
@@ -31,11 +34,12 @@ SHOWN_TURNS: Final = 8
 def _page(request: HttpRequest, *, now: datetime, status: int = 200, **filled: Any) -> HttpResponse:
     user = signed_in(request)
     turns = turns_of(user, starts_at=now, ends_at=now + AHEAD)
-    settings = DutySettings.objects.filter(user=user).first()
     absences = OutOfOffice.objects.select_related("cover", "group", "user")
+    groups = Group.objects.filter(pk__in=user.memberships.values("group"))
     context = {
         "here": "duty",
-        "groups": Group.objects.filter(pk__in=user.memberships.values("group")),
+        "groups": groups,
+        "unreadable": unreadable_calendars(group.pk for group in groups),
         "now": now,
         "failing": _failing(user),
         "turns": turns[:SHOWN_TURNS],
@@ -44,7 +48,9 @@ def _page(request: HttpRequest, *, now: datetime, status: int = 200, **filled: A
         "absences": absences.filter(user=user, ends_at__gt=now),
         "covering": absences.filter(cover=user, ends_at__gt=now),
         "absence_form": OutOfOfficeForm(actor=user),
-        "reminder_form": ReminderForm(initial={"remind_hours": settings.remind_hours if settings else None}),
+        "reminder_form": ReminderForm(
+            initial={"remind_hours": wished_hours(user), "shift_notices": user.shift_notices}
+        ),
         "feed_url": feed_url(feed_of(user=user)),
     }
     return render(request, "console/duty.html", context | filled, status=status)
@@ -69,20 +75,22 @@ def duty(request: HttpRequest) -> HttpResponse:
 @login_required
 @never_cache
 @require_POST
+@asks_first(back="/on-call/")
 def add_absence(request: HttpRequest) -> HttpResponse:
     """Enter when the person is out of office."""
-    user = signed_in(request)
+    user, now = signed_in(request), clock.now()
     form = OutOfOfficeForm(request.POST, actor=user)
     if form.is_valid():
         try:
-            entry = create_absence(user, actor=user, **form.cleaned_data)
+            with asking(request, user, user=user, now=now):
+                entry = create_absence(user, actor=user, now=now, **form.cleaned_data)
         except DomainError as error:
             field = error.field if isinstance(error, FieldError) and error.field in form.fields else None
             form.add_error(field, str(error))
         else:
             messages.success(request, f"Entered: {entry.cover} is told instead of you.")
             return redirect("console:duty")
-    return _page(request, now=clock.now(), status=400, absence_form=form)
+    return _page(request, now=now, status=400, absence_form=form)
 
 
 @login_required
@@ -105,6 +113,7 @@ def save_reminder(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         try:
             set_reminder(signed_in(request), hours=form.cleaned_data["remind_hours"])
+            choose_shift_notices(signed_in(request), wanted=form.cleaned_data["shift_notices"])
         except FieldError as error:
             form.add_error("remind_hours", str(error))
         else:

@@ -18,6 +18,8 @@ from accounts.permissions import may
 from accounts.selectors import may_update_group, visible_groups
 from accounts.signing import signing_secret
 from escalation.on_call import standing_of
+from escalation.selectors import unreadable_calendars
+from heartbeat_project.console.asking import asking, asks_first
 from heartbeat_project.console.contact_actions import act_on
 from heartbeat_project.console.forms import KINDS, CodeForm, MemberForm, SharedContactForm
 from heartbeat_project.console.views.alerts import signed_in
@@ -41,6 +43,7 @@ def _page(request: HttpRequest, group: Group, *, now: datetime, status: int = 20
         "may_change": may_change,
         "may_configure": may(user, Entitlement.GROUPS_VIEW_ALL) or may(user, Entitlement.GROUPS_UPDATE_ALL),
         "members": _members(group),
+        "unreadable": unreadable_calendars([group.pk]),
         "inner": group.groups.order_by("nestings__position"),
         "roles": GroupRole.choices,
         "contacts": _contacts(group, may_change=may_change, failed=filled.pop("failed_edit", {})),
@@ -125,6 +128,7 @@ def add_member(request: HttpRequest, group_id: int) -> HttpResponse:
 @login_required
 @never_cache
 @require_POST
+@asks_first(back="/on-call/")
 def change_member(request: HttpRequest, group_id: int, action: str) -> HttpResponse:
     """Do one thing to one member in one role."""
     user, group = _find_own(request, group_id)
@@ -139,9 +143,11 @@ def change_member(request: HttpRequest, group_id: int, action: str) -> HttpRespo
         if action in {"up", "down"}:
             services.move_member(group, **whom, by=-1 if action == "up" else 1)
         elif action == "role":
-            services.give_role(group, **whom, to=request.POST.get("to", ""))
+            with asking(request, group, user=user, now=clock.now()):
+                services.give_role(group, **whom, to=request.POST.get("to", ""))
         elif action == "remove":
-            services.remove_member(group, **whom)
+            with asking(request, group, user=user, now=clock.now()):
+                services.remove_member(group, **whom)
             messages.success(request, "Taken out of this role.")
         else:
             raise Http404
@@ -176,6 +182,7 @@ def add_contact(request: HttpRequest, group_id: int) -> HttpResponse:
 @login_required
 @never_cache
 @require_POST
+@asks_first(back="/on-call/")
 def change_contact(request: HttpRequest, group_id: int, method_id: int, action: str) -> HttpResponse:
     """Do one thing to one of the group's contacts."""
     now = clock.now()

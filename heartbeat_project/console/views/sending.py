@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.entitlements import Entitlement
 from accounts.permissions import may
+from escalation.on_call import AHEAD
 from escalation.services.manual import preview_alert, send_alert
 from escalation.services.preview import Forecast
 from heartbeat_project.console.forms import NewAlertForm
@@ -22,8 +23,9 @@ from heartbeat_project.console.views.alerts import signed_in
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.errors import FieldError
 from heartbeat_project.kernel.ids import new_token
+from integrations.coverage import coverage_of
 from integrations.models import InboundIntegration
-from integrations.readiness import unready, who_would_be_told
+from integrations.readiness import who_would_be_told
 from integrations.selectors import may_foresee
 
 PAGE_SIZE = 50
@@ -79,18 +81,22 @@ def _form(form: NewAlertForm) -> dict[str, object]:
 @never_cache
 @require_safe
 def readiness(request: HttpRequest) -> HttpResponse:
-    """List the heartbeats whose silence would reach nobody."""
+    """List the heartbeats whose silence would reach nobody, now or in the 14 days to come, and rotas with trouble."""
     user, now = signed_in(request), clock.now()
     if not may_foresee(user):
         raise PermissionDenied
-    reasons = unready(user.organization, at=now)
-    integrations = InboundIntegration.objects.filter(pk__in=reasons).order_by("name", "pk")
+    coverage = coverage_of(user.organization, at=now)
+    gaps = coverage.gaps
+    integrations = InboundIntegration.objects.filter(pk__in=gaps).order_by("name", "pk")
     page = Paginator(integrations, PAGE_SIZE).get_page(page_number(request.GET.get("page", "1")))
     context = {
         "here": "alerts",
-        "count": len(reasons),
+        "now": now,
+        "count": len(gaps),
         "page": page,
-        "rows": [(integration, reasons[integration.pk]) for integration in page],
+        "rows": [(integration, gaps[integration.pk]) for integration in page],
+        "groups": coverage.groups,
+        "looked_until": coverage.looked_until if coverage.looked_until < now + AHEAD else None,
         "may_configure": may(user, Entitlement.INBOUND_INTEGRATIONS),
     }
     return render(request, "console/readiness.html", context)

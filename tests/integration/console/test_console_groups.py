@@ -210,7 +210,7 @@ def test_contacts_of_another_group_are_not_reached_through_ones_own(mia, organiz
 def test_the_page_costs_the_same_number_of_queries_however_many_are_in_it(
     mia, organization, group, page, now, django_assert_num_queries, django_assert_max_num_queries
 ):
-    with django_assert_max_num_queries(14) as few:
+    with django_assert_max_num_queries(18) as few:
         mia.get(page)
     for number in range(6):
         person = factories.UserFactory(organization=organization)

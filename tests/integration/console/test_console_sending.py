@@ -8,6 +8,7 @@ from django.test import Client
 from alerting.models import Alert
 from escalation.models import Notification
 from tests import factories
+from tests.factories.shifts import make_shift
 
 
 @pytest.fixture
@@ -124,6 +125,12 @@ def test_silences_that_would_reach_nobody_are_listed_with_the_way_to_mend_them(p
     assert "Heard" not in page
     listed = client.get("/admin/integrations/inboundintegration/").content.decode()
     assert 'href="/heartbeats/readiness/"' in listed
+    team = factories.GroupFactory(organization=organization, name="Database", primary=[ines])
+    make_shift(team, primary=[ines], windows=[(("monday",), "08:00", "18:00")])
+    factories.HeartbeatFactory(organization=organization, name="Weekly", recipient_groups=[team])
+    page = client.get("/heartbeats/readiness/").content.decode()
+    assert "Weekly" in page
+    assert "Nobody who can be reached is on call" in page  # the row of the group
     told = client.get(f"/heartbeats/{job.pk}/who-would-be-told/").content.decode()
     assert f"Instead {olga} would be told by e-mail." in told
     assert f"/admin/integrations/inboundintegration/{job.pk}/change/" in told

@@ -305,7 +305,7 @@ def test_i_learn_whether_i_am_on_call_and_when_next(client_for, team, monkeypatc
     assert (his["on_call"], his["now"]) == (False, [])
     assert (his["next"]["starts_at"], his["next"]["ends_at"]) == ("2026-03-09T09:00:00Z", "2026-03-16T09:00:00Z")
     nobody = client_for(team.person["Zoe"]).get("/api/v1/users/me/on-call/").json()
-    assert nobody == {"on_call": False, "now": [], "next": None, "remind_hours": None}
+    assert nobody == {"on_call": False, "now": [], "next": None, "remind_hours": 12.0}
     assert (mine["now"][0]["covering"], his["next"]["covering"]) == (None, None)
 
 

@@ -6,11 +6,13 @@ import pytest
 
 from integrations.readiness import unready
 from tests import factories
+from tests.factories.shifts import make_shift
 
 pytestmark = pytest.mark.django_db
 
 INTEGRATIONS = "/api/v1/integrations/"
 READINESS = f"{INTEGRATIONS}readiness/"
+GAPS = f"{INTEGRATIONS}coverage-gaps/"
 
 
 @pytest.fixture
@@ -102,7 +104,7 @@ def test_it_is_for_who_manages_integrations_or_sees_all_alerts(organization, cli
     ):
         api = client_for(factories.UserFactory(organization=organization, roles=[role]))
         told = f"{INTEGRATIONS}{job.pk}/who-would-be-told/"
-        assert {api.get(url).status_code for url in (READINESS, told)} == {200 if allowed else 403}, role
+        assert {api.get(url).status_code for url in (READINESS, GAPS, told)} == {200 if allowed else 403}, role
         found = api.get(f"{INTEGRATIONS}{strange.pk}/who-would-be-told/").status_code
         assert found == (404 if allowed else 403)
 
@@ -116,5 +118,46 @@ def test_queries_do_not_grow_with_integrations_and_ways(organization, ana, now, 
         factories.HeartbeatFactory(
             organization=organization, recipient_groups=[teams[number % 10]], recipient_users=users, **rule
         )
-    with django_assert_max_num_queries(15):
+    with django_assert_max_num_queries(17):
         assert unready(organization, at=now + timedelta(days=1)) == {}
+
+
+def test_coverage_gaps_are_listed_for_any_instant_with_their_times_and_what_is_wrong_with_rotas(
+    api, ana, organization, now
+):
+    team = factories.GroupFactory(organization=organization, name="Database", primary=[ana])
+    days = ("monday", "tuesday", "wednesday", "thursday", "friday")
+    make_shift(team, primary=[ana], windows=[(days, "08:00", "18:00")])
+    job = factories.HeartbeatFactory(organization=organization, name="Backup", recipient_groups=[team])
+    factories.HeartbeatFactory(organization=organization, name="Heard", recipient_users=[ana])
+    answer = api.get(GAPS, {"at": now.isoformat()})
+    assert answer.status_code == 200, answer.json()
+    (row,) = answer.json()["results"]
+    assert row.pop("reason").startswith("Primary of Database: nobody is there")
+    assert row == {
+        "id": job.pk,
+        "name": "Backup",
+        "starts_at": "2026-03-02T18:00:00Z",
+        "ends_at": "2026-03-03T08:00:00Z",
+    }
+    (group,) = answer.json()["groups"]
+    assert group == {
+        "group": team.pk,
+        "name": "Database",
+        "code": "rota_hole",
+        "reason": "Nobody who can be reached is on call, and in 9 more times after that.",
+        "starts_at": "2026-03-02T18:00:00Z",
+        "ends_at": "2026-03-03T08:00:00Z",
+    }
+    assert answer.json()["looked_until"] == "2026-03-16T12:00:00Z"
+    weekend = api.get(GAPS, {"at": "2026-03-07T12:00:00Z"}).json()["results"]
+    assert (weekend[0]["starts_at"], weekend[0]["ends_at"]) == ("2026-03-07T12:00:00Z", "2026-03-09T08:00:00Z")
+    assert api.get(GAPS, {"at": "yesterday"}).status_code == 400
+
+
+def test_coverage_gaps_are_paged(api, organization):
+    jobs = [factories.HeartbeatFactory(organization=organization, name=f"Job {number}") for number in range(3)]
+    first = api.get(f"{GAPS}?page_size=2").json()
+    second = api.get(first["next"]).json()
+    assert [row["id"] for row in first["results"] + second["results"]] == [job.pk for job in reversed(jobs)]
+    assert second["next"] is None
