@@ -165,29 +165,55 @@ def show_alert(
 ) -> HttpResponse:
     """Render the alert's page; `forms` replaces those that had errors."""
     user = signed_in(request)
-    possible = set(actions_from(Status(alert.status))) if may_respond(user, alert) else set()
-    context = _progress_context(alert, now=now) | {
-        "here": "alerts",
+    possible = _possible(user, alert)
+    context = _live_context(user, alert, now=now) | _actions_context(user, alert, possible)
+    return render(request, "console/alert.html", context | (forms or {}), status=status)
+
+
+def _possible(user: User, alert: Alert) -> set[Action]:
+    return set(actions_from(Status(alert.status))) if may_respond(user, alert) else set()
+
+
+def _version(alert: Alert, possible: set[Action]) -> str:
+    """Return what decides which actions a page offers."""
+    return f"{seen(alert)}:{'acknowledged' if alert.acknowledged_at else ''}:{len(possible)}"
+
+
+def _actions_context(user: User, alert: Alert, possible: set[Action]) -> dict[str, Any]:
+    return {
+        "offers": True,
+        "version": _version(alert, possible),
         "possible": {action.value for action in possible},
         "seen": seen(alert),
         "assign_form": AssignForm(actor=user) if Action.ASSIGN in possible else None,
         "close_form": ReasonForm(prefix="close"),
         "cancel_form": ReasonForm(prefix="cancel"),
         "reply_form": ReplyForm(),
+    }
+
+
+def _live_context(user: User, alert: Alert, *, now: datetime) -> dict[str, Any]:
+    return _progress_context(alert, now=now) | {
+        "here": "alerts",
         "call": call_link(alert.bridge) if alert.bridge else "",
         "integration_link": _integration_link(user, alert),
     }
-    return render(request, "console/alert.html", context | (forms or {}), status=status)
 
 
 @login_required
 @never_cache
 @require_safe
 def progress(request: HttpRequest, alert_id: int) -> HttpResponse:
-    """Answer what happens to the alert alone, for a page that is open."""
-    alert = find_alert(request, alert_id)
-    context = _progress_context(alert, now=clock.now())
-    return render(request, "console/progress.html", context | {"changed": request.GET.get("seen") != seen(alert)})
+    """Answer where the alert stands and what happens, for a page that is open, and what can be done if that changed.
+
+    `version` is what the page's actions were made for: a list of all people to assign it to is not sent every time.
+    """
+    user, alert = signed_in(request), find_alert(request, alert_id)
+    context = _live_context(user, alert, now=clock.now())
+    possible = _possible(user, alert)
+    if request.GET.get("version") != _version(alert, possible):
+        context |= _actions_context(user, alert, possible)
+    return render(request, "console/alert_live.html", context)
 
 
 def call_link(bridge: Bridge) -> str:
