@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString, mark_safe
 from alerting.models import Alert, Bridge
 from alerting.states import Action
 from escalation import links
+from escalation.channels import texts
 from escalation.channels.base import Bundle, DeliveryError, Message, let_go_of_the_database
 from escalation.models import Notification
 from escalation.selectors import ASKING
@@ -122,7 +123,9 @@ def _words(message: Message) -> dict[str, Any]:
         "headline": headline,
         "name": one_line(alert.source_name),
         "tag": tag,
-        "subject": f"[{tag}] {one_line(alert.source_name) if message.kind == _Kind.RECOVERY else headline}",
+        "subject": f"[{tag}] {one_line(alert.source_name)}"
+        if message.kind == _Kind.RECOVERY
+        else texts.tagged(tag, alert),
         "alert": alert,
         "link": f"{settings.BASE_URL}/alerts/{alert.pk}/",
         "respond": links.page_url(message.id) if choices else "",
@@ -131,7 +134,7 @@ def _words(message: Message) -> dict[str, Any]:
         "closed": moment(alert.closed_at, zone=local) if alert.closed_at else "",
         "rows": _rows(alert, at=message.at, local=local),
         "bridge": _bridge(alert.bridge),
-        "next": what_next(message.coming, recovers=alert.recovers, at=message.at, zone=local),
+        "next": what_next(message.coming, ends_when=alert.ends_when, at=message.at, zone=local),
     }
 
 
@@ -145,12 +148,13 @@ def _bundle_words(message: Message, bundle: Bundle, *, local: Any) -> dict[str, 
     """Return what a message about many alerts says; it names the most urgent and how many more there are."""
     recovered = message.kind == _Kind.RECOVERY
     count = bundle.count
+    tag = "Recovered" if recovered else "Open"
     overdue = [alert.expected_at for alert in bundle.listed if alert.expected_at and not recovered]
     respond = not recovered and bool(offered_in(message.id))
     return {
         "headline": f"{count} heartbeats have recovered" if recovered else f"{count} alerts are open",
-        "tag": "Recovered" if recovered else "Open",
-        "subject": f"[{'Recovered' if recovered else 'Open'}] {message.subject}",
+        "tag": tag,
+        "subject": message.subject if bundle.only_tests else f"[{tag}] {message.subject}",
         "recovered": recovered,
         "longest": in_words(message.at - min(overdue)) if overdue else "",
         "bundled": [

@@ -6,6 +6,7 @@ from typing import Final
 
 from django.conf import settings
 
+from alerting.models import Alert
 from alerting.states import Action
 from escalation import links
 from escalation.channels.base import Message
@@ -14,6 +15,8 @@ from escalation.replies import DIGITS
 from escalation.services.offers import offered_in
 from escalation.wording import moment, one_line, zone
 
+# What begins the subject of each alert that is a test.
+TEST: Final = "[TEST]"
 SHORT: Final = 300
 LONG: Final = 3_000
 _REPLIES: Final = {
@@ -33,7 +36,13 @@ def title(message: Message) -> str:
     if message.kind == _Kind.RECOVERY:
         return f"[Recovered] {one_line(alert.source_name)}"
     tag = "Nobody was reached" if message.kind == _Kind.LAST_RESORT else alert.get_status_display()
-    return f"[{tag}] {one_line(alert.subject)}"
+    return tagged(tag, alert)
+
+
+def tagged(tag: str, alert: Alert) -> str:
+    """Return an alert's subject behind a tag; that it is a test is said before everything else."""
+    subject = one_line(alert.subject)
+    return f"{TEST} {tag}: {subject.removeprefix(TEST).strip()}" if alert.is_test else f"[{tag}] {subject}"
 
 
 def link(message: Message) -> str:
@@ -106,5 +115,6 @@ def _gist(message: Message) -> str:
     if message.kind == _Kind.RECOVERY:
         return f"Recovered: {one_line(alert.source_name)}. The signal is back, the alert is closed."
     if message.kind == _Kind.LAST_RESORT:
-        return f"Nobody was reached: {one_line(alert.short_text)}"
+        mark = "TEST. " if alert.is_test else ""
+        return f"{mark}Nobody was reached: {one_line(alert.short_text)}"
     return one_line(alert.short_text)

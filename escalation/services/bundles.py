@@ -46,9 +46,11 @@ def told_together(message: Message, listed: Sequence[Alert], *, count: int) -> M
     more = f" and {count - len(names)} more" if count > len(names) else ""
     recovered = message.kind == Notification.Kind.RECOVERY
     what = f"{count} heartbeats have recovered" if recovered else f"{count} alerts"
+    bundle = Bundle(count=count, listed=listed, link=link)
+    mark = "[TEST] " if bundle.only_tests else ""
     return replace(
         message,
-        subject=f"{what}: {', '.join(names)}{more}",
+        subject=f"{mark}{what}: {', '.join(names)}{more}",
         text=f"See them: {link}" if recovered else f"See them and take them: {link}",
-        bundle=Bundle(count=count, listed=listed, link=link),
+        bundle=bundle,
     )

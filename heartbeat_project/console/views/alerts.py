@@ -121,7 +121,7 @@ def _next_context(alert: Alert, *, now: datetime) -> dict[str, Any]:
         stopped = f"Nobody else is told: it is acknowledged, which is enough for “{run.name}”."
     moment = None if stopped else foresee_next(run, at=now)
     if moment is None:
-        ends = " or the signal comes back" if alert.recovers else ""
+        ends = f" or {alert.ends_when}" if alert.ends_when else ""
         over = f"No further step follows. It stays open until somebody takes it{ends}."
         return {"next_said": stopped or over}
     return {"next_at": moment.at, "next_lines": lines_of(moment), "next_gaps": moment.gaps}
