@@ -10,6 +10,7 @@ from django.db.models.functions import Lower
 from accounts.models import ContactMethod, Group, GroupRole, Organization, User, shown_address
 from alerting.models import Alert, Priority
 from escalation import offers, shift_models  # noqa: F401 - Django finds an app's models through this module
+from heartbeat_project.kernel.mail import STORED
 
 
 class MinutesColumn(models.DecimalField):  # type: ignore[type-arg] # it takes none at run time
@@ -246,6 +247,7 @@ class Notification(models.Model):
     next_attempt_at = models.DateTimeField(null=True, help_text="When it is to be sent, or its lease ends.")
     accepted_at = models.DateTimeField(null=True, blank=True)
     provider_id = models.CharField(max_length=200, blank=True)
+    # Also that a mail was only stored, where no mail server is set up.
     last_error = models.TextField(blank=True)
 
     class Meta:
@@ -285,6 +287,11 @@ class Notification(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} to {self.address}"
+
+    @property
+    def was_stored(self) -> bool:
+        """Answer whether it was only stored, because no mail server was set up then."""
+        return self.status == self.Status.ACCEPTED and self.last_error == STORED
 
     @property
     def recipient(self) -> User | Group:

@@ -14,6 +14,7 @@ from escalation.channels.base import DeliveryError, Message
 from escalation.models import Notification
 from escalation.services.limits import CODES_PER_HOLDER, take
 from heartbeat_project.kernel.durations import in_words
+from heartbeat_project.kernel.mail import STORED, mail_is_stored
 
 log = logging.getLogger(__name__)
 
@@ -90,5 +91,6 @@ def _send(method: ContactMethod, *, subject: str, text: str, now: datetime) -> D
     except DeliveryError as error:
         log.warning("contact method %s was not reached: %s", method.pk, error)
         failure = error
-    note_send_error(method.pk, str(failure or ""))
+    stored = STORED if method.kind == ContactMethod.Kind.EMAIL and mail_is_stored() else ""
+    note_send_error(method.pk, str(failure or stored))
     return failure
