@@ -48,7 +48,7 @@ _NOTIFICATION = {
     "failed": ("bad", "bad", "Failed"),
     "superseded": ("idle", "cross", "Not needed any more"),
 }
-_STORED = ("warn", "off", STORED)
+_STORED = ("warn long", "off", STORED)
 _PRIORITY = {
     "critical": ("bad", "bad", "Critical"),
     "high": ("warn", "bad", "High"),
@@ -109,8 +109,8 @@ def tested(method: ContactMethod, now: datetime) -> dict[str, Any]:
 
 @register.filter
 def trouble(send_error: str) -> str:
-    """Return what went wrong with the last message over a contact method, as a sentence."""
-    return send_error if send_error == STORED else f"It could not be sent: {send_error}"
+    """Return what went wrong with the last message over a contact method; that it was stored stands in its pill."""
+    return f"It could not be sent: {send_error}" if send_error and send_error != STORED else ""
 
 
 @register.inclusion_tag("parts/mail_banner.html", takes_context=True)
