@@ -7,11 +7,9 @@ from typing import Any, NamedTuple
 from django.db import connection, transaction
 from django.db.models.functions import Coalesce
 
-from accounts.entitlements import Entitlement
 from accounts.models import User
-from accounts.permissions import may
 from alerting.models import Alert, TimelineEntry
-from alerting.selectors import has_acknowledged
+from alerting.selectors import has_acknowledged, may_answer
 from alerting.states import LIVE, Action, Status, actions_from, step
 from heartbeat_project.kernel.errors import DomainError, FieldError
 from heartbeat_project.kernel.sql import array, column, records, statement
@@ -249,7 +247,7 @@ def write_timeline(kind: TimelineEntry.Kind, lines: Sequence[tuple[int, str]], *
 def _refuse_who_cannot_take(to: User) -> None:
     if not to.is_active or to.kind == User.Kind.STAKEHOLDER:
         raise FieldError("user", f"{to} cannot take alerts: choose an active user who is not a stakeholder.")
-    if not (may(to, Entitlement.ALERTS_VIEW_ALL) or may(to, Entitlement.ALERTS_VIEW_OWN)):
+    if not may_answer(to):
         raise FieldError("user", f"{to} cannot take alerts: no role of theirs lets them see one.")
 
 

@@ -233,6 +233,11 @@ class Notification(models.Model):
         db_default=Urgency.FURTHER,
         help_text="Of its first moment; a page that takes the place of one that failed gets that one's.",
     )
+    in_time = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="It is used before what comes next in the walk; otherwise it reaches nobody before it arrives.",
+    )
     subject = models.CharField(max_length=300, blank=True, help_text="Of a notice that has no alert.")
     text = models.TextField(blank=True, help_text="Of a notice that has no alert; the reason of a last resort.")
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)

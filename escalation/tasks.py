@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from escalation.services import calendars, contact_messages, delivery, engine, reminders
+from escalation.services import calendars, contact_messages, delivery, engine, leavers, reminders
 from heartbeat_project.kernel import clock
 
 
@@ -10,6 +10,12 @@ from heartbeat_project.kernel import clock
 def advance_escalations(**_: object) -> None:
     """Do the next step of every escalation that is due."""
     engine.advance_escalations(now=clock.now())
+
+
+@shared_task(name="escalation.go_on_without_leavers", queue="engine", expires=60)
+def go_on_without_leavers(**_: object) -> None:
+    """Let escalations go on whose notified people have all left."""
+    leavers.go_on_without_leavers(now=clock.now())
 
 
 @shared_task(name="escalation.deliver_due", queue="delivery", expires=5)

@@ -4,15 +4,21 @@ A plan is a set of tracks that run beside each other, one for each recipient gro
 plan is a snapshot of ids and times; who they stand for is asked whenever somebody is to be told, so that a turn or a
 retry goes to whoever is there then. Every wait counts from the moment at which the walk really did what comes before
 it, so that a late worker never pages two roles together.
+
+Being notified is not the same as counting as reached: only people whose message is used in time, and who may answer it
+then, keep the walk waiting. Where a stage notifies only others, the walk goes on as if nobody were there.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
 People = Callable[["Target"], Sequence[int]]
-Reachable = Callable[[int, "Stage"], bool]
+# Seconds until the first message by which a person counts as reached; infinite for people who are notified and do not
+# count (they may not answer, or every method of theirs fails); None for people to whom nothing is sent.
+FirstUse = Callable[[int, "Stage"], float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """What was done and what comes. `told` says whether this lap, the `lap`th repetition, told anybody.
+    """What was done and what comes. `told` says whether this lap, the `lap`th repetition, reached anybody who counts.
 
     `reached` are (track, stage, person) of those who were told in stages with turns or retries: nobody gets a second
     turn, or the retries of somebody else.
@@ -156,18 +162,30 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """One person who is told now; `round` counts the retries, 0 is the first time."""
+    """One person who is told now; `round` counts the retries, 0 is the first time.
+
+    `within` is for how many seconds from now a message to them comes before what follows in the walk; `counts` says
+    that the first of theirs does, and that they may answer it.
+    """
 
     person: int
     stage: str
     round: int = 0
     labels: tuple[str, ...] = ()
     centralized: bool = False
+    within: float = math.inf
+    counts: bool = True
 
     def merged(self, other: "Tell") -> "Tell":
         """Return one telling for a person who is reached by two paths at once: over the contact methods of both."""
         labels = tuple(dict.fromkeys((*self.labels, *other.labels))) if self.labels and other.labels else ()
-        return replace(self, labels=labels, round=min(self.round, other.round))
+        return replace(
+            self,
+            labels=labels,
+            round=min(self.round, other.round),
+            within=max(self.within, other.within),
+            counts=self.counts or other.counts,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +220,11 @@ class Advance:
     position: Position
     groups: tuple[int, ...] = ()
 
+    @property
+    def reaches(self) -> bool:
+        """Answer whether somebody is notified who counts as reached."""
+        return any(tell.counts for tell in self.tells)
+
 
 @dataclass(frozen=True, slots=True)
 class Coming:
@@ -216,13 +239,14 @@ def start(plan: Plan, now: datetime) -> Position:
     return Position(places=tuple(_first_places(plan, now, shift=0)))
 
 
-def advance(plan: Plan, position: Position, *, now: datetime, people: People, reachable: Reachable) -> Advance:
+def advance(plan: Plan, position: Position, *, now: datetime, people: People, first_use: FirstUse) -> Advance:
     """Do everything that is due by `now`, as one step in which nobody is told twice.
 
-    `people` returns who a target stands for, `reachable` whether a person can be told in a stage. A stage that reaches
-    nobody is passed over at once; where its track ends with that, the next track comes at once.
+    `people` returns who a target stands for, `first_use` when a person counts as reached in a stage. A stage in which
+    nobody counts before what comes after it is passed over at once; where its track ends with that, the next track
+    comes at once. People of such a stage to whom something can be sent are notified all the same, once.
     """
-    walker = _Walker(plan, position, now, people, reachable)
+    walker = _Walker(plan, position, now, people, first_use)
     walker.walk()
     return Advance(tuple(walker.tells.values()), tuple(walker.gaps), walker.position(), tuple(walker.groups))
 
@@ -269,7 +293,7 @@ class _Walker:
     begun: Position
     now: datetime
     people: People
-    reachable: Reachable
+    first_use: FirstUse
     tells: dict[int, Tell] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
     groups: dict[int, None] = field(default_factory=dict)
@@ -302,7 +326,7 @@ class _Walker:
 
     def brings_on_another_track(self) -> bool:
         """Where a track ended with stages that reached nobody, let the first of those that have not begun begin now."""
-        if self.tells or len(self.gaps) == self.earlier_gaps:
+        if any(tell.counts for tell in self.tells.values()) or len(self.gaps) == self.earlier_gaps:
             return False
         later = [(place.due_at, track) for track, place in enumerate(self.places) if place.due_at and not place.entered]
         if not later:
@@ -326,7 +350,7 @@ class _Walker:
         self.reached.clear()
         self.earlier_gaps = len(self.gaps)
         waits = [track.stages[0].wait for track in self.plan.tracks if track.stages]
-        shift = max(0.0, self.plan.repeat_wait - min(waits, default=0))
+        shift = self.wait_of_a_repeat() - min(waits, default=0.0)
         self.places = list(_first_places(self.plan, self.now, shift=shift))
         return True
 
@@ -343,19 +367,45 @@ class _Walker:
         stage = self.plan.tracks[track].stages[number]
         self.groups.update(dict.fromkeys(_groups_told(stage, first=number == 0)))
         named, found = self.asked(stage)
-        if not found:
-            self.pass_over(track, number, named=len(named))
-        elif stage.between > 0:
+        if stage.between > 0 and found:
             self.call(found, track=track, number=number)
+            return
+        within = self.time_after(track, number)
+        if any(first_use <= within for first_use in found.values()):
+            for person, first_use in found.items():
+                self.tell(person, first_use, within=within, track=track, number=number)
+            self.leave(track, number + 1)
         else:
             for person in found:
-                self.tell(person, track=track, number=number)
-            self.leave(track, number + 1)
+                self.inform(person, track=track, number=number)
+            self.pass_over(track, number, named=len(named))
 
-    def asked(self, stage: Stage) -> tuple[Sequence[int], Sequence[int]]:
-        """Return whom the stage stands for now, and those of them who can be told."""
+    def asked(self, stage: Stage) -> tuple[Sequence[int], dict[int, float]]:
+        """Return whom the stage stands for now, and for those who can be notified when they count as reached."""
         named = tuple(dict.fromkeys(person for target in stage.targets for person in self.people(target)))
-        return named, tuple(person for person in named if self.reachable(person, stage))
+        uses = ((person, self.first_use(person, stage)) for person in named)
+        return named, {person: first_use for person, first_use in uses if first_use is not None}
+
+    def time_after(self, track: int, number: int) -> float:
+        """Return how many seconds there are from a stage until what comes after it.
+
+        That is the track's next stage; after its last one, whatever else comes last in the walk: a retry of its own, a
+        stage of another track, a repeat of the whole.
+        """
+        following = self.following(track, number + 1)
+        if following is not None:
+            return following.wait
+        stage = self.plan.tracks[track].stages[number]
+        others = [place.due_at for other, place in enumerate(self.places) if other != track and place.due_at]
+        ends = [(due_at - self.now).total_seconds() for due_at in others]
+        if self.lap < self.plan.repeats:
+            ends.append(self.wait_of_a_repeat())
+        return max(stage.retries * stage.retry_gap, *ends, 0.0)
+
+    def wait_of_a_repeat(self) -> float:
+        """Return after how many seconds the first stage of a repeat comes."""
+        waits = [track.stages[0].wait for track in self.plan.tracks if track.stages]
+        return max(self.plan.repeat_wait, min(waits, default=0.0))
 
     def pass_over(self, track: int, number: int, *, named: int, begun: bool = False) -> None:
         """Say that a stage reaches nobody, and let the track's next stage come at once."""
@@ -372,19 +422,29 @@ class _Walker:
         named, found = self.asked(self.plan.tracks[track].stages[number])
         left = self.not_reached(found, track=track, number=number)
         if left:
-            self.call(left, track=track, number=number)
+            self.call({person: found[person] for person in left}, track=track, number=number)
         else:
             self.pass_over(track, number, named=len(named), begun=True)
 
-    def call(self, left: Sequence[int], *, track: int, number: int) -> None:
-        """Tell the first of those who are left of a stage in turn, and set when the next of them, or stage, comes."""
-        person, *others = left
-        self.tell(person, track=track, number=number)
-        if others:
-            due_at = self.now + timedelta(seconds=self.plan.tracks[track].stages[number].between)
-            self.places[track] = Place(number + 1, due_at, in_turn=True)
-        else:
-            self.leave(track, number + 1)
+    def call(self, left: Mapping[int, float], *, track: int, number: int) -> None:
+        """Notify the first of those who are left of a stage in turn, and set when the next of them, or stage, comes.
+
+        Nobody waits for a person who does not count before that: the next one's turn is then now.
+        """
+        stage = self.plan.tracks[track].stages[number]
+        begun = any(reached[:2] == (track, number) for reached in self.reached)
+        for index, (person, first_use) in enumerate(left.items(), start=1):
+            is_last = index == len(left)
+            within = self.time_after(track, number) if is_last else stage.between
+            if first_use <= within:
+                self.tell(person, first_use, within=within, track=track, number=number)
+                if is_last:
+                    self.leave(track, number + 1)
+                else:
+                    self.places[track] = Place(number + 1, self.now + timedelta(seconds=within), in_turn=True)
+                return
+            self.inform(person, track=track, number=number)
+        self.pass_over(track, number, named=len(left), begun=begun)
 
     def leave(self, track: int, entered: int) -> None:
         """Set when the track's next stage comes: its wait counts from now, the last first notification."""
@@ -411,23 +471,33 @@ class _Walker:
         is_newest = place.entered == number + 1  # no later stage of the track has come
         named, found = self.asked(stage)
         fresh = self.not_reached(found, track=track, number=number)
-        if retry.person in found:
-            self.tell(retry.person, track=track, number=number, round_=retry.round)
+        able = {person for person, first_use in found.items() if first_use < math.inf}
+        within = self.time_left(track, number, round_=retry.round)
+        if retry.person in able:  # the others are notified once, and not again
+            self.tell(retry.person, found[retry.person], within=within, track=track, number=number, round_=retry.round)
         elif is_newest and place.in_turn:
             self.places[track] = replace(place, due_at=self.now)  # whose turn comes next is told instead
-            if not found:
+            if not able:
                 self.retry_after(retry.person, track=track, number=number, round_=retry.round)
+            return
         elif fresh:
             for person in fresh:
-                self.tell(person, track=track, number=number, round_=retry.round)
+                self.tell(person, found[person], within=within, track=track, number=number, round_=retry.round)
         else:
             # They may be back by the next time, or somebody else be there.
             self.retry_after(retry.person, track=track, number=number, round_=retry.round)
-            goes_on = self.following(track, number + 1) is not None
-            if not found and is_newest and (goes_on or retry.round == stage.retries):
-                self.pass_over(track, number, named=len(named), begun=True)
+        goes_on = self.following(track, number + 1) is not None
+        if not able and is_newest and (goes_on or retry.round == stage.retries):
+            self.pass_over(track, number, named=len(named), begun=True)
 
-    def not_reached(self, found: Sequence[int], *, track: int, number: int) -> list[int]:
+    def time_left(self, track: int, number: int, *, round_: int) -> float:
+        """Return how many seconds there are from a retry of a stage until what comes after it."""
+        stage, due_at = self.plan.tracks[track].stages[number], self.places[track].due_at
+        if due_at is not None:
+            return max((due_at - self.now).total_seconds(), 0.0)
+        return max(self.time_after(track, number) - round_ * stage.retry_gap, 0.0)
+
+    def not_reached(self, found: Iterable[int], *, track: int, number: int) -> list[int]:
         """Return who of these was not told in the stage yet."""
         return [person for person in found if (track, number, person) not in self.reached]
 
@@ -437,14 +507,25 @@ class _Walker:
         if round_ < stage.retries:
             self.retries.append(Retry(self.now + timedelta(seconds=stage.retry_gap), person, track, number, round_ + 1))
 
-    def tell(self, person: int, *, track: int, number: int, round_: int = 0) -> None:
+    def tell(self, person: int, first_use: float, *, within: float, track: int, number: int, round_: int = 0) -> None:
+        """Notify a person of a stage that is not passed over; they get its retries, too, if they may answer."""
         stage = self.plan.tracks[track].stages[number]
-        self.retry_after(person, track=track, number=number, round_=round_)
+        if first_use < math.inf:
+            self.retry_after(person, track=track, number=number, round_=round_)
         if stage.retries or stage.between:
             self.reached[track, number, person] = None
-        telling = Tell(person, stage.label, round_, stage.labels, stage.centralized)
-        if person in self.tells:
-            self.tells[person] = self.tells[person].merged(telling)
-        else:
-            self.tells[person] = telling
+        self.add(Tell(person, stage.label, round_, stage.labels, stage.centralized, within, counts=first_use <= within))
+
+    def inform(self, person: int, *, track: int, number: int) -> None:
+        """Notify a person for whom nobody waits: once, without retries."""
+        stage = self.plan.tracks[track].stages[number]
+        if stage.retries or stage.between:
+            self.reached[track, number, person] = None
+        self.add(Tell(person, stage.label, 0, stage.labels, stage.centralized, 0.0, counts=False))
+
+    def add(self, telling: Tell) -> None:
+        before = self.tells.get(telling.person)
+        merged = before.merged(telling) if before else telling
+        self.tells[telling.person] = merged
+        if merged.counts and not (before and before.counts):
             self.told = True

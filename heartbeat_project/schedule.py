@@ -15,7 +15,11 @@ BEAT_SCHEDULE = (
     }
     | {
         name: {"task": name, "schedule": schedule(run_every=60.0), "options": {"queue": queue, "expires": 60}}
-        for name, queue in (("escalation.read_calendars", "delivery"), ("escalation.remind_of_duty", "engine"))
+        for name, queue in (
+            ("escalation.read_calendars", "delivery"),
+            ("escalation.remind_of_duty", "engine"),
+            ("escalation.go_on_without_leavers", "engine"),
+        )
     }
     | {
         "integrations.keep_history": {

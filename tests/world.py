@@ -16,6 +16,7 @@ from alerting.models import Alert
 from escalation.models import EscalationRun, Notification
 from escalation.services.delivery import deliver_due
 from escalation.services.engine import advance_escalations
+from escalation.services.leavers import go_on_without_leavers
 from integrations.ingest.record import Arrival, record_pings, record_pulse
 from integrations.models import Heartbeat, InboundIntegration, Listening, MaintenanceWindow
 from integrations.services.tick import tick
@@ -23,7 +24,12 @@ from tests import factories
 
 SECOND = timedelta(seconds=1)
 # What works once a second, in the order in which one depends on the other.
-PARTS = {"detector": tick, "engine": advance_escalations, "delivery": deliver_due}
+PARTS = {
+    "detector": tick,
+    "leavers": go_on_without_leavers,
+    "engine": advance_escalations,
+    "delivery": deliver_due,
+}
 
 
 def minutes(value: float) -> timedelta:

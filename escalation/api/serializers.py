@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from accounts.models import Group, GroupRole, User
 from alerting.models import Bridge, Priority
+from alerting.selectors import may_answer
 from escalation.models import EscalationPolicy, Notification, ResponsePlay
 from escalation.offers import ACTIONS, CHANNELS, offered
 from escalation.services.manual import SUBJECT_LENGTH, TEXT_LENGTH
@@ -157,6 +158,9 @@ class ToldSerializer(serializers.Serializer[Any]):
     label = serializers.CharField(read_only=True)  # type: ignore[assignment] # DRF takes declared fields off the class
     channel = serializers.CharField(read_only=True)
     at = serializers.DateTimeField(read_only=True)
+    counts = serializers.BooleanField(
+        read_only=True, help_text="They may answer, and get it before the walk goes on: they count as reached."
+    )
 
 
 class MomentSerializer(serializers.Serializer[Any]):
@@ -190,7 +194,10 @@ class ForecastSerializer(serializers.Serializer[Any]):
     steps = MomentSerializer(source="moments", many=True, read_only=True)
     complete = serializers.BooleanField(read_only=True)
     problems = ProblemSerializer(many=True, read_only=True)
-    instead = InsteadSerializer(many=True, read_only=True, help_text="Told by e-mail, because the walk reaches nobody.")
+    instead = InsteadSerializer(many=True, read_only=True, help_text="Notified, because the walk reaches nobody.")
+    first_notified_at = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="When the first person who counts is notified; null: nobody is."
+    )
 
 
 class NotificationSerializer(serializers.ModelSerializer[Notification]):
@@ -232,6 +239,6 @@ class NotificationSerializer(serializers.ModelSerializer[Notification]):
         user = notification.user
         if notification.kind != Notification.Kind.PAGE or notification.run is None or user is None:
             return []
-        if user.kind == User.Kind.STAKEHOLDER:
+        if not may_answer(user):
             return []
         return list(offered(notification.run.withheld, notification.channel))

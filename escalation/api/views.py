@@ -86,7 +86,8 @@ class EscalatingAlertViewSet(AlertViewSet):
     @action(detail=True, methods=["get"], pagination_class=InOrderOfWriting)
     def notifications(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
         """List who was told, over what, and what became of it, oldest first."""
-        page = self.paginate_queryset(self.get_object().notifications.select_related("run", "user"))
+        notifications = self.get_object().notifications.select_related("run", "user").prefetch_related("user__roles")
+        page = self.paginate_queryset(notifications)
         return self.get_paginated_response(NotificationSerializer(page, many=True).data)
 
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from escalation import links
 from escalation.channels import buttons, outgoing, texts
 from escalation.channels.base import Message
-from escalation.models import Notification
+from escalation.selectors import ASKING
 from escalation.services.offers import caption, offered_in
 
 TEAMS: Final = (".webhook.office.com", ".logic.azure.com", ".powerplatform.com", ".azure-apim.net")
@@ -32,7 +32,7 @@ class ChatChannel:
 
 def _slack(message: Message) -> dict[str, Any]:
     """Return Slack's form; names in the text cannot call a channel or make a link."""
-    offered = offered_in(message.id) if settings.SLACK_SIGNING_SECRET and message.kind == Notification.Kind.PAGE else ()
+    offered = offered_in(message.id) if settings.SLACK_SIGNING_SECRET and message.kind in ASKING else ()
     # Beside buttons that ask who pressed, a link that asks nobody would be the open window.
     link = texts.console_link(message) if offered else texts.link(message)
     lines = [f"*{_escaped(texts.title(message))}*", _escaped(texts.long(message)), link]

@@ -26,6 +26,7 @@ from escalation.wording import folded, moment, one_line, what_next, zone
 from heartbeat_project.kernel.durations import in_words
 
 _Kind = Notification.Kind
+_TAGS: Final = {_Kind.RECOVERY: "Recovered", _Kind.LAST_RESORT: "Nobody was reached"}
 # What a server says when it has closed, or is about to close, a connection that stood open.
 CONNECTION_CLOSED: Final = 421
 
@@ -101,6 +102,9 @@ def _words(message: Message) -> dict[str, Any]:
     words: dict[str, Any] = {
         "reader": one_line(message.reader),
         "reason": message.text,
+        # Of a last resort: what to do, and on the next line why.
+        "to_do": message.text.partition("\n")[0],
+        "why": message.text.partition("\n")[2],
         "linked_reason": _linked(message.text),
         "subject": message.subject,
         "headline": message.subject,
@@ -117,8 +121,7 @@ def _words(message: Message) -> dict[str, Any]:
         return words
     choices = _choices(message)
     headline = one_line(alert.subject)
-    tags = {_Kind.RECOVERY: "Recovered", _Kind.LAST_RESORT: "Nobody was reached"}
-    tag = tags.get(_Kind(message.kind), alert.get_status_display())
+    tag = _TAGS.get(_Kind(message.kind), alert.get_status_display())
     return words | {
         "headline": headline,
         "name": one_line(alert.source_name),
@@ -148,11 +151,15 @@ def _bundle_words(message: Message, bundle: Bundle, *, local: Any) -> dict[str, 
     """Return what a message about many alerts says; it names the most urgent and how many more there are."""
     recovered = message.kind == _Kind.RECOVERY
     count = bundle.count
-    tag = "Recovered" if recovered else "Open"
     overdue = [alert.expected_at for alert in bundle.listed if alert.expected_at and not recovered]
     respond = not recovered and bool(offered_in(message.id))
+    headlines = {
+        _Kind.RECOVERY: f"{count} heartbeats have recovered",
+        _Kind.LAST_RESORT: f"{count} alerts reached nobody",
+    }
+    tag = _TAGS.get(_Kind(message.kind), "Open")
     return {
-        "headline": f"{count} heartbeats have recovered" if recovered else f"{count} alerts are open",
+        "headline": headlines.get(_Kind(message.kind), f"{count} alerts are open"),
         "tag": tag,
         "subject": message.subject if bundle.only_tests else f"[{tag}] {message.subject}",
         "recovered": recovered,

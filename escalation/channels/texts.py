@@ -12,6 +12,7 @@ from escalation import links
 from escalation.channels.base import Message
 from escalation.models import Notification
 from escalation.replies import DIGITS
+from escalation.selectors import ASKING
 from escalation.services.offers import offered_in
 from escalation.wording import moment, one_line, zone
 
@@ -47,7 +48,7 @@ def tagged(tag: str, alert: Alert) -> str:
 
 def link(message: Message) -> str:
     """Return where to respond without signing in, where that is offered, or else where to read on."""
-    if message.kind in {_Kind.PAGE, _Kind.LAST_RESORT} and offered_in(message.id):
+    if message.kind in ASKING and offered_in(message.id):
         return links.page_url(message.id)
     return console_link(message)
 
@@ -63,7 +64,7 @@ def short(message: Message, *, replies: bool = False) -> str:
     """Return the message as an SMS says it; a link to what it is about is never cut, nor how to reply to it."""
     if message.alert is None and message.bundle is None:
         return clip(_gist(message), SHORT)
-    answered = replies and message.kind == _Kind.PAGE and message.alert is not None
+    answered = replies and message.kind in ASKING and message.alert is not None
     end = f" {link(message)}{_how_to_reply(offered_in(message.id)) if answered else ''}"
     return clip(_gist(message), SHORT - len(end)) + end
 
@@ -116,5 +117,6 @@ def _gist(message: Message) -> str:
         return f"Recovered: {one_line(alert.source_name)}. The signal is back, the alert is closed."
     if message.kind == _Kind.LAST_RESORT:
         mark = "TEST. " if alert.is_test else ""
-        return f"{mark}Nobody was reached: {one_line(alert.short_text)}"
+        to_do = one_line(message.text.partition("\n")[0])
+        return f"{mark}Nobody was reached: {one_line(alert.short_text)} {to_do}"
     return one_line(alert.short_text)

@@ -18,7 +18,7 @@ from escalation.channels import menus, outgoing
 from escalation.channels.base import DeliveryError, Message
 from escalation.channels.signatures import is_from_twilio
 from escalation.models import Notification
-from escalation.selectors import told_in
+from escalation.selectors import ASKING, told_in
 from escalation.services.offers import alert_of, offered_in, refusal
 from heartbeat_project.kernel.addresses import is_public
 
@@ -87,7 +87,7 @@ def together(offered: Collection[Action]) -> list[Action]:
 
 def _call(text: str, *, message: Message, menu_at: str) -> str:
     """Return what a call says, twice; with a menu of keys where Twilio can reach us and the person may respond."""
-    offered = offered_in(message.id) if menu_at and message.kind == Notification.Kind.PAGE else ()
+    offered = offered_in(message.id) if menu_at and message.kind in ASKING else ()
     told = told_in(message.id).first() if offered else None
     if told is not None:
         many = message.bundle is not None

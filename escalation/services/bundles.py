@@ -46,6 +46,8 @@ def told_together(message: Message, listed: Sequence[Alert], *, count: int) -> M
     more = f" and {count - len(names)} more" if count > len(names) else ""
     recovered = message.kind == Notification.Kind.RECOVERY
     what = f"{count} heartbeats have recovered" if recovered else f"{count} alerts"
+    if message.kind == Notification.Kind.LAST_RESORT:
+        what = f"{count} alerts reached nobody"
     bundle = Bundle(count=count, listed=listed, link=link)
     mark = "[TEST] " if bundle.only_tests else ""
     return replace(

@@ -15,7 +15,7 @@ from accounts.selectors import opted_out
 from alerting.models import TimelineEntry
 from escalation import walk
 from escalation.models import EscalationRun
-from escalation.services.last_resort import tell_stewards
+from escalation.services.last_resort import Reason, tell_stewards
 from escalation.services.notices import write_owner_notice
 from escalation.services.people import Directory
 from escalation.services.steps import Step, take_step, write_steps
@@ -63,13 +63,13 @@ def hurry(alert_ids: Sequence[int], *, now: datetime) -> None:
             .order_by("id"),
         )
         over = {
-            run: f"The alert was escalated, and no further step follows in “{run.name}”."
+            run: Reason(f"The alert was escalated, and no further step follows in “{run.name}”.", remedy="")
             for run in runs
             if walk.coming(walk.Plan.load(run.plan), walk.Position.load(run.position)) is None
         }
         hurry_locked([run for run in runs if run not in over], now=now)
         TimelineEntry.objects.bulk_create(
-            TimelineEntry(alert_id=run.alert_id, at=now, kind=TimelineEntry.Kind.WALK_ENDED, text=reason)
+            TimelineEntry(alert_id=run.alert_id, at=now, kind=TimelineEntry.Kind.WALK_ENDED, text=reason.why)
             for run, reason in over.items()
             if run.last_resort_at is not None
         )

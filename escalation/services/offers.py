@@ -7,7 +7,7 @@ from uuid import UUID
 
 from accounts.models import User
 from alerting.models import Alert, TimelineEntry
-from alerting.selectors import may_respond
+from alerting.selectors import may_answer, may_respond
 from alerting.states import LIVE, Action, Status, actions_from
 from escalation import offers, walk
 from escalation.models import EscalationRun, Notification
@@ -41,9 +41,9 @@ def offered(run: EscalationRun | None, channel: str) -> Collection[Action]:
 
 
 def offered_in(message_id: UUID) -> Collection[Action]:
-    """Return what a message that is about to be sent offers its reader; stakeholders receive and cannot respond."""
+    """Return what a message that is about to be sent offers its reader: nothing to people who may not answer it."""
     told = told_in(message_id).first()
-    if told is None or person_of(told).kind == User.Kind.STAKEHOLDER:
+    if told is None or not may_answer(person_of(told)):
         return ()
     return offered(told.run, told.channel)
 

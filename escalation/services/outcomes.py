@@ -1,22 +1,22 @@
 """Outcomes: what became of messages is written down for all that travelled in them, and what follows a failure."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Max
 
 from accounts.models import ContactMethod
 from alerting.models import Alert, TimelineEntry
+from escalation import walk
 from escalation.models import EscalationRun, Notification
 from escalation.services.claims import Claim
 from escalation.services.engine import hurry_locked
-from escalation.services.last_resort import tell_stewards
-from escalation.services.steps import HOPEFUL, without_hope
+from escalation.services.last_resort import Reason, tell_stewards
+from escalation.services.reached import last_steps_reached, runs_that_reach_nobody
 from heartbeat_project.kernel.doorbell import ring
 from heartbeat_project.kernel.mail import STORED, mail_is_stored
 from heartbeat_project.kernel.sql import statement
@@ -171,10 +171,10 @@ def go_on_after_failures(notification_ids: Sequence[UUID], runs: dict[int, Escal
     if not pages:
         return
     stopped = pages - _use_next_methods(notification_ids, now=now)
-    hopes = _last_hopes({run_id for run_id, _, _ in stopped})
+    reached = last_steps_reached({run_id for run_id, _, _ in stopped})
     # While somebody of this step, or of a later one, was told or still may be, the walk keeps its times.
-    stuck = {run_id for run_id, _, step in stopped if hopes.get(run_id, -1) < step}
-    _go_on([runs[run_id] for run_id in sorted(stuck) if run_id in runs], now=now)
+    stuck = {run_id for run_id, _, step in stopped if reached.get(run_id, -1) < step}
+    go_on({runs[run_id]: _all_failed(runs[run_id]) for run_id in sorted(stuck) if run_id in runs}, now=now)
 
 
 def _use_next_methods(notification_ids: Sequence[UUID], *, now: datetime) -> set[tuple[int, int, int]]:
@@ -190,24 +190,22 @@ def _use_next_methods(notification_ids: Sequence[UUID], *, now: datetime) -> set
     return found
 
 
-def _last_hopes(run_ids: Iterable[int]) -> dict[int, int]:
-    """Return for each run the newest step in which a person was told or still may be."""
-    pages = Notification.objects.filter(
-        alert__run__in=run_ids, kind=_Kind.PAGE, status__in=HOPEFUL, user__isnull=False
-    ).order_by()
-    return dict(pages.values_list("run").annotate(newest=Max("step")))
+def go_on(reasons: Mapping[EscalationRun, Reason], *, now: datetime) -> None:
+    """Let walks go on at once that reach nobody any more; where no stage follows, notify the stewards, and say why.
 
-
-def _go_on(runs: Sequence[EscalationRun], *, now: datetime) -> None:
-    """Let walks whose last messages failed go on at once; where nothing follows, tell the stewards."""
-    going = [run for run in runs if run.next_step_at is not None]
+    The caller holds the runs' rows. Retries that are still to come keep their times.
+    """
+    going: list[EscalationRun] = []
+    ended: list[EscalationRun] = []
+    for run in reasons:
+        coming = walk.coming(walk.Plan.load(run.plan), walk.Position.load(run.position))
+        (going if coming and run.next_step_at is not None else ended).append(run)
     if going:
         hurry_locked(going, now=now)
-    ended = [
-        run
-        for run in runs
-        if run.next_step_at is None and run.alert.status in {Alert.Status.OPEN, Alert.Status.ON_HOLD}
-    ]
-    hopeless = without_hope([run.pk for run in ended])
-    reasons = {run: f"Every notification of “{run.name}” failed." for run in ended if run.pk in hopeless}
-    tell_stewards(reasons, now=now)
+    ended = [run for run in ended if run.alert.status in {Alert.Status.OPEN, Alert.Status.ON_HOLD}]
+    lost = runs_that_reach_nobody(run.pk for run in ended)
+    tell_stewards({run: reasons[run] for run in ended if run.pk in lost}, now=now)
+
+
+def _all_failed(run: EscalationRun) -> Reason:
+    return Reason(f"Every notification of “{run.name}” failed.", remedy="look at the contact methods that failed")

@@ -1,7 +1,8 @@
 """Who is told for a plan right now, and over what: read for a whole batch of runs in a few queries."""
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, pairwise
@@ -13,6 +14,7 @@ from accounts.entitlements import BuiltinRole
 from accounts.models import ContactMethod, User
 from accounts.selectors import nested_groups
 from accounts.windows import times_of_use
+from alerting.selectors import who_may_answer
 from escalation.on_call import Away, absences, rosters
 from escalation.rota.covers import stand_in
 from escalation.walk import Plan, Stage, Target, Tell
@@ -48,15 +50,18 @@ class Directory:
         methods: Mapping[int, list[ContactMethod]],
         contacts: Mapping[int, list[ContactMethod]],
         away: Sequence[Away],
+        may_answer: Collection[int],
         now: datetime,
     ) -> None:
         self._methods = methods
+        self._may_answer = may_answer
         self._contacts = contacts
         self._now = now
         out = {entry.absence.user for entry in away}
+        able = {person for person, usable in methods.items() if usable and person in may_answer}
         self._ways = {
             target: [
-                _way(person, group, away, methods) if person in out else ([person], None)
+                _way(person, group, away, able) if person in out else ([person], None)
                 for person, group in named.items()
             ]
             for target, named in members.items()
@@ -84,7 +89,14 @@ class Directory:
         usable = ContactMethod.objects.filter(user_id__in=people, user__is_active=True, verified_at__isnull=False)
         for method in usable.select_related("user").order_by("user_id", "position", "id"):
             methods[method.user_id or 0].append(method)
-        return cls(members=members, methods=methods, contacts=_contacts(within), away=away, now=now)
+        return cls(
+            members=members,
+            methods=methods,
+            contacts=_contacts(within),
+            away=away,
+            may_answer=who_may_answer(people),
+            now=now,
+        )
 
     def people(self, target: Target) -> Sequence[int]:
         """Return who is told for the target, in order: covers instead of who is out; stakeholders receive, too."""
@@ -94,9 +106,22 @@ class Directory:
         """Return where somebody is told instead of who is out of office."""
         return [redirect for _, redirect in self._ways[target] if redirect is not None]
 
-    def reachable(self, person: int, stage: Stage) -> bool:
-        """Answer whether the person is active and has a contact method that this stage uses."""
-        return bool(self._usable(person, labels=stage.labels, centralized=stage.centralized))
+    def first_use(self, person: int, stage: Stage) -> float | None:
+        """Return in how many seconds the person counts as reached in this stage, as `walk.FirstUse` wants it.
+
+        That is when the first of their contact methods is used that the stage uses, if they may answer then.
+        """
+        methods = self._usable(person, labels=stage.labels, centralized=stage.centralized)
+        if not methods:
+            return None
+        if person not in self._may_answer:
+            return math.inf
+        times = (self._times(method, centralized=stage.centralized)[0] for method in methods)
+        return min((at - self._now).total_seconds() for at in times)
+
+    def may_answer(self, person: int) -> bool:
+        """Answer whether the person may act on an alert once they were notified of it."""
+        return person in self._may_answer
 
     def methods(self, tell: Tell) -> list[ContactMethod]:
         """Return the contact methods over which the person is told, in order."""
@@ -109,7 +134,10 @@ class Directory:
 
     def times(self, tell: Tell, method: ContactMethod) -> list[datetime]:
         """Return when the method is used: after its own delay and again as its owner wants; centralized once, now."""
-        return [self._now] if tell.centralized else self._own_times(method)
+        return self._times(method, centralized=tell.centralized)
+
+    def _times(self, method: ContactMethod, *, centralized: bool) -> list[datetime]:
+        return [self._now] if centralized else self._own_times(method)
 
     def _usable(self, person: int, *, labels: Sequence[str], centralized: bool) -> list[ContactMethod]:
         """Centralized, the policy's labels decide; otherwise the person's own choice of enabled methods."""
@@ -144,23 +172,21 @@ def _contacts(within: Mapping[int, Sequence[int]]) -> dict[int, list[ContactMeth
 
 
 def _way(
-    person: int, group: int | None, away: Sequence[Away], methods: Mapping[int, object]
+    person: int, group: int | None, away: Sequence[Away], able: Collection[int]
 ) -> tuple[list[int], Redirect | None]:
     """Return the way from a person, reached through a group, to who is told instead; None: they are in office."""
     here = [entry for entry in away if entry.absence.group in {None, group}]
-    way = stand_in(
-        person, group, absences=[entry.absence for entry in here], available=lambda user: bool(methods.get(user))
-    )
+    way = stand_in(person, group, absences=[entry.absence for entry in here], available=able.__contains__)
     taken = {(entry.absence.user, entry.absence.cover): entry for entry in here}
     via = tuple(taken[step] for step in pairwise(way))
     return way, Redirect(via) if via else None
 
 
 def stewards(organization_ids: Iterable[int]) -> dict[int, list[User]]:
-    """Return the active Owners and App Admins of the organizations: whom the last resort tells."""
+    """Return the active Owners and App Admins of the organizations: whom the last resort notifies."""
     found: dict[int, list[User]] = defaultdict(list)
     rows = User.objects.filter(
-        Q(is_owner=True) | Q(roles__builtin__in=[BuiltinRole.OWNER, BuiltinRole.APP_ADMIN]),
+        Q(is_owner=True) | Q(roles__builtin__in=[BuiltinRole.OWNER, BuiltinRole.APP_ADMIN], kind=User.Kind.STANDARD),
         organization_id__in=set(organization_ids),
         is_active=True,
     )

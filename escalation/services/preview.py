@@ -1,8 +1,9 @@
 """Who would be told: walks played out ahead of time, without writing anything."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from accounts.models import User
 from accounts.selectors import opted_out
@@ -10,7 +11,8 @@ from escalation import walk
 from escalation.models import EscalationRun
 from escalation.services.people import Directory, stewards
 from escalation.services.runs import Way, plans_of
-from escalation.services.steps import ONLY_SHARED
+from escalation.services.steps import ONLY_INFORMED, ONLY_SHARED
+from heartbeat_project.kernel.durations import in_words
 
 MOST_STEPS = 50
 _Step = tuple[datetime, walk.Advance, Directory]
@@ -20,7 +22,8 @@ _Step = tuple[datetime, walk.Advance, Directory]
 class Told:
     """One person who is told over one contact method, at `at`: the step's time and the method's own delay.
 
-    Or, without a person, one contact that a group shares.
+    Or, without a person, one contact that a group shares. `counts` says that the person is reached by it: that it comes
+    before the walk's next stage, and that they may answer.
     """
 
     user_id: int | None
@@ -31,6 +34,7 @@ class Told:
     label: str
     channel: str
     at: datetime
+    counts: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,8 @@ class Problem:
 class Forecast:
     """What an alert that opens at `at` would bring if nobody did anything.
 
-    `complete` says that the walk is told to its end. `instead` are the people whom the last resort would tell by
-    e-mail, because the walk reaches nobody.
+    `complete` says that the walk is told to its end. `instead` are the people whom the last resort would notify,
+    because the walk reaches nobody.
     """
 
     at: datetime
@@ -65,6 +69,11 @@ class Forecast:
     problems: Sequence[Problem]
     complete: bool
     instead: Sequence[User]
+
+    @property
+    def first_notified_at(self) -> datetime | None:
+        """Return when the first person who counts is notified; None where the walk reaches nobody."""
+        return min((told.at for moment in self.moments for told in moment.told if told.counts), default=None)
 
 
 def foresee(way: Way, *, at: datetime, most_steps: int = MOST_STEPS) -> Forecast:
@@ -75,30 +84,33 @@ def foresee(way: Way, *, at: datetime, most_steps: int = MOST_STEPS) -> Forecast
     (plan,) = plans_of([way])
     position = walk.start(plan, at)
     steps: list[_Step] = []
-    unreached: dict[int, walk.Stage] = {}
+    uncounted: dict[int, tuple[walk.Stage, float | None]] = {}
     while position.next_at is not None and len(steps) < most_steps:
         now = position.next_at
         directory = Directory.of([plan], now=now)
 
-        def reachable(person: int, stage: walk.Stage, directory: Directory = directory) -> bool:
-            found = person not in way.opted_out and directory.reachable(person, stage)
-            if not found:
-                unreached.setdefault(person, stage)
+        def first_use(person: int, stage: walk.Stage, directory: Directory = directory) -> float | None:
+            found = None if person in way.opted_out else directory.first_use(person, stage)
+            uncounted.setdefault(person, (stage, found))
             return found
 
-        step = walk.advance(plan, position, now=now, people=directory.people, reachable=reachable)
+        step = walk.advance(plan, position, now=now, people=directory.people, first_use=first_use)
         steps.append((now, step, directory))
         position = step.position
-    told = {tell.person for _, step, _ in steps for tell in step.tells}
-    people = User.objects.in_bulk(told | set(unreached))
+    notified = {tell.person for _, step, _ in steps for tell in step.tells}
+    for person in {tell.person for _, step, _ in steps for tell in step.tells if tell.counts}:
+        uncounted.pop(person, None)
+    people = User.objects.in_bulk(notified | set(uncounted))
     complete = position.next_at is None
     return Forecast(
         at=at,
         name=way.name,
         moments=[_moment(*step, people=people) for step in steps],
-        problems=_problems(way, plan, steps, unreached, people),
+        problems=_problems(way, plan, steps, uncounted, people),
         complete=complete,
-        instead=stewards([way.organization_id])[way.organization_id] if complete and not told else [],
+        instead=stewards([way.organization_id])[way.organization_id]
+        if complete and not any(step.reaches for _, step, _ in steps)
+        else [],
     )
 
 
@@ -113,10 +125,10 @@ def foresee_next(run: EscalationRun, *, at: datetime) -> Moment | None:
     unwilling = opted_out([integration_id]).get(integration_id, frozenset())
     directory = Directory.of([plan], now=then)
 
-    def reachable(person: int, stage: walk.Stage) -> bool:
-        return person not in unwilling and directory.reachable(person, stage)
+    def first_use(person: int, stage: walk.Stage) -> float | None:
+        return None if person in unwilling else directory.first_use(person, stage)
 
-    step = walk.advance(plan, position, now=then, people=directory.people, reachable=reachable)
+    step = walk.advance(plan, position, now=then, people=directory.people, first_use=first_use)
     return _moment(then, step, directory, people=User.objects.in_bulk({tell.person for tell in step.tells}))
 
 
@@ -136,14 +148,15 @@ def _first(way: Way, plan: walk.Plan, directory: Directory, *, at: datetime) -> 
     begun = walk.start(plan, at)
     now = begun.next_at or at
 
-    def reachable(person: int, stage: walk.Stage) -> bool:
-        return person not in way.opted_out and directory.reachable(person, stage)
+    def first_use(person: int, stage: walk.Stage) -> float | None:
+        return None if person in way.opted_out else directory.first_use(person, stage)
 
-    step = walk.advance(plan, begun, now=now, people=directory.people, reachable=reachable)
-    if step.tells:
+    step = walk.advance(plan, begun, now=now, people=directory.people, first_use=first_use)
+    if step.reaches:
         return ""
+    informed = [ONLY_INFORMED] if step.tells else []
     shared = [ONLY_SHARED] if directory.contacts(step.groups) else []
-    return " ".join([*map(str, step.gaps), *shared])
+    return " ".join([*map(str, step.gaps), *informed, *shared])
 
 
 def _refusal(way: Way, plan: walk.Plan) -> str:
@@ -164,6 +177,7 @@ def _moment(at: datetime, step: walk.Advance, directory: Directory, *, people: M
             label=method.label,
             channel=method.kind,
             at=used_at,
+            counts=directory.may_answer(tell.person) and (used_at - at).total_seconds() <= tell.within,
         )
         for tell in step.tells
         for method in directory.methods(tell)
@@ -179,6 +193,7 @@ def _moment(at: datetime, step: walk.Advance, directory: Directory, *, people: M
             label=method.label,
             channel=method.kind,
             at=at,
+            counts=False,
         )
         for method in directory.contacts(step.groups)
     ]
@@ -189,7 +204,7 @@ def _problems(
     way: Way,
     plan: walk.Plan,
     steps: Sequence[_Step],
-    unreached: Mapping[int, walk.Stage],
+    uncounted: Mapping[int, tuple[walk.Stage, float | None]],
     people: Mapping[int, User],
 ) -> list[Problem]:
     if reason := _refusal(way, plan):
@@ -202,17 +217,30 @@ def _problems(
         if not gap.begun
     )
     texts = {"nobody_reachable": "nobody in it can be reached", "nobody_there": "nobody is in it"}
-    only_shared = not any(step.tells for _, step, _ in steps) and any(
+    only_shared = not any(step.reaches for _, step, _ in steps) and any(
         directory.contacts(step.groups) for _, step, directory in steps
     )
     return [
         *(Problem(code, f"{stage}: {texts[code]}.") for stage, code in gaps),
         *([Problem("only_shared_contacts", ONLY_SHARED)] if only_shared else []),
-        *(_why_unreached(people[person], stage, way) for person, stage in unreached.items() if person in people),
+        *(
+            _why_uncounted(people[person], stage, first_use, way)
+            for person, (stage, first_use) in uncounted.items()
+            if person in people
+        ),
     ]
 
 
-def _why_unreached(user: User, stage: walk.Stage, way: Way) -> Problem:
+def _why_uncounted(user: User, stage: walk.Stage, first_use: float | None, way: Way) -> Problem:
+    """Say why nobody waits for this person: nothing is sent to them, they may not answer, or it comes too late."""
+    if first_use == math.inf and user.kind == User.Kind.STAKEHOLDER:
+        return Problem("cannot_answer", f"{user} is a stakeholder: they are notified, and cannot answer.", user.pk)
+    if first_use == math.inf:
+        text = f"{user} is notified, and cannot answer: no role of theirs lets them see the alert."
+        return Problem("cannot_answer", text, user.pk)
+    if first_use is not None:
+        text = f"{user} is notified only after {in_words(timedelta(seconds=first_use))}: nobody waits for that."
+        return Problem("too_late", text, user.pk)
     if not user.is_active:
         return Problem("inactive", f"{user} is deactivated.", user.pk)
     if user.pk in way.opted_out:

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 
 from escalation import walk
 from escalation.models import EscalationPolicy, EscalationRun, ResponsePlay
-from escalation.services.last_resort import tell_stewards
+from escalation.services.last_resort import Reason, tell_stewards
 from escalation.services.people import Directory
 from escalation.services.plans import Compiler, Recipients
 from escalation.services.steps import Step, take_step, write_steps
@@ -53,6 +53,11 @@ class Way:
         kind = "escalation policy" if self.policy else "response play"
         return "" if self.rule.enabled else f"The {kind} “{self.rule.name}” is disabled."
 
+    @property
+    def remedy(self) -> str:
+        """What to do about the refusal."""
+        return "enable it, or choose another one" if self.rule else "choose an escalation policy or a response play"
+
 
 class Starter:
     """Starts the escalations of what opens at one moment: who is told then is read once for many batches.
@@ -82,7 +87,7 @@ class Starter:
             walked = [step for way, step in zip(ways, steps, strict=True) if not way.refusal]
             write_steps(walked, directory, now=self._now)
             refused = {
-                run_id: way.refusal
+                run_id: Reason(way.refusal, remedy=way.remedy)
                 for way, step in zip(ways, steps, strict=True)
                 if way.refusal
                 for run_id, _ in step.runs

@@ -12,18 +12,14 @@ from alerting.models import TimelineEntry
 from alerting.services import add_viewers, write_timeline
 from escalation import walk
 from escalation.models import EscalationRun, Notification
-from escalation.services.last_resort import tell_stewards
+from escalation.services.last_resort import Reason, tell_stewards, why_nobody
 from escalation.services.people import Directory, Redirect
+from escalation.services.reached import runs_that_reach_nobody
 from heartbeat_project.kernel.doorbell import ring
 from heartbeat_project.kernel.sql import array, records, statement
 
-HOPEFUL = (
-    Notification.Status.PENDING,
-    Notification.Status.SENDING,
-    Notification.Status.ACCEPTED,
-    Notification.Status.DELIVERED,
-)
 ONLY_SHARED = "Only the shared contacts of groups are told."
+ONLY_INFORMED = "Only people who cannot answer, or not in time, are notified."
 _Kind = TimelineEntry.Kind
 
 
@@ -67,10 +63,10 @@ def take_step(
         redirects.update(dict.fromkeys(directory.redirects(target)))
         return directory.people(target)
 
-    def reachable(person: int, stage: walk.Stage) -> bool:
-        return person not in opted_out and directory.reachable(person, stage)
+    def first_use(person: int, stage: walk.Stage) -> float | None:
+        return None if person in opted_out else directory.first_use(person, stage)
 
-    advance = walk.advance(plan, position, now=now, people=people, reachable=reachable)
+    advance = walk.advance(plan, position, now=now, people=people, first_use=first_use)
     contacts = tuple(directory.contacts(advance.groups))
     again = {retry.person for retry in position.retries}
     first_told = {tell.person for tell in advance.tells if not tell.round or tell.person not in again}
@@ -105,16 +101,6 @@ def write_steps(steps: Sequence[Step], directory: Directory, *, now: datetime) -
         _write_ends(ended, now=now)
 
 
-def without_hope(run_ids: Sequence[int]) -> set[int]:
-    """Return those of the runs that have no page which reached a person or still may."""
-    if not run_ids:
-        return set()
-    hopeful = Notification.objects.filter(
-        alert__run__in=run_ids, kind=Notification.Kind.PAGE, status__in=HOPEFUL, user__isnull=False
-    )
-    return set(run_ids) - set(hopeful.values_list("run_id", flat=True).distinct())
-
-
 def _write_pages(steps: Sequence[Step], directory: Directory, *, now: datetime) -> None:
     """Write a row for each use of each contact method of each person, and for each contact that a group shares.
 
@@ -122,7 +108,15 @@ def _write_pages(steps: Sequence[Step], directory: Directory, *, now: datetime) 
     """
     runs = [(run_id, alert_id, step, place) for place, step in enumerate(steps) for run_id, alert_id in step.runs]
     pages = [
-        _page(method, step, place=place, round_=tell.round, repeat=repeat, due_at=due_at)
+        _page(
+            method,
+            step,
+            place=place,
+            round_=tell.round,
+            repeat=repeat,
+            due_at=due_at,
+            in_time=(due_at - now).total_seconds() <= tell.within,
+        )
         for place, step in enumerate(steps)
         for tell in step.advance.tells
         for method in directory.methods(tell)
@@ -146,7 +140,14 @@ def _write_pages(steps: Sequence[Step], directory: Directory, *, now: datetime) 
 
 
 def _page(
-    method: ContactMethod, step: Step, *, place: int, due_at: datetime, round_: int = 0, repeat: int = 0
+    method: ContactMethod,
+    step: Step,
+    *,
+    place: int,
+    due_at: datetime,
+    round_: int = 0,
+    repeat: int = 0,
+    in_time: bool = True,
 ) -> dict[str, Any]:
     return {
         "place": place,
@@ -160,12 +161,13 @@ def _page(
         "round": round_,
         "repeat": repeat,
         "due_at": due_at,
+        "in_time": in_time,
     }
 
 
 def _write_ends(ended: Sequence[Step], *, now: datetime) -> None:
-    """Say that a walk is over; where it told nobody, tell the Owners and App Admins."""
-    hopeless = without_hope([run_id for step in ended for run_id, _ in step.runs])
+    """Say that a walk is over; where it reached nobody, notify the Owners and App Admins."""
+    hopeless = runs_that_reach_nobody(run_id for step in ended if not step.advance.reaches for run_id, _ in step.runs)
     over = [
         (alert_id, f"No further step follows in “{step.name}”.")
         for step in ended
@@ -180,11 +182,10 @@ def _write_ends(ended: Sequence[Step], *, now: datetime) -> None:
         tell_stewards({run: reasons[run.pk] for run in runs}, now=now)
 
 
-def _why_nobody(step: Step) -> str:
-    """Say why the walk told nobody in person."""
+def _why_nobody(step: Step) -> Reason:
+    """Say why the walk reached nobody in person."""
     position = step.advance.position
     if position.told or position.lap:
-        return f"Nobody whom “{step.name}” names could be told: every notification failed."
-    said = " ".join(str(gap) for gap in step.advance.gaps)
-    shared = ONLY_SHARED if step.number else ""
-    return " ".join(part for part in (f"Nobody whom “{step.name}” names can be reached.", said, shared) if part)
+        return Reason(f"Nobody whom “{step.name}” names was reached: every notification failed, or its reader left.")
+    informed = ONLY_INFORMED if step.advance.tells else ""
+    return why_nobody(step.name, step.advance.gaps, informed, ONLY_SHARED if step.contacts else "")

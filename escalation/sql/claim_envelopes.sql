@@ -7,7 +7,7 @@ WITH oldest AS MATERIALIZED (
     WHERE notification.channel = %(channel)s AND notification.urgency = %(urgency)s
       AND notification.next_attempt_at <= %(due_by)s
       AND (
-        notification.envelope IS NOT NULL OR notification.kind NOT IN ('page', 'recovery')
+        notification.envelope IS NOT NULL OR notification.kind NOT IN ('page', 'last_resort', 'recovery')
         OR notification.contact_method_id IS NULL OR organization.bundle_seconds = 0
       )
     ORDER BY notification.next_attempt_at

@@ -4,7 +4,7 @@ WITH oldest AS MATERIALIZED (
     SELECT contact_method_id, kind, next_attempt_at
     FROM escalation_notification
     WHERE channel = %(channel)s AND urgency = %(urgency)s AND next_attempt_at <= %(due_by)s
-      AND envelope IS NULL AND kind IN ('page', 'recovery') AND contact_method_id IS NOT NULL
+      AND envelope IS NULL AND kind IN ('page', 'last_resort', 'recovery') AND contact_method_id IS NOT NULL
     ORDER BY next_attempt_at
     LIMIT %(look)s
 ),
@@ -38,10 +38,10 @@ due AS (
 judged AS (
     SELECT due.*,
         CASE
-            WHEN due.kind <> 'page' OR alert.id IS NULL THEN 'sending'
+            WHEN due.kind = 'recovery' OR alert.id IS NULL THEN 'sending'
             WHEN alert.status = 'on_hold' THEN 'pending'
             WHEN alert.status <> 'open' THEN 'superseded'
-            WHEN run.acknowledge_stops AND alert.acknowledged_at IS NOT NULL THEN 'superseded'
+            WHEN due.kind = 'page' AND run.acknowledge_stops AND alert.acknowledged_at IS NOT NULL THEN 'superseded'
             ELSE 'sending'
         END AS status
     FROM due

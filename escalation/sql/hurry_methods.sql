@@ -19,7 +19,7 @@ later AS (
     FOR UPDATE OF notification
 )
 UPDATE escalation_notification AS notification
-SET next_attempt_at = %(now)s, urgency = later.urgency
+SET next_attempt_at = %(now)s, urgency = later.urgency, in_time = TRUE
 FROM later
 WHERE notification.id = later.id
 RETURNING notification.run_id, notification.user_id, notification.step

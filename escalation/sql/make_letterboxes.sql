@@ -9,7 +9,7 @@ FROM (
     ORDER BY next_attempt_at
     LIMIT %(look)s
 ) AS due
-WHERE envelope IS NULL AND kind IN ('page', 'recovery') AND contact_method_id IS NOT NULL
+WHERE envelope IS NULL AND kind IN ('page', 'last_resort', 'recovery') AND contact_method_id IS NOT NULL
   AND NOT EXISTS (
     SELECT FROM escalation_letterbox AS letterbox
     WHERE letterbox.contact_method_id = due.contact_method_id AND letterbox.kind = due.kind

@@ -2,7 +2,8 @@
 -- Index: notification_once; a page that this very step wrote before is passed over. It also shows whether anybody was told; letterbox_once.
 INSERT INTO escalation_notification (
     id, organization_id, alert_id, run_id, kind, user_id, group_id, contact_method_id, channel, label, address,
-    step, round, repeat, urgency, subject, text, status, attempts, created_at, next_attempt_at, provider_id, last_error
+    step, round, repeat, urgency, in_time, subject, text, status, attempts, created_at, next_attempt_at, provider_id,
+    last_error
 )
 SELECT gen_random_uuid(), run.organization_id, run.alert_id, run.id, 'page', page.user_id, page.group_id,
     page.contact_method_id, page.channel, page.label, page.address, page.step, page.round, page.repeat,
@@ -16,6 +17,7 @@ SELECT gen_random_uuid(), run.organization_id, run.alert_id, run.id, 'page', pag
         )) THEN %(first)s
         ELSE %(further)s
     END,
+    page.in_time,
     '', '', 'pending', 0, %(now)s,
     -- What comes to a shut letterbox waits from the start: to be put off by the claim would cost a storm a write for each.
     GREATEST(page.due_at, letterbox.shut_until), '', ''
@@ -23,7 +25,7 @@ FROM unnest(%(runs)s::bigint[], %(alerts)s::bigint[], %(organizations)s::bigint[
     AS run (id, alert_id, organization_id, place)
 JOIN json_to_recordset(%(pages)s::json) AS page (
     place integer, user_id bigint, group_id bigint, contact_method_id bigint, channel text, label text, address text,
-    step integer, round integer, repeat integer, due_at timestamptz
+    step integer, round integer, repeat integer, due_at timestamptz, in_time boolean
 ) ON page.place = run.place
 JOIN accounts_organization AS organization ON organization.id = run.organization_id
 LEFT JOIN escalation_letterbox AS letterbox

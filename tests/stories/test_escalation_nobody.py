@@ -39,11 +39,18 @@ def test_the_owner_and_app_admins_are_told_at_once_when_the_walk_reaches_nobody(
     away(world, "ana")
     job = silent(world, recipient_groups=[team])
     mail = world.expect_mail("olga", saying="Nobody was reached", about=job)
-    assert "Primary of Database: nobody can be reached." in mail.body
+    assert (
+        "NOBODY WAS REACHED. Take it, or call somebody; then put somebody who can be\nreached into the group “Database”."
+        in mail.body
+    )
+    why = (
+        "Why: Nobody can be reached in Primary of Database. Nobody is in Secondary of Database and Manager of Database."
+    )
+    assert why in " ".join(mail.body.split())
     world.expect_mail("adam", saying="Nobody was reached", about=job)
     world.expect_nothing_else()
     ((_, said),) = [row for row in timeline(world, job) if row[0] == "last_resort"]
-    assert "Telling Olga, Adam by e-mail instead." in said
+    assert "Notifying Olga and Adam instead." in said
     world.advance(minutes(30))
     world.expect_nothing_else()
 

@@ -18,6 +18,11 @@ def everybody(_person, _stage):
     return True
 
 
+def at_once(reachable):
+    """Return when people count as reached: those who are reachable at once, the others never."""
+    return lambda person, stage: 0.0 if reachable(person, stage) else None
+
+
 def members_of(target):
     """A group's members are numbered after it: group 3 has 30, 31, 32."""
     return [target.id] if target.kind == "user" else [target.id * 10 + index for index in range(3)]
@@ -35,7 +40,7 @@ def play_out(plan, *, people=members_of, reachable=everybody, late=timedelta(), 
         if next_at is None:
             return told, gaps, position
         now = next_at + late
-        step = walk.advance(plan, position, now=now, people=people, reachable=reachable)
+        step = walk.advance(plan, position, now=now, people=people, first_use=at_once(reachable))
         gaps += step.gaps
         if step.tells:
             told.append(((now - START).total_seconds(), [tell.person for tell in step.tells]))
@@ -66,7 +71,7 @@ def test_retries_are_counted_as_rounds():
     plan = policy(stage("Primary", 1, retries=2, retry_gap=60))
     position, rounds = walk.start(plan, START), []
     while position.next_at:
-        step = walk.advance(plan, position, now=position.next_at, people=members_of, reachable=everybody)
+        step = walk.advance(plan, position, now=position.next_at, people=members_of, first_use=at_once(everybody))
         rounds += [tell.round for tell in step.tells]
         position = step.position
     assert rounds == [0, 1, 2]
@@ -81,7 +86,7 @@ def test_two_paths_of_one_step_use_the_contact_methods_of_both():
     def merged(first, second):
         a = stage("A", 1, labels=first, centralized=True)
         plan = Plan((Track((a,)), Track((stage("B", 1, labels=second, centralized=True),))))
-        step = walk.advance(plan, walk.start(plan, START), now=START, people=members_of, reachable=everybody)
+        step = walk.advance(plan, walk.start(plan, START), now=START, people=members_of, first_use=at_once(everybody))
         (tell,) = step.tells
         return tell.labels
 
@@ -108,11 +113,13 @@ def test_a_member_in_turn_who_cannot_be_reached_any_more_loses_the_turn_to_the_n
     away = set()
     position = walk.start(plan, START)
     position = walk.advance(
-        plan, position, now=START, people=members_of, reachable=lambda person, _: person not in away
+        plan, position, now=START, people=members_of, first_use=at_once(lambda person, _: person not in away)
     ).position
     away.add(2)
     later = START + timedelta(seconds=60)
-    step = walk.advance(plan, position, now=later, people=members_of, reachable=lambda person, _: person not in away)
+    step = walk.advance(
+        plan, position, now=later, people=members_of, first_use=at_once(lambda person, _: person not in away)
+    )
     assert [tell.person for tell in step.tells] == [3]
 
 
@@ -126,7 +133,7 @@ def roster(plan, members, *, changes):
     while position.next_at is not None:
         seconds = (position.next_at - START).total_seconds()
         members = members | {key: value for at, key, value in changes if at <= seconds}
-        step = walk.advance(plan, position, now=position.next_at, people=people, reachable=everybody)
+        step = walk.advance(plan, position, now=position.next_at, people=people, first_use=at_once(everybody))
         told += [(seconds, tell.person, tell.round) for tell in step.tells]
         gaps += map(str, step.gaps)
         position = walk.Position.load(json.loads(json.dumps(step.position.dump())))
@@ -232,7 +239,7 @@ def test_a_position_that_was_kept_before_turns_were_remembered_gives_everybody_a
     told, people = [], {1: [10, 11], 2: [20]}
     while position.next_at:
         step = walk.advance(
-            plan, position, now=position.next_at, people=lambda target: people[target.id], reachable=everybody
+            plan, position, now=position.next_at, people=lambda target: people[target.id], first_use=at_once(everybody)
         )
         told += [tell.person for tell in step.tells]
         position = step.position
@@ -278,9 +285,13 @@ def test_a_lap_that_ended_with_nobody_does_not_bring_the_next_lap_on():
 def test_people_are_asked_for_when_the_stage_is_entered():
     plan = policy(stage("Primary", 1), Stage("Secondary", (Target("group", 7, "secondary"),), wait=300))
     members = {7: [70]}
-    position = walk.advance(plan, walk.start(plan, START), now=START, people=members_of, reachable=everybody).position
+    position = walk.advance(
+        plan, walk.start(plan, START), now=START, people=members_of, first_use=at_once(everybody)
+    ).position
     members[7] = [71]
-    step = walk.advance(plan, position, now=position.next_at, people=lambda t: members[t.id], reachable=everybody)
+    step = walk.advance(
+        plan, position, now=position.next_at, people=lambda t: members[t.id], first_use=at_once(everybody)
+    )
     assert [tell.person for tell in step.tells] == [71]
 
 
@@ -311,19 +322,23 @@ def test_an_empty_plan_has_ended():
 
 def test_hurry_brings_the_next_stage_now_and_leaves_the_retries_alone():
     plan = policy(stage("Primary", 1, retries=1, retry_gap=100), stage("Secondary", 2, wait=300))
-    position = walk.advance(plan, walk.start(plan, START), now=START, people=members_of, reachable=everybody).position
+    position = walk.advance(
+        plan, walk.start(plan, START), now=START, people=members_of, first_use=at_once(everybody)
+    ).position
     now = START + timedelta(seconds=10)
-    step = walk.advance(plan, walk.hurry(position, now), now=now, people=members_of, reachable=everybody)
+    step = walk.advance(plan, walk.hurry(position, now), now=now, people=members_of, first_use=at_once(everybody))
     assert [tell.person for tell in step.tells] == [2]
     assert step.position.next_at == START + timedelta(seconds=100)
 
 
 def test_hurry_brings_the_next_member_in_turn_and_the_others_follow_from_there():
     plan = policy(stage("Primary", 1, 2, 3, between=60))
-    position = walk.advance(plan, walk.start(plan, START), now=START, people=members_of, reachable=everybody).position
+    position = walk.advance(
+        plan, walk.start(plan, START), now=START, people=members_of, first_use=at_once(everybody)
+    ).position
     assert walk.coming(plan, position) == walk.Coming(START + timedelta(seconds=60), "the next Primary")
     now = START + timedelta(seconds=10)
-    step = walk.advance(plan, walk.hurry(position, now), now=now, people=members_of, reachable=everybody)
+    step = walk.advance(plan, walk.hurry(position, now), now=now, people=members_of, first_use=at_once(everybody))
     assert [tell.person for tell in step.tells] == [2]
     assert step.position.next_at == now + timedelta(seconds=60)
 
@@ -332,7 +347,7 @@ def test_hurry_leaves_an_ended_walk_and_what_is_overdue_as_they_are():
     plan = policy(stage("Primary", 1))
     begun = walk.start(plan, START)
     assert walk.hurry(begun, START + timedelta(hours=1)) == begun
-    ended = walk.advance(plan, begun, now=START, people=members_of, reachable=everybody).position
+    ended = walk.advance(plan, begun, now=START, people=members_of, first_use=at_once(everybody)).position
     assert walk.hurry(ended, START) == ended
 
 
@@ -341,7 +356,7 @@ def groups_told(plan, *, reachable=everybody):
     position, found = walk.start(plan, START), []
     while position.next_at is not None:
         now = position.next_at
-        step = walk.advance(plan, position, now=now, people=members_of, reachable=reachable)
+        step = walk.advance(plan, position, now=now, people=members_of, first_use=at_once(reachable))
         if step.groups:
             found.append(((now - START).total_seconds(), list(step.groups)))
         position = step.position
@@ -425,7 +440,7 @@ def troubled(plan, moves, *, most=5_000):
             now += hurried_after
             position = walk.hurry(position, now)
         now = max(now, position.next_at or now) + late
-        step = walk.advance(plan, position, now=now, people=members_of, reachable=all_but(away))
+        step = walk.advance(plan, position, now=now, people=members_of, first_use=at_once(all_but(away)))
         yield now, step
         position, moment = step.position, moment + 1
 
@@ -532,14 +547,16 @@ def test_plans_and_positions_survive_being_stored(plan):
         assert walk.Position.load(json.loads(json.dumps(position.dump()))) == position
         if position.next_at is None:
             break
-        position = walk.advance(plan, position, now=position.next_at, people=members_of, reachable=everybody).position
+        position = walk.advance(
+            plan, position, now=position.next_at, people=members_of, first_use=at_once(everybody)
+        ).position
 
 
 @given(plan=plans, at=st.integers(0, 900))
 def test_hurry_never_delays_anything(plan, at):
     position = walk.start(plan, START)
     if position.next_at is not None:
-        step = walk.advance(plan, position, now=position.next_at, people=members_of, reachable=everybody)
+        step = walk.advance(plan, position, now=position.next_at, people=members_of, first_use=at_once(everybody))
         now = position.next_at + timedelta(seconds=at)
         hurried = walk.hurry(step.position, now)
         for before, after in zip(step.position.places, hurried.places, strict=True):

@@ -177,7 +177,7 @@ def test_when_every_message_of_a_walk_failed_the_owner_is_told(organization, ana
     assert server.sent_to()[-1] == "olga@example.com"
     assert server.sent_to().count("olga@example.com") == 1
     assert lines(alert, "last_resort") == [
-        "Every notification of “Rota” failed. Telling Olga by e-mail instead.",
+        "Every notification of “Rota” failed. Notifying Olga instead.",
     ]
 
 

@@ -106,7 +106,7 @@ def test_the_people_behind_many_plans_are_read_in_as_many_queries_as_behind_one(
         plans.append(Plan((Track((stage,)),)))
     make_absence(people[0], people[1], starts_at=WHEN, ends_at=WHEN + minutes(60))
     for batch in (plans[:1], plans, plans * 500):
-        with django_assert_num_queries(9):
+        with django_assert_num_queries(10):
             directory = Directory.of(batch, now=WHEN)
         assert people[0].pk not in directory.people(batch[0].tracks[0].stages[0].targets[0])
 

@@ -33,7 +33,15 @@ def test_the_whole_walk_of_an_integration_is_shown_for_any_instant(api, ana, org
     job = factories.HeartbeatFactory(organization=organization, recipient_groups=[team])
     answer = api.get(f"{INTEGRATIONS}{job.pk}/who-would-be-told/", {"at": now.isoformat()})
     assert answer.status_code == 200, answer.json()
-    told = {"user": ana.pk, "group": None, "name": "Ana", "round": 0, "label": "Email-Official", "channel": "email"}
+    told = {
+        "user": ana.pk,
+        "group": None,
+        "name": "Ana",
+        "round": 0,
+        "label": "Email-Official",
+        "channel": "email",
+        "counts": True,
+    }
     assert answer.json() == {
         "at": "2026-03-02T12:00:00Z",
         "name": "Escalate after 5 minutes, user preference",
@@ -52,6 +60,7 @@ def test_the_whole_walk_of_an_integration_is_shown_for_any_instant(api, ana, org
         "complete": True,
         "problems": [{"code": "nobody_there", "detail": "Secondary of Database: nobody is in it.", "user": None}],
         "instead": [],
+        "first_notified_at": "2026-03-02T12:00:00Z",
     }
     assert api.get(f"{INTEGRATIONS}{job.pk}/who-would-be-told/").status_code == 200
 
@@ -107,5 +116,5 @@ def test_queries_do_not_grow_with_integrations_and_ways(organization, ana, now, 
         factories.HeartbeatFactory(
             organization=organization, recipient_groups=[teams[number % 10]], recipient_users=users, **rule
         )
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(15):
         assert unready(organization, at=now + timedelta(days=1)) == {}
