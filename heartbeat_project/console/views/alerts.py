@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from django.contrib.auth.decorators import login_required
+from django.db.models import Min
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -15,11 +16,11 @@ from accounts.entitlements import Entitlement
 from accounts.models import User
 from accounts.permissions import may
 from alerting.models import Alert, Bridge
-from alerting.selectors import may_respond, visible_alerts
+from alerting.selectors import may_respond, people_who_may_answer, visible_alerts
 from alerting.states import FINAL, Action, Status, actions_from
 from escalation.models import EscalationRun, Notification
 from escalation.on_call import turns_of
-from escalation.services.preview import foresee_next
+from escalation.services.preview import Moment, foresee_next
 from heartbeat_project.console.forms import AssignForm, ReasonForm, ReplyForm, SearchForm
 from heartbeat_project.console.selectors import alert_page, heartbeat_panel, page_number
 from heartbeat_project.console.steps import lines_of
@@ -120,11 +121,24 @@ def _next_context(alert: Alert, *, now: datetime) -> dict[str, Any]:
     if not stopped and run.acknowledge_stops and alert.acknowledged_at is not None:
         stopped = f"Nobody else is told: it is acknowledged, which is enough for “{run.name}”."
     moment = None if stopped else foresee_next(run, at=now)
+    first = {} if stopped else {"first_at": _first_notified_at(alert, moment)}
     if moment is None:
         ends = f" or {alert.ends_when}" if alert.ends_when else ""
         over = f"No further step follows. It stays open until somebody takes it{ends}."
-        return {"next_said": stopped or over}
-    return {"next_at": moment.at, "next_lines": lines_of(moment), "next_gaps": moment.gaps}
+        return {"next_said": stopped or over, **first}
+    return {"next_at": moment.at, "next_lines": lines_of(moment), "next_gaps": moment.gaps, **first}
+
+
+def _first_notified_at(alert: Alert, coming: Moment | None) -> datetime | None:
+    """Return when the first person who can answer is notified; None where somebody was, or nobody is foreseen."""
+    pages = Notification.objects.filter(
+        alert=alert, kind=Notification.Kind.PAGE, user__in=people_who_may_answer()
+    ).order_by()
+    if pages.filter(status__in=[Notification.Status.ACCEPTED, Notification.Status.DELIVERED]).exists():
+        return None
+    waiting = pages.filter(next_attempt_at__isnull=False).aggregate(at=Min("next_attempt_at"))["at"]
+    foreseen = [told.at for told in coming.told if told.counts] if coming else []
+    return min(foreseen if waiting is None else [waiting, *foreseen], default=None)
 
 
 def _progress_context(alert: Alert, *, now: datetime) -> dict[str, Any]:
