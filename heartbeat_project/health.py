@@ -90,7 +90,7 @@ def metrics(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - a view
     # The open ones have an index of their own, and the others share one.
     stopped = Alert.objects.filter(status__in=sorted(STOPPED)).values_list("status").annotate(n=Count("id"))
     counts = {Status.OPEN: Alert.objects.filter(status=Status.OPEN).count()} | dict.fromkeys(sorted(STOPPED), 0)
-    tests = Counter(Alert.objects.filter(live_test()).values_list("status", flat=True))
+    tests = Counter(Alert.objects.filter(live_test()).order_by().values_list("status", flat=True))
     for status, count in (counts | dict(stopped)).items():
         alerts.labels(status).set(count - tests[status])
     unsent = Notification.objects.filter(next_attempt_at__isnull=False)

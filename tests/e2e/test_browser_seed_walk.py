@@ -172,6 +172,8 @@ def _furnished(organization, ines, team):
         "sign-in": "/login/",
         "alerts": "/",
         "alert": f"/alerts/{alert.pk}/",
+        "heartbeat": f"/heartbeats/{silent.pk}/",
+        "test of the paging": f"/heartbeats/{silent.pk}/test-paging/",
         "profile": "/profile/",
         "contact methods": "/profile/contact-methods/",
         "contact method": f"/profile/contact-methods/{hook.pk}/",

@@ -174,7 +174,7 @@ def test_every_channel_says_first_that_it_is_a_test(world):
         )
         for said in (texts.short(message), texts.spoken(message)):
             assert said.startswith("TEST"), said
-        for said in (texts.title(message), compose(message).subject):
+        for said in (texts.title(message), str(compose(message).subject)):
             assert said.startswith("[TEST] "), said
 
 
@@ -185,7 +185,7 @@ def test_a_bundle_is_a_test_only_when_nothing_in_it_is_in_earnest(world):
         id=Notification.objects.get(alert=test).pk, kind="page", address="x", reader="A", time_zone="UTC", at=world.now
     )
     together = told_together(message, [test, start(world, other)], count=2)
-    for said in (texts.short(together), texts.title(together), compose(together).subject):
+    for said in (texts.short(together), texts.title(together), str(compose(together).subject)):
         assert said.startswith("[TEST] 2 alerts"), said
     world.advance(minutes(5))
     mixed = told_together(message, [world.alert(other), test], count=2)
