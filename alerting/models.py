@@ -1,11 +1,17 @@
 """Alerts, who may see them, their timeline, and bridges."""
 
+from datetime import datetime, timedelta
+from typing import Final
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
 
 from accounts.models import Group, Organization, User
 from alerting.states import LIVE, STOPPED
+
+# Nobody is to be woken all night by a test that was forgotten.
+TEST_LASTS: Final = timedelta(hours=1)
 
 
 class Bridge(models.Model):
@@ -66,7 +72,7 @@ class Alert(models.Model):
         default=list,
         help_text='What the text is made of: [{"label", "text"}] or [{"label", "at": RFC 3339}].',
     )
-    source = models.CharField(max_length=20, help_text="Heartbeat, API, Email or Manual.")
+    source = models.CharField(max_length=20, help_text="Heartbeat, API, Email, Manual or Test.")
     source_name = models.CharField(max_length=200)
     source_id = models.CharField(max_length=200)
     integration_id = models.BigIntegerField(
@@ -78,6 +84,11 @@ class Alert(models.Model):
         null=True,
         blank=True,
         help_text="The deadline that passed; one alert for each, ever.",
+    )
+    is_test = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Nothing is wrong: somebody tries who is notified. Counted nowhere; it closes by itself.",
     )
     # What most alerts have not is indexed below, for those that have it: a storm writes thousands.
     bridge = models.ForeignKey(Bridge, models.SET_NULL, null=True, blank=True, related_name="+", db_index=False)
@@ -101,6 +112,12 @@ class Alert(models.Model):
                 name="one_live_alert_per_heartbeat",
             ),
             models.UniqueConstraint(fields=["integration_id", "expected_at"], name="one_alert_per_silence"),
+            # Also finds the tests whose time is over.
+            models.UniqueConstraint(
+                fields=["integration_id"],
+                condition=Q(status__in=sorted(LIVE), is_test=True),
+                name="one_live_test_per_integration",
+            ),
             models.CheckConstraint(
                 condition=Q(status__in=sorted(LIVE), closed_at__isnull=True)
                 | Q(status__in=["closed", "cancelled"], closed_at__isnull=False),
@@ -132,6 +149,18 @@ class Alert(models.Model):
     def recovers(self) -> bool:
         """Answer whether it closes by itself, once the signal comes back."""
         return self.source == "Heartbeat"
+
+    @property
+    def ends_when(self) -> str:
+        """What closes it without anybody's doing, as the end of a sentence; empty when nothing does."""
+        if self.is_test:
+            return "the test ends"
+        return "the signal comes back" if self.recovers else ""
+
+    @property
+    def test_ends_at(self) -> datetime | None:
+        """When a test closes by itself; None for what is in earnest."""
+        return self.opened_at + TEST_LASTS if self.is_test else None
 
 
 class AlertRecipient(models.Model):

@@ -52,6 +52,7 @@ class AlertDraft(NamedTuple):
     group_ids: Sequence[int] = ()
     user_ids: Sequence[int] = ()
     actor_id: int | None = None
+    is_test: bool = False
 
 
 def open_alerts(drafts: Sequence[AlertDraft], *, now: datetime) -> list[int]:
@@ -81,6 +82,7 @@ def open_alerts(drafts: Sequence[AlertDraft], *, now: datetime) -> list[int]:
         "expected": column(draft.expected_at for draft in drafts),
         "bridges": array(draft.bridge_id for draft in drafts),
         "actors": array(draft.actor_id for draft in drafts),
+        "tests": column(draft.is_test for draft in drafts),
         "recipients": array(number for number, _, _ in recipients),
         "groups": array(group_id for _, group_id, _ in recipients),
         "users": array(user_id for _, _, user_id in recipients),

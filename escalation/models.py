@@ -10,6 +10,7 @@ from django.db.models.functions import Lower
 from accounts.models import ContactMethod, Group, GroupRole, Organization, User, shown_address
 from alerting.models import Alert, Priority
 from escalation import offers, shift_models  # noqa: F401 - Django finds an app's models through this module
+from heartbeat_project.kernel.mail import STORED
 
 
 class MinutesColumn(models.DecimalField):  # type: ignore[type-arg] # it takes none at run time
@@ -289,6 +290,7 @@ class Notification(models.Model):
         help_text="A notice that contact methods fail. When its own address is refused, that marks nothing.",
     )
     provider_id = models.CharField(max_length=200, blank=True)
+    # Also that a mail was only stored, where no mail server is set up.
     last_error = models.TextField(blank=True)
 
     class Meta:
@@ -328,6 +330,11 @@ class Notification(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} to {self.address}"
+
+    @property
+    def was_stored(self) -> bool:
+        """Answer whether it was only stored, because no mail server was set up then."""
+        return self.status == self.Status.ACCEPTED and self.last_error == STORED
 
     @property
     def recipient(self) -> User | Group:

@@ -44,10 +44,10 @@ def at_weekday(at: datetime, *, zone: tzinfo) -> str:
     return f"{at.astimezone(zone):%a %H:%M}"
 
 
-def what_next(coming: Coming | None, *, recovers: bool, at: datetime, zone: tzinfo) -> str:
-    """Say in plain words what happens if nobody does anything; `recovers`: the alert can close by itself."""
+def what_next(coming: Coming | None, *, ends_when: str, at: datetime, zone: tzinfo) -> str:
+    """Say in plain words what happens if nobody does anything; `ends_when`: see Alert."""
     if coming is None:
-        ends = " or the signal comes back" if recovers else ""
+        ends = f" or {ends_when}" if ends_when else ""
         return f"No further step follows. The alert stays open until somebody takes it{ends}."
     label = one_line(coming.label)
     if coming.at <= at:

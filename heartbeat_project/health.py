@@ -1,5 +1,6 @@
 """Alive, able to serve, and numbers for Prometheus."""
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 from alerting.models import Alert
+from alerting.selectors import live_test
 from alerting.states import STOPPED, Status
 from escalation.models import EscalationRun, Notification
 from heartbeat_project.kernel import clock
@@ -88,8 +90,9 @@ def metrics(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - a view
     # The open ones have an index of their own, and the others share one.
     stopped = Alert.objects.filter(status__in=sorted(STOPPED)).values_list("status").annotate(n=Count("id"))
     counts = {Status.OPEN: Alert.objects.filter(status=Status.OPEN).count()} | dict.fromkeys(sorted(STOPPED), 0)
+    tests = Counter(Alert.objects.filter(live_test()).order_by().values_list("status", flat=True))
     for status, count in (counts | dict(stopped)).items():
-        alerts.labels(status).set(count)
+        alerts.labels(status).set(count - tests[status])
     unsent = Notification.objects.filter(next_attempt_at__isnull=False)
     Gauge("heartbeat_notifications_unsent", "Notifications to be sent.", registry=registry).set(unsent.count())
     set_aside = Heartbeat.objects.filter(set_aside_until__isnull=False)

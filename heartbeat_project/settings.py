@@ -131,10 +131,11 @@ OWNER_API_KEY = env.str("HEARTBEAT_OWNER_API_KEY", default="")
 
 # -- mail ------------------------------------------------------------------------------------------------------------
 EMAIL_URL = env.str("EMAIL_URL", default="")
+STORED_MAIL_BACKEND = "escalation.channels.outbox.EmailBackend"
 if EMAIL_URL:
     vars().update(env.email_url("EMAIL_URL"))
 else:
-    EMAIL_BACKEND = "escalation.channels.outbox.EmailBackend"
+    EMAIL_BACKEND = STORED_MAIL_BACKEND
 EMAIL_TIMEOUT = 10
 # How many messages a delivery worker has under way at once on each channel; kept messages go one after the other.
 CHANNEL_CONCURRENCY = {"email": env.int("HEARTBEAT_EMAIL_CONCURRENCY", default=8) if EMAIL_URL else 1}

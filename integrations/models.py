@@ -212,6 +212,7 @@ class HeartbeatEvent(models.Model):
         MAINTENANCE = "maintenance", "Maintenance"
         OUTAGE = "outage", "Deadline moved by our own outage"
         SET_ASIDE = "set_aside", "Set aside after an error"
+        TESTED = "tested", "Paging tested"
 
     # No constraint, as for alerting.TimelineEntry.alert.
     integration = models.ForeignKey(

@@ -19,10 +19,7 @@ _Columns = tuple[int | None, int | None, tuple[int, ...], tuple[int, ...], froze
 
 def who_would_be_told(integration: InboundIntegration, *, at: datetime) -> Forecast:
     """Return what a silence that is noticed at that instant would bring, and what would keep an alert from opening."""
-    ((way, _),) = ways_of(
-        InboundIntegration.objects.filter(pk=integration.pk), organization_id=integration.organization_id
-    )
-    forecast = foresee(way, at=at)
+    forecast = foresee(way_of(integration), at=at)
     problems = list(forecast.problems)
     covering = MaintenanceWindow.objects.filter(
         Q(all_integrations=True) | Q(integrations=integration),
@@ -38,6 +35,13 @@ def who_would_be_told(integration: InboundIntegration, *, at: datetime) -> Forec
     return replace(forecast, problems=problems)
 
 
+def way_of(integration: InboundIntegration) -> Way:
+    """Return the way that an alert of this integration goes."""
+    found = InboundIntegration.objects.filter(pk=integration.pk)
+    ((way, _),) = ways_of(found, organization_id=integration.organization_id)
+    return way
+
+
 def unready(organization: Organization, *, at: datetime) -> dict[int, str]:
     """Return each enabled integration whose silence would reach nobody in its first step, with the reason.
 
@@ -51,8 +55,7 @@ def unready(organization: Organization, *, at: datetime) -> dict[int, str]:
 
 def why_nobody(integration: InboundIntegration, *, without: User | None = None, at: datetime) -> str:
     """Return why its silence would reach nobody in the first step, were `without` not told; empty where somebody is."""
-    found = InboundIntegration.objects.filter(pk=integration.pk)
-    ((way, _),) = ways_of(found, organization_id=integration.organization_id)
+    way = way_of(integration)
     if without is not None:
         way = replace(way, opted_out=way.opted_out | {without.pk})
     (reason,) = why_nobody_is_first([way], at=at)

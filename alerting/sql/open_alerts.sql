@@ -8,19 +8,20 @@ WITH draft AS MATERIALIZED (
         json_array_elements_text(%(long_texts)s::json), json_array_elements(%(facts)s::json),
         json_array_elements_text(%(sources)s::json), json_array_elements_text(%(source_names)s::json),
         json_array_elements_text(%(source_ids)s::json), unnest(%(integrations)s::bigint[]),
-        json_array_elements_text(%(expected)s::json), unnest(%(bridges)s::bigint[]), unnest(%(actors)s::bigint[])
+        json_array_elements_text(%(expected)s::json), unnest(%(bridges)s::bigint[]), unnest(%(actors)s::bigint[]),
+        json_array_elements_text(%(tests)s::json)
     ) WITH ORDINALITY AS given (
         organization_id, priority, subject, short_text, long_text, facts, source, source_name, source_id, integration_id,
-        expected_at, bridge_id, actor_id, number
+        expected_at, bridge_id, actor_id, is_test, number
     )
 ),
 opened AS (
     INSERT INTO alerting_alert (
         id, organization_id, status, priority, subject, short_text, long_text, facts, source, source_name, source_id,
-        integration_id, expected_at, bridge_id, opened_at, close_reason
+        integration_id, expected_at, bridge_id, opened_at, close_reason, is_test
     )
     SELECT id, organization_id, 'open', priority, subject, short_text, long_text, facts::jsonb, source, source_name,
-        source_id, integration_id, expected_at::timestamptz, bridge_id, %(now)s, ''
+        source_id, integration_id, expected_at::timestamptz, bridge_id, %(now)s, '', is_test::boolean
     FROM draft
 ),
 addressed AS (

@@ -24,6 +24,11 @@ class Bundle:
     link: str
     reason: str = ""
 
+    @property
+    def only_tests(self) -> bool:
+        """Answer whether nothing in it is in earnest."""
+        return self.count == len(self.listed) and all(alert.is_test for alert in self.listed)
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString, mark_safe
 from alerting.models import Alert, Bridge
 from alerting.states import Action, Status
 from escalation import links
+from escalation.channels import texts
 from escalation.channels.base import Bundle, DeliveryError, Message, let_go_of_the_database
 from escalation.models import Notification
 from escalation.selectors import ASKING, TO_OWNER
@@ -137,7 +138,9 @@ def _words(message: Message) -> dict[str, Any]:
         "headline": headline,
         "name": one_line(alert.source_name),
         "tag": tag,
-        "subject": f"[{tag}] {one_line(alert.source_name) if message.kind == _Kind.RECOVERY else headline}",
+        "subject": f"[{tag}] {one_line(alert.source_name)}"
+        if message.kind == _Kind.RECOVERY
+        else texts.tagged(tag, alert),
         "alert": alert,
         "link": f"{settings.BASE_URL}/alerts/{alert.pk}/",
         "respond": links.page_url(message.id) if choices else "",
@@ -157,7 +160,7 @@ def _next(message: Message, alert: Alert, *, local: Any) -> str:
         return f"{one_line(str(alert.owner))} has this alert. Its escalation does not go on while that is so."
     if alert.status == Status.ON_HOLD:
         return "This alert is on hold. Its escalation does not go on until it is resumed."
-    return what_next(message.coming, recovers=alert.recovers, at=message.at, zone=local)
+    return what_next(message.coming, ends_when=alert.ends_when, at=message.at, zone=local)
 
 
 def _linked(text: str) -> SafeString:
@@ -182,7 +185,7 @@ def _bundle_words(message: Message, bundle: Bundle, *, local: Any) -> dict[str, 
     return {
         "headline": headlines.get(_Kind(message.kind), f"{count} alerts are open"),
         "tag": tag,
-        "subject": f"[{tag}] {message.subject}",
+        "subject": message.subject if bundle.only_tests else f"[{tag}] {message.subject}",
         "to_owner": message.kind in TO_OWNER,
         "recovered": recovered,
         "why": bundle.reason,

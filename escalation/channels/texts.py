@@ -6,6 +6,7 @@ from typing import Final
 
 from django.conf import settings
 
+from alerting.models import Alert
 from alerting.states import Action
 from escalation import links
 from escalation.channels.base import Message
@@ -15,6 +16,8 @@ from escalation.selectors import ASKING, TO_OWNER
 from escalation.services.offers import offered_in
 from escalation.wording import moment, one_line, zone
 
+# What begins the subject of each alert that is a test.
+TEST: Final = "[TEST]"
 SHORT: Final = 300
 LONG: Final = 3_000
 _REPLIES: Final = {
@@ -43,7 +46,13 @@ def title(message: Message) -> str:
         return one_line(message.subject)
     if message.kind == _Kind.RECOVERY:
         return f"[Recovered] {one_line(alert.source_name)}"
-    return f"[{_TAGS.get(_Kind(message.kind)) or alert.get_status_display()}] {one_line(alert.subject)}"
+    return tagged(_TAGS.get(_Kind(message.kind)) or alert.get_status_display(), alert)
+
+
+def tagged(tag: str, alert: Alert) -> str:
+    """Return an alert's subject behind a tag; that it is a test is said before everything else."""
+    subject = one_line(alert.subject)
+    return f"{TEST} {tag}: {subject.removeprefix(TEST).strip()}" if alert.is_test else f"[{tag}] {subject}"
 
 
 def link(message: Message) -> str:
@@ -121,4 +130,6 @@ def _gist(message: Message) -> str:
         return f"Recovered: {one_line(alert.source_name)}. The signal is back, the alert is closed."
     to_do = f" {one_line(message.text.splitlines()[0])}" if message.kind == _Kind.LAST_RESORT else ""
     why = f"{one_line(message.text)} " if message.kind == _Kind.PAGE and message.text else ""
-    return f"{why}{_OPENINGS.get(_Kind(message.kind), '')}{one_line(alert.short_text)}{to_do}"
+    opening = f"{why}{_OPENINGS.get(_Kind(message.kind), '')}"
+    mark = "TEST. " if alert.is_test and opening else ""
+    return f"{mark}{opening}{one_line(alert.short_text)}{to_do}"

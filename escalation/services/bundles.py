@@ -60,14 +60,11 @@ def told_together(message: Message, listed: Sequence[Alert], *, count: int, reas
         Notification.Kind.REMINDER: f"{count} alerts that you have are not over",
     }.get(Notification.Kind(message.kind), f"{count} alerts")
     see = "See them" if recovered or message.kind in TO_OWNER else "See them and take them"
-    return replace(
-        message,
-        subject=f"{what}: {', '.join(names)}{more}",
-        text=f"{see}: {link}",
-        bundle=Bundle(
-            count=count,
-            listed=listed,
-            link=link,
-            reason=f"{reason} {count} alerts are open and nobody has taken them." if reason else "",
-        ),
+    bundle = Bundle(
+        count=count,
+        listed=listed,
+        link=link,
+        reason=f"{reason} {count} alerts are open and nobody has taken them." if reason else "",
     )
+    mark = "[TEST] " if bundle.only_tests else ""
+    return replace(message, subject=f"{mark}{what}: {', '.join(names)}{more}", text=f"{see}: {link}", bundle=bundle)

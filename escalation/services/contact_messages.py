@@ -17,6 +17,7 @@ from escalation.models import Notification
 from escalation.services.failing import note_refusals
 from escalation.services.limits import CODES_PER_HOLDER, take
 from heartbeat_project.kernel.durations import in_words
+from heartbeat_project.kernel.mail import STORED, mail_is_stored
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,8 @@ def _send(method: ContactMethod, *, subject: str, text: str, now: datetime) -> D
     except DeliveryError as error:
         log.warning("contact method %s was not reached: %s", method.pk, error)
         failure = error
-    note_send_error(method.pk, str(failure or ""))
-    if failure is None and method.kind not in NEVER_AGAIN:
+    stored = STORED if method.kind == ContactMethod.Kind.EMAIL and mail_is_stored() else ""
+    note_send_error(method.pk, str(failure or stored))
+    if failure is None and method.kind not in NEVER_AGAIN and not stored:
         record_working([method.pk])
     return failure

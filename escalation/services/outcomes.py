@@ -25,6 +25,7 @@ from escalation.services.failing import note_refusals
 from escalation.services.last_resort import Reason, tell_stewards
 from escalation.services.reached import last_steps_reached, runs_that_reach_nobody
 from heartbeat_project.kernel.doorbell import ring
+from heartbeat_project.kernel.mail import STORED, mail_is_stored
 from heartbeat_project.kernel.sql import statement
 
 log = logging.getLogger(__name__)
@@ -137,9 +138,10 @@ def _record(claimed: Claim, outcome: Outcome, *, now: datetime) -> _Record:
     if not outcome.error and outcome.later is not None:
         return _Record(_Status.PENDING, now + outcome.later, tried=False)
     if not outcome.error:
-        said = _line(claimed, "accepted")
         provider_id = outcome.provider_id.replace("\x00", "")[:200]
-        return _Record(_Status.ACCEPTED, provider_id=provider_id, line_kind=_Line.TOLD, line=said)
+        stored = STORED if claimed.notification.channel == ContactMethod.Kind.EMAIL and mail_is_stored() else ""
+        said = _line(claimed, f"{stored[:1].lower()}{stored[1:]}" if stored else "accepted")
+        return _Record(_Status.ACCEPTED, provider_id=provider_id, error=stored, line_kind=_Line.TOLD, line=said)
     error = outcome.error.replace("\x00", "")[:1_000]
     channel = claimed.notification.channel
     if outcome.permanent or claimed.attempts >= max_attempts(channel):

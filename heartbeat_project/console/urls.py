@@ -45,6 +45,7 @@ urlpatterns = [
     path("heartbeats/<int:integration_id>/tell-me/stop/", heartbeats.tell_me, {"wish": "stop"}, name="opt_out"),
     path("heartbeats/<int:integration_id>/tell-me/again/", heartbeats.tell_me, {"wish": "again"}, name="opt_in"),
     path("heartbeats/<int:integration_id>/who-would-be-told/", sending.forecast, name="who_would_be_told"),
+    path("heartbeats/<int:integration_id>/test-paging/", sending.test_paging, name="test_paging"),
     path("profile/", profile.profile, name="profile"),
     path("profile/password/", profile.password, name="password"),
     path("profile/contact-methods/", contact_methods.contact_methods, name="contact_methods"),

@@ -14,7 +14,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts import windows as weekly
+from accounts.entitlements import Entitlement
+from accounts.models import ContactMethod
+from accounts.permissions import may
+from escalation.models import Notification
 from heartbeat_project.kernel import durations
+from heartbeat_project.kernel.mail import STORED, mail_is_stored
 
 register = template.Library()
 
@@ -43,6 +48,7 @@ _NOTIFICATION = {
     "failed": ("bad", "bad", "Failed"),
     "superseded": ("idle", "cross", "Not needed any more"),
 }
+_STORED = ("warn long", "off", STORED)
 _PRIORITY = {
     "critical": ("bad", "bad", "Critical"),
     "high": ("warn", "bad", "High"),
@@ -79,9 +85,42 @@ def alert_pill(status: str) -> SafeString:
 
 
 @register.simple_tag
-def notification_pill(status: str) -> SafeString:
+def notification_pill(told: Notification) -> SafeString:
     """Return what became of a notification."""
-    return _pill(_NOTIFICATION[status])
+    return _pill(_STORED if told.was_stored else _NOTIFICATION[told.status])
+
+
+@register.simple_tag
+def method_pill(method: ContactMethod) -> SafeString:
+    """Return whether a contact method is used."""
+    if not method.verified_at:
+        return _pill(("warn", "wait", "Not confirmed"))
+    if method.failing_since:
+        return _pill(("bad", "bad", "Does not work"))
+    if not method.enabled:
+        return _pill(("", "off", "Switched off"))
+    stored = method.kind == ContactMethod.Kind.EMAIL and mail_is_stored()
+    return _pill(_STORED if stored else ("ok", "ok", "In use"))
+
+
+@register.inclusion_tag("parts/tested.html")
+def tested(method: ContactMethod, now: datetime) -> dict[str, Any]:
+    """Return when a contact method was tested, and whether that message was only stored."""
+    return {"method": method, "now": now, "stored": method.send_error == STORED}
+
+
+@register.filter
+def trouble(send_error: str) -> str:
+    """Return what went wrong with the last message over a contact method; that it was stored stands in its pill."""
+    return f"It could not be sent: {send_error}" if send_error and send_error != STORED else ""
+
+
+@register.inclusion_tag("parts/mail_banner.html", takes_context=True)
+def mail_banner(context: dict[str, Any]) -> dict[str, Any]:
+    """Return a note for those who can change it that no mail leaves this installation; nothing where some does."""
+    user = getattr(context.get("request"), "user", None)
+    shown = mail_is_stored() and may(user, Entitlement.OUTBOUND_INTEGRATIONS)
+    return {"shown": shown, "may_read": shown and may(user, Entitlement.SECURITY)}
 
 
 @register.simple_tag

@@ -226,7 +226,8 @@ class InboundIntegrationAdmin(OrganizationAdmin):
             "now": instant(request),
             "heartbeat": integration.heartbeat,
             "state": state_of(integration.heartbeat, now=instant(request)),
-            "alerts": alerts[:SHOWN_ALERTS],
+            "alerts": alerts.filter(is_test=False)[:SHOWN_ALERTS],
+            "tests": alerts.filter(is_test=True)[:1],
         }
 
 

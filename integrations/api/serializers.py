@@ -4,13 +4,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 
 from accounts.entitlements import Entitlement
 from accounts.models import Group, User
 from accounts.permissions import may
-from alerting.models import Bridge
+from alerting.models import Alert, Bridge
 from escalation.models import EscalationPolicy, ResponsePlay
 from heartbeat_project.kernel.api import CleanCharField, MinutesField, OwnedRelatedField, Strict
 from integrations.coverage import CoverageGap
@@ -169,6 +170,21 @@ class CoverageGapsSerializer(serializers.Serializer[Any]):
     results = CoverageGapSerializer(many=True)
     groups = GroupGapSerializer(many=True)
     looked_until = serializers.DateTimeField(help_text="14 days after `at`; less where there is too much.")
+
+
+class PagingTestSerializer(serializers.ModelSerializer[Alert]):
+    """The alert that a test of the paging has opened; `notifications/` of it shows who was notified."""
+
+    url = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Alert
+        fields = ["id", "url"]
+        read_only_fields = fields
+
+    def get_url(self, alert: Alert) -> str:
+        """Return where people look at it."""
+        return f"{settings.BASE_URL}/alerts/{alert.pk}/"
 
 
 class PingSerializer(serializers.ModelSerializer[Ping]):

@@ -13,6 +13,7 @@ from accounts.api.permissions import entitled
 from accounts.api.viewsets import OrganizationViewSet, answer_of
 from accounts.entitlements import Entitlement
 from accounts.services import opt_in, opt_out
+from alerting.api.serializers import NothingSerializer
 from escalation.api.serializers import ForecastSerializer
 from heartbeat_project.kernel.api import NewestFirst
 from heartbeat_project.kernel.consequences import consequences
@@ -23,6 +24,7 @@ from integrations.api.serializers import (
     GroupGapSerializer,
     InstantSerializer,
     IntegrationSerializer,
+    PagingTestSerializer,
     PingSerializer,
     UnreadySerializer,
 )
@@ -31,6 +33,7 @@ from integrations.models import InboundIntegration
 from integrations.readiness import unready, who_would_be_told
 from integrations.selectors import FORESEEING, VIEWERS, integrations_of, pings_of
 from integrations.services import heartbeats
+from integrations.services.paging_tests import start_test
 
 
 class NewestPings(NewestFirst):
@@ -141,6 +144,18 @@ class IntegrationViewSet(OrganizationViewSet):
         """Give it a new API URL; the old one answers 404 from now on."""
         integration = heartbeats.rotate_token(self.get_object(), actor=self.user, now=self.now)
         return Response(self.get_serializer(integration).data, status=status.HTTP_200_OK)
+
+    @extend_schema(request=NothingSerializer, responses={201: PagingTestSerializer})
+    @action(detail=True, methods=["post"], url_path="test-paging")
+    def test_paging(self, request: Request, pk: str | None = None) -> Response:  # noqa: ARG002 - DRF's signature
+        """Notify now, by an alert marked as a test, everybody whom a silence would notify; 409 while a test is open.
+
+        It closes by itself after an hour. A disabled integration can be tested, too.
+        """
+        integration = self.get_object()
+        NothingSerializer(data=request.data).is_valid(raise_exception=True)
+        alert = start_test(integration, actor=self.user, now=self.now)
+        return Response(PagingTestSerializer(alert).data, status=status.HTTP_201_CREATED)
 
     @extend_schema(
         responses=PingSerializer(many=True),

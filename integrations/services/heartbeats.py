@@ -167,7 +167,7 @@ def delete_integration(integration: InboundIntegration, *, actor: User | None, n
     with transaction.atomic():
         if not Heartbeat.objects.select_for_update().filter(pk=integration.pk).exists():
             raise IntegrationGone("This integration was deleted in the meantime.")
-        _close_live(integration, "its heartbeat was deleted", actor=actor, now=now)
+        _close_live(integration, "its heartbeat was deleted", tests_too=True, actor=actor, now=now)
         integration.delete()
 
 
@@ -202,8 +202,12 @@ def _deadline(heartbeat: Heartbeat) -> datetime:
     )
 
 
-def _close_live(integration: InboundIntegration, reason: str, *, actor: User | None, now: datetime) -> None:
+def _close_live(
+    integration: InboundIntegration, reason: str, *, tests_too: bool = False, actor: User | None, now: datetime
+) -> None:
     live = Alert.objects.filter(integration_id=integration.pk, status__in=sorted(LIVE))
+    if not tests_too:
+        live = live.filter(is_test=False)
     close_alerts(list(live.values_list("pk", flat=True)), reason=reason, now=now, actor=actor)
 
 

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from integrations.services.misses import detect_misses
 from integrations.services.outages import move_deadlines
+from integrations.services.paging_tests import end_tests
 from integrations.services.recoveries import close_recovered
 from integrations.services.windows import suspend_heartbeats
 
@@ -18,4 +19,6 @@ def tick(*, now: datetime) -> int:
     suspend_heartbeats(now=now)
     move_deadlines(now=now)
     close_recovered(now=now)
-    return detect_misses(now=now)
+    opened = detect_misses(now=now)
+    end_tests(now=now)
+    return opened

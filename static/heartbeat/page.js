@@ -40,13 +40,107 @@ document.addEventListener("input", (event) => {
 });
 for (const field of document.querySelectorAll("input[data-narrows][hidden]")) field.hidden = false;
 
-// Parts of a page that bring themselves up to date, and say so when they cannot.
+// Parts of a page that bring themselves up to date, and say so when they cannot, or when they wait for the reader.
 const LATE_AFTER = 3;
+// A page that is not in sight keeps only its title, and more seldom.
+const HIDDEN_EVERY = 6;
+
+// Between press and release nothing is swapped: the click would be lost.
+let pressed = false;
+addEventListener("pointerdown", () => (pressed = true), true);
+for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => setTimeout(() => (pressed = false)), true);
+
+// What a part says: without times, which change by themselves, and with the state for which its forms were made.
+function gist(part) {
+  const copy = part.cloneNode(true);
+  for (const time of copy.querySelectorAll("time")) time.remove();
+  const seen = Array.from(copy.querySelectorAll("input[name=seen]"), (field) => field.value);
+  return [copy.textContent.replace(/\s+/g, " ").trim(), ...seen].join("\n");
+}
+
+function isSelectedIn(part) {
+  const selection = document.getSelection();
+  return !selection.isCollapsed && selection.getRangeAt(0).intersectsNode(part);
+}
+
+function rowsOf(part) {
+  return Array.from(part.querySelectorAll("[data-row]"), (row) => row.dataset.row);
+}
+
+// One part that is swapped as a whole. It waits while the reader is in it; with data-live="changed" it is swapped only
+// when it says something else, and then a focus on a button or link does not hold it back.
+function livePart(part) {
+  const onlyChanged = part.dataset.live === "changed";
+  const note = document.createElement("p");
+  note.className = "waiting";
+  note.setAttribute("role", "status");
+  note.hidden = true;
+  part.before(note);
+  let newer = null;
+
+  const busy = () => {
+    const focused = document.activeElement;
+    const inside = focused !== part && part.contains(focused);
+    const held = inside && !(onlyChanged && focused.matches("a, button, summary"));
+    return pressed || held || isSelectedIn(part) || part.querySelector("details[open] form") !== null;
+  };
+
+  const settle = () => {
+    newer = null;
+    note.hidden = true;
+    note.replaceChildren();
+  };
+
+  const show = () => {
+    const focused = part.contains(document.activeElement) ? document.activeElement : null;
+    part.innerHTML = newer.innerHTML;
+    settle();
+    if (!focused) return;
+    const alike = Array.from(part.querySelectorAll(focused.tagName)).find((other) => other.textContent === focused.textContent);
+    part.tabIndex = -1;
+    (alike || part).focus({ preventScroll: true });
+  };
+
+  const say = () => {
+    const known = new Set(rowsOf(part));
+    const added = rowsOf(newer).filter((row) => !known.has(row)).length;
+    const text = `${added ? `${added} new` : "There is news"}: not shown while you are in here.`;
+    if (note.firstChild?.textContent === text) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "Show now";
+    button.addEventListener("click", () => {
+      document.getSelection().removeAllRanges();
+      show();
+      part.tabIndex = -1;
+      part.focus({ preventScroll: true });
+    });
+    const said = document.createElement("span");
+    said.textContent = text;
+    note.replaceChildren(said, button);
+    note.hidden = false;
+  };
+
+  const showWhenFree = () => setTimeout(() => newer && !busy() && show());
+  for (const name of ["focusout", "selectionchange", "pointerup"]) document.addEventListener(name, showWhenFree);
+
+  return (fresh) => {
+    const changed = gist(part) !== gist(fresh);
+    if (onlyChanged && !changed) return settle();
+    newer = fresh;
+    if (!busy()) return show();
+    return changed ? say() : undefined;
+  };
+}
 
 function keepFresh(part) {
   const every = Number(part.dataset.every || 5) * 1000;
   const stale = document.getElementById(part.dataset.stale);
+  const inner = Array.from(part.querySelectorAll("[data-live]"), (live) => [live.id, livePart(live)]);
+  const whole = inner.length ? null : livePart(part);
+  const titled = part.querySelector("[data-page-title]") !== null;
   let failures = 0;
+  let turns = 0;
   let good = new Date();
 
   const say = (text) => {
@@ -55,8 +149,28 @@ function keepFresh(part) {
     stale.hidden = !text;
   };
 
+  function update(text) {
+    const fresh = document.createElement("div");
+    fresh.innerHTML = text;
+    const title = fresh.querySelector("[data-page-title]");
+    if (title) document.title = title.textContent;
+    // Numbers go on wherever the reader is.
+    for (const number of fresh.querySelectorAll("[data-number]")) {
+      const shown = document.getElementById(number.id);
+      if (!shown || shown.textContent === number.textContent) continue;
+      shown.textContent = number.textContent;
+      shown.className = number.className;
+    }
+    whole?.(fresh);
+    for (const [id, swap] of inner) {
+      const found = fresh.querySelector(`#${id}`);
+      if (found) swap(found);
+    }
+  }
+
   async function refresh() {
-    if (document.hidden || part.contains(document.activeElement) || !document.getSelection().isCollapsed) return true;
+    turns += 1;
+    if (document.hidden && !(titled && turns % HIDDEN_EVERY === 0)) return true;
     try {
       const answer = await fetch(part.dataset.refresh, {
         headers: { "X-Requested-With": "fetch" },
@@ -69,7 +183,7 @@ function keepFresh(part) {
         return false;
       }
       if (!answer.ok) throw new Error(answer.statusText);
-      part.innerHTML = await answer.text();
+      update(await answer.text());
       failures = 0;
       good = new Date();
       say("");

@@ -252,6 +252,22 @@ def test_nobody_but_admins_of_integrations_rotates_or_sees_the_url(ours: Tenant,
     assert api.post(f"/api/v1/integrations/{own.pk}/rotate-token/").status_code == (200 if letter in "OAI" else 403)
 
 
+@pytest.mark.parametrize("letter", ROLES)
+def test_nobody_but_admins_of_integrations_tests_the_paging(ours: Tenant, theirs: Tenant, letter):
+    api, browser = ours.api(letter), Client()
+    browser.force_login(ours.people[letter])
+    own, foreign = ours.objects["integrations"], theirs.objects["integrations"]
+    may = letter in "OAI"
+    address = "/api/v1/integrations/{}/test-paging/"
+    assert api.post(address.format(foreign.pk), {}, format="json").status_code == (404 if may else 403)
+    assert api.post(address.format(own.pk), {"x": 1}, format="json").status_code == (400 if may else 403)
+    assert api.post(address.format(own.pk), {}, format="json").status_code == (201 if may else 403)
+    page = "/heartbeats/{}/test-paging/"
+    for method in (browser.get, browser.post):
+        assert method(page.format(foreign.pk)).status_code == (404 if may else 403)
+    assert browser.get(page.format(own.pk)).status_code == (200 if may else 403)
+
+
 @pytest.mark.parametrize("resource", API)
 def test_nobody_signed_in_is_a_401(ours: Tenant, resource):
     answer = APIClient().get(f"/api/v1/{ALSO_AT.get(resource, resource)}/")

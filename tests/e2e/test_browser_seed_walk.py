@@ -1,15 +1,13 @@
 """A real browser walks the way of the customer's own words, and looks at every page: readable, accessible, narrow."""
 
 import json
-import os
 import re
-import shutil
 from datetime import timedelta
 
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from accounts.models import ContactMethod
 from alerting.models import AlertRecipient
@@ -19,75 +17,13 @@ from integrations.models import InboundIntegration
 from integrations.selectors import api_url
 from integrations.services.tick import tick
 from tests import factories
+from tests.e2e.conftest import PASSWORD
 from tests.factories.shifts import make_absence, make_rotation
 from tests.integration.accounts.test_contact_kinds import SUBSCRIPTION
 
 pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.django_db(transaction=True)]
 
-PASSWORD = "correct horse 12"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 INBOUND = "/admin/integrations/inboundintegration/"
-
-
-@pytest.fixture(scope="module")
-def chromium(django_db_setup):
-    program = os.environ.get("HEARTBEAT_CHROMIUM") or shutil.which("chromium")
-    assert program, "There is no Chromium: install it, or name one in HEARTBEAT_CHROMIUM."
-    with pytest.MonkeyPatch.context() as environment, sync_playwright() as playwright:
-        # Playwright keeps a loop in this thread; the tests themselves are as synchronous as ever.
-        environment.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-        expect.set_options(timeout=20_000)  # the pages look for news every few seconds
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def site(chromium, live_server, settings, close_connections):
-    settings.BASE_URL = live_server.url
-    return live_server.url
-
-
-@pytest.fixture
-def organization(site):
-    return factories.OrganizationFactory(name="Acme Freight")
-
-
-@pytest.fixture
-def ines(organization):
-    return factories.UserFactory(
-        organization=organization,
-        name="Ines",
-        email="ines@example.com",
-        roles=["Integrations Admin"],
-        password=PASSWORD,
-        time_zone="Europe/Berlin",
-    )
-
-
-@pytest.fixture
-def team(organization, ines):
-    return factories.GroupFactory(organization=organization, name="Operations", primary=[ines])
-
-
-@pytest.fixture
-def page(chromium, site):
-    context = chromium.new_context(base_url=site, permissions=["clipboard-read", "clipboard-write"])
-    context.set_default_timeout(10_000)
-    page = context.new_page()
-    page.troubles = []
-    page.on("pageerror", lambda error: page.troubles.append(str(error)))
-    page.on("console", lambda said: page.troubles.append(said.text) if said.type == "error" else None)
-    yield page
-    context.close()
 
 
 def sign_in(page, path="/"):
@@ -236,6 +172,8 @@ def _furnished(organization, ines, team):
         "sign-in": "/login/",
         "alerts": "/",
         "alert": f"/alerts/{alert.pk}/",
+        "heartbeat": f"/heartbeats/{silent.pk}/",
+        "test of the paging": f"/heartbeats/{silent.pk}/test-paging/",
         "profile": "/profile/",
         "contact methods": "/profile/contact-methods/",
         "contact method": f"/profile/contact-methods/{hook.pk}/",

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from django.contrib.auth.decorators import login_required
+from django.db.models import Min
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -16,13 +17,13 @@ from accounts.entitlements import Entitlement
 from accounts.models import User
 from accounts.permissions import may
 from alerting.models import Alert, Bridge, TimelineEntry
-from alerting.selectors import may_respond, visible_alerts
+from alerting.selectors import may_respond, people_who_may_answer, visible_alerts
 from alerting.states import FINAL, Action, Status, actions_from
 from escalation import holds
 from escalation.models import EscalationRun, Notification
 from escalation.on_call import turns_of
 from escalation.reviews import Review
-from escalation.services.preview import foresee_next
+from escalation.services.preview import Moment, foresee_next
 from escalation.services.responses import silent_after
 from escalation.wording import at_night
 from heartbeat_project.console.forms import (
@@ -132,11 +133,24 @@ def _next_context(alert: Alert, *, now: datetime) -> dict[str, Any]:
     if not stopped and run.acknowledge_stops and alert.acknowledged_at is not None:
         stopped = f"Nobody else is told: it is acknowledged, which is enough for “{run.name}”."
     moment = None if stopped else foresee_next(run, at=now)
+    first = {} if stopped else {"first_at": _first_notified_at(alert, moment)}
     if moment is None:
-        ends = " or the signal comes back" if alert.recovers else ""
+        ends = f" or {alert.ends_when}" if alert.ends_when else ""
         over = f"No further step follows. It stays open until somebody takes it{ends}."
-        return {"next_said": f"{stopped}{_review_said(run)}" if stopped else over}
-    return {"next_at": moment.at, "next_lines": lines_of(moment), "next_gaps": moment.gaps}
+        return {"next_said": f"{stopped}{_review_said(run)}" if stopped else over, **first}
+    return {"next_at": moment.at, "next_lines": lines_of(moment), "next_gaps": moment.gaps, **first}
+
+
+def _first_notified_at(alert: Alert, coming: Moment | None) -> datetime | None:
+    """Return when the first person who can answer is notified; None where somebody was, or nobody is foreseen."""
+    pages = Notification.objects.filter(
+        alert=alert, kind=Notification.Kind.PAGE, user__in=people_who_may_answer()
+    ).order_by()
+    if pages.filter(status__in=[Notification.Status.ACCEPTED, Notification.Status.DELIVERED]).exists():
+        return None
+    waiting = pages.filter(next_attempt_at__isnull=False).aggregate(at=Min("next_attempt_at"))["at"]
+    foreseen = [told.at for told in coming.told if told.counts] if coming else []
+    return min(foreseen if waiting is None else [waiting, *foreseen], default=None)
 
 
 def _rule_link(user: User, alert: Alert) -> str:
@@ -198,9 +212,24 @@ def show_alert(
 ) -> HttpResponse:
     """Render the alert's page; `forms` replaces those that had errors."""
     user = signed_in(request)
-    possible = set(actions_from(Status(alert.status))) if may_respond(user, alert) else set()
-    context = _progress_context(user, alert, now=now) | {
-        "here": "alerts",
+    possible = _possible(user, alert)
+    context = _live_context(user, alert, now=now) | _actions_context(user, alert, possible, now=now)
+    return render(request, "console/alert.html", context | (forms or {}), status=status)
+
+
+def _possible(user: User, alert: Alert) -> set[Action]:
+    return set(actions_from(Status(alert.status))) if may_respond(user, alert) else set()
+
+
+def _version(alert: Alert, possible: set[Action]) -> str:
+    """Return what decides which actions a page offers."""
+    return f"{seen(alert)}:{'acknowledged' if alert.acknowledged_at else ''}:{len(possible)}"
+
+
+def _actions_context(user: User, alert: Alert, possible: set[Action], *, now: datetime) -> dict[str, Any]:
+    return {
+        "offers": True,
+        "version": _version(alert, possible),
         "possible": {action.value for action in possible},
         "seen": seen(alert),
         "assign_form": AssignForm(actor=user, integration_id=alert.integration_id, now=now)
@@ -214,20 +243,31 @@ def show_alert(
         "reply_form": ReplyForm(),
         "reassign_form": ReassignForm(actor=user) if Action.REASSIGN in possible else None,
         "responders_form": RespondersForm(actor=user) if Action.ADD_RESPONDERS in possible else None,
+    }
+
+
+def _live_context(user: User, alert: Alert, *, now: datetime) -> dict[str, Any]:
+    return _progress_context(user, alert, now=now) | {
+        "here": "alerts",
         "call": call_link(alert.bridge) if alert.bridge else "",
         "integration_link": _integration_link(user, alert),
     }
-    return render(request, "console/alert.html", context | (forms or {}), status=status)
 
 
 @login_required
 @never_cache
 @require_safe
 def progress(request: HttpRequest, alert_id: int) -> HttpResponse:
-    """Answer what happens to the alert alone, for a page that is open."""
-    alert = find_alert(request, alert_id)
-    context = _progress_context(signed_in(request), alert, now=clock.now())
-    return render(request, "console/progress.html", context | {"changed": request.GET.get("seen") != seen(alert)})
+    """Answer where the alert stands and what happens, for a page that is open, and what can be done if that changed.
+
+    `version` is what the page's actions were made for: a list of all people to assign it to is not sent every time.
+    """
+    user, alert, now = signed_in(request), find_alert(request, alert_id), clock.now()
+    context = _live_context(user, alert, now=now)
+    possible = _possible(user, alert)
+    if request.GET.get("version") != _version(alert, possible):
+        context |= _actions_context(user, alert, possible, now=now)
+    return render(request, "console/alert_live.html", context)
 
 
 def call_link(bridge: Bridge) -> str:

@@ -21,7 +21,7 @@ from accounts.models import EMAIL_OFFICIAL, ContactMethod, User
 from accounts.signing import signing_secret
 from escalation.channels import push
 from heartbeat_project.console.asking import asking, asks_first
-from heartbeat_project.console.contact_actions import act_on
+from heartbeat_project.console.contact_actions import act_on, on_its_way
 from heartbeat_project.console.forms import KINDS, CodeForm, ContactMethodForm, EditContactMethodForm, SlackForm
 from heartbeat_project.console.views.alerts import signed_in
 from heartbeat_project.kernel import clock
@@ -89,7 +89,7 @@ def add(request: HttpRequest) -> HttpResponse:
         except DomainError as error:
             refused(form, error)
         else:
-            messages.success(request, f"A code is on its way over {method.label}. Enter it below to use it.")
+            on_its_way(request, "A code", method, then=". Enter it below to use it.")
             return redirect("console:contact_methods")
     return _page(request, now=clock.now(), status=400, failed_form=form)
 
@@ -142,7 +142,7 @@ def edit(request: HttpRequest, method_id: int) -> HttpResponse:
             refused(form, error)
         else:
             if method.verified_at and not changed.verified_at:
-                messages.success(request, f"Saved. A code is on its way over {changed.label}: enter it to go on.")
+                on_its_way(request, "A code", changed, before="Saved. ", then=": enter it to go on.")
             else:
                 messages.success(request, "Saved.")
             return redirect("console:contact_methods")

@@ -20,7 +20,7 @@ from accounts.signing import signing_secret
 from escalation.on_call import standing_of
 from escalation.selectors import unreadable_calendars
 from heartbeat_project.console.asking import asking, asks_first
-from heartbeat_project.console.contact_actions import act_on
+from heartbeat_project.console.contact_actions import act_on, on_its_way
 from heartbeat_project.console.forms import KINDS, CodeForm, MemberForm, SharedContactForm
 from heartbeat_project.console.views.alerts import signed_in
 from heartbeat_project.console.views.contact_methods import refused
@@ -174,7 +174,7 @@ def add_contact(request: HttpRequest, group_id: int) -> HttpResponse:
         except DomainError as error:
             refused(form, error)
         else:
-            messages.success(request, f"A code is on its way over {method.label}. Enter it below to use it.")
+            on_its_way(request, "A code", method, then=". Enter it below to use it.")
             return redirect("console:group", group.pk)
     return _page(request, group, now=clock.now(), status=400, failed_adding=form)
 
@@ -218,7 +218,9 @@ def _edit(request: HttpRequest, group: Group, method: ContactMethod, *, user: Us
             refused(form, error)
         else:
             moved = method.verified_at and not changed.verified_at
-            code = f" A code is on its way over {changed.label}: enter it to go on." if moved else ""
-            messages.success(request, f"Saved.{code}")
+            if moved:
+                on_its_way(request, "A code", changed, before="Saved. ", then=": enter it to go on.")
+            else:
+                messages.success(request, "Saved.")
             return redirect("console:group", group.pk)
     return _page(request, group, now=now, status=400, failed_edit={method.pk: form})

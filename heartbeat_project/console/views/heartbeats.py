@@ -38,12 +38,14 @@ def heartbeat(request: HttpRequest, integration_id: int) -> HttpResponse:
     opted_out = user.opt_outs.filter(integration_id=integration.pk).exists()
     nobody = why_nobody(integration, at=now) if integration.enabled else ""
     only_you = integration.enabled and not nobody and bool(why_nobody(integration, without=user, at=now))
+    alerts = visible_alerts(user).filter(integration_id=integration.pk).order_by("-pk")
     context = {
         "here": "alerts",
         "now": now,
         "integration": integration,
         "state": state_of(integration.heartbeat, now=now),
-        "alerts": visible_alerts(user).filter(integration_id=integration.pk).order_by("-pk")[:SHOWN_ALERTS],
+        "alerts": alerts.filter(is_test=False)[:SHOWN_ALERTS],
+        "tests": alerts.filter(is_test=True)[:1],
         "opted_out": opted_out,
         "nobody": nobody,
         "only_you": only_you,

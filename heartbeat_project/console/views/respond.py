@@ -132,7 +132,7 @@ def _show_alert(
         "zone_name": timezone.get_current_timezone_name(),
         "silent_after": silent_after(alert),
         "hindered": _hindered(told, asked) if possible and alert.status in LIVE else "",
-        "next": what_next(coming, recovers=alert.recovers, at=now, zone=timezone.get_current_timezone())
+        "next": what_next(coming, ends_when=alert.ends_when, at=now, zone=timezone.get_current_timezone())
         if alert.status == "open"
         else "",
         "call": call_link(alert.bridge) if alert.bridge else "",

@@ -12,7 +12,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.entitlements import Entitlement
+from accounts.models import User
 from accounts.permissions import may
+from alerting.models import TEST_LASTS, Alert
+from alerting.selectors import live_test
 from escalation.on_call import AHEAD
 from escalation.services.manual import preview_alert, send_alert
 from escalation.services.preview import Forecast
@@ -21,12 +24,14 @@ from heartbeat_project.console.selectors import page_number
 from heartbeat_project.console.steps import Line, lines_of
 from heartbeat_project.console.views.alerts import signed_in
 from heartbeat_project.kernel import clock
-from heartbeat_project.kernel.errors import FieldError
+from heartbeat_project.kernel.durations import in_words
+from heartbeat_project.kernel.errors import DomainError, FieldError
 from heartbeat_project.kernel.ids import new_token
 from integrations.coverage import coverage_of
 from integrations.models import InboundIntegration
 from integrations.readiness import who_would_be_told
 from integrations.selectors import may_foresee
+from integrations.services.paging_tests import preview_test, start_test
 
 PAGE_SIZE = 50
 
@@ -110,7 +115,7 @@ def forecast(request: HttpRequest, integration_id: int) -> HttpResponse:
     user, now = signed_in(request), clock.now()
     if not may_foresee(user):
         raise PermissionDenied
-    integration = get_object_or_404(InboundIntegration, pk=integration_id, organization_id=user.organization_id)
+    integration = _integration(user, integration_id)
     foreseen = who_would_be_told(integration, at=now)
     context = {
         "here": "alerts",
@@ -121,3 +126,38 @@ def forecast(request: HttpRequest, integration_id: int) -> HttpResponse:
         "may_configure": may(user, Entitlement.INBOUND_INTEGRATIONS),
     }
     return render(request, "console/who_would_be_told.html", context)
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def test_paging(request: HttpRequest, integration_id: int) -> HttpResponse:
+    """Show who would be notified by a test of this heartbeat, and start it on request."""
+    user, now = signed_in(request), clock.now()
+    if not may(user, Entitlement.INBOUND_INTEGRATIONS):
+        raise PermissionDenied
+    integration = _integration(user, integration_id)
+    if request.method == "POST":
+        try:
+            alert = start_test(integration, actor=user, now=now)
+        except DomainError as error:
+            messages.error(request, str(error))
+            return redirect("console:test_paging", integration.pk)
+        messages.success(request, "The test runs: the first people are notified now. What became of it is below.")
+        return redirect("console:alert", alert.pk)
+    foreseen = preview_test(integration, at=now)
+    context = {
+        "here": "alerts",
+        "integration": integration,
+        "forecast": foreseen,
+        "steps": _steps(foreseen),
+        "running": Alert.objects.filter(live_test(), integration_id=integration.pk).first(),
+        "refusal": next((problem.text for problem in foreseen.problems if problem.code == "refused"), ""),
+        "lasts": in_words(TEST_LASTS),
+        "now": now,
+    }
+    return render(request, "console/test_paging.html", context)
+
+
+def _integration(user: User, integration_id: int) -> InboundIntegration:
+    return get_object_or_404(InboundIntegration, pk=integration_id, organization_id=user.organization_id)

@@ -1,5 +1,6 @@
 """The alerts area: who sees what, what can be done, and what a stale page is told."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -261,12 +262,24 @@ def test_actions_ask_for_the_csrf_token(alert, ana):
 
 def test_the_open_page_learns_that_the_alert_changed(alert, ana, now):
     client = browser(ana)
-    path = f"/alerts/{alert.pk}/progress/?seen=open%3A"
-    assert "has changed" not in client.get(path).content.decode()
+    [path] = re.findall(r'data-refresh="([^"]+)"', client.get(f"/alerts/{alert.pk}/").content.decode())
+
+    def fragment():
+        return client.get(path).content.decode()
+
+    unchanged = fragment()
+    # What can be done is not sent again while it is the same: it lists everybody to whom it could be assigned.
+    assert 'id="alert-do"' not in unchanged
+    assert "<html" not in unchanged
     services.acknowledge(alert, actor=ana, now=now)
-    assert "Acknowledged by Ana" in client.get(path).content.decode()
+    assert "Acknowledged by Ana" in fragment()
+    assert ">Acknowledge</button>" not in fragment()
+    assert ">Assign to me</button>" in fragment()
     services.close(alert, actor=ana, now=now)
-    assert "it is Closed now" in client.get(path).content.decode()
+    closed = fragment()
+    assert "Closed: Nightly backup is silent" in closed
+    assert ">Assign to me</button>" not in closed
+    assert "Reply…" in closed
 
 
 @pytest.fixture

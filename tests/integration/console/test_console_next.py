@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import ContactMethod
 from alerting import services
+from escalation.models import Notification
 from heartbeat_project.kernel import clock
 from tests import factories
 from tests.integration.escalation.posting import page
@@ -131,3 +132,16 @@ def test_the_number_of_queries_does_not_grow_with_people(open_alert, organizatio
         return len(captured)
 
     assert queries(1) == queries(12)
+
+
+def test_the_page_says_when_the_first_person_who_can_answer_is_notified(open_alert, ana, ben, next_of, now):
+    said = "Nobody who can answer has been notified yet."
+    ana.contact_methods.update(delay_minutes=20)
+    alert = open_alert(secondary=[ben], steps=[{"role": "primary"}, {"role": "secondary", "wait_minutes": 40}])
+    shown = next_of(alert)
+    assert said in shown
+    assert f'The first is notified <time datetime="{(now + timedelta(minutes=20)).isoformat()}"' in shown
+    Notification.objects.filter(user=ana).update(status="failed", next_attempt_at=None)
+    assert f'The first is notified <time datetime="{(now + timedelta(minutes=40)).isoformat()}"' in next_of(alert)
+    Notification.objects.filter(user=ana).update(status="accepted")
+    assert said not in next_of(alert)

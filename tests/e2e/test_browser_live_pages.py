@@ -1,0 +1,99 @@
+"""In a real browser: an open page goes on telling the news while the reader works in it."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from alerting.models import Alert
+from alerting.services import close_alerts
+from heartbeat_project.kernel import clock
+from tests import factories
+from tests.e2e.test_browser_seed_walk import sign_in
+
+pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def alert(organization, ines, team):
+    alert = factories.AlertFactory(organization=organization, subject="Backup is silent", opened_at=clock.now())
+    alert.recipients.create(group=team)
+    return alert
+
+
+def another(organization, team, subject) -> Alert:
+    alert = factories.AlertFactory(organization=organization, subject=subject, opened_at=clock.now())
+    alert.recipients.create(group=team)
+    return alert
+
+
+def news(page):
+    """Let a page look for news once, without waiting for it."""
+    page.clock.run_for(5_000)
+
+
+def test_the_list_counts_on_while_the_keyboard_or_a_selection_is_in_it_and_says_what_waits(
+    page, alert, organization, team
+):
+    page.clock.install()
+    sign_in(page)
+    assert page.title() == "(1) Alerts · Heartbeat"
+    row = page.get_by_role("link", name="Backup is silent")
+    row.focus()
+    another(organization, team, "Hand-off is silent")
+    news(page)
+    expect(page.locator("#count-open")).to_have_text("2")
+    expect(page).to_have_title("(2) Alerts · Heartbeat")
+    waits = page.locator("#alert-rows").locator("xpath=preceding-sibling::p[@class='waiting'][1]")
+    expect(waits).to_contain_text("1 new")
+    expect(row).to_be_focused()
+    expect(page.locator("#alert-rows li")).to_have_count(1)
+    another(organization, team, "Import is silent")
+    news(page)
+    expect(waits).to_contain_text("2 new")
+    page.get_by_label("Search alerts").focus()
+    expect(page.locator("#alert-rows li")).to_have_count(3)
+    expect(waits).to_be_hidden()
+
+    # Words that are selected elsewhere hold nothing back; in the list they do, until they are let go.
+    page.evaluate("document.getSelection().selectAllChildren(document.querySelector('#heartbeats-title'))")
+    another(organization, team, "Export is silent")
+    news(page)
+    expect(page.locator("#alert-rows li")).to_have_count(4)
+    page.evaluate("document.getSelection().selectAllChildren(document.querySelector('#alert-rows li'))")
+    another(organization, team, "Report is silent")
+    news(page)
+    expect(waits).to_contain_text("1 new")
+    page.get_by_role("button", name="Show now").click()
+    expect(page.locator("#alert-rows li")).to_have_count(5)
+    expect(waits).to_be_hidden()
+    assert page.troubles == []
+
+
+def test_a_closed_alert_stops_showing_buttons_also_under_the_focus(page, alert):
+    page.clock.install()
+    sign_in(page, f"/alerts/{alert.pk}/")
+    page.get_by_role("button", name="Acknowledge").focus()
+    close_alerts([alert.pk], reason="closed by heartbeat", now=clock.now())
+    news(page)
+    expect(page.locator("#alert-head")).to_contain_text("Closed")
+    expect(page).to_have_title(re.compile("^Closed: "))
+    expect(page.locator("#alert-facts")).to_contain_text("closed by heartbeat")
+    for name in ("Assign to me", "Acknowledge", "Escalate", "Hold"):
+        expect(page.get_by_role("button", name=name)).to_have_count(0)
+    expect(page.locator("#alert-do")).to_be_focused()
+    assert page.troubles == []
+
+
+def test_what_is_being_written_is_kept_when_the_alert_closes(page, alert):
+    page.clock.install()
+    sign_in(page, f"/alerts/{alert.pk}/")
+    page.get_by_text("Reply…").click()
+    page.get_by_label("Note").fill("The disk was full")
+    close_alerts([alert.pk], reason="closed by heartbeat", now=clock.now())
+    news(page)
+    expect(page.locator("#alert-head")).to_contain_text("Closed")
+    expect(page.get_by_text("There is news")).to_be_visible()
+    expect(page.get_by_label("Note")).to_have_value("The disk was full")
+    page.get_by_role("button", name="Add to the timeline").click()
+    expect(page.locator("#alert-progress")).to_contain_text("The disk was full")

@@ -1,0 +1,210 @@
+"""A heartbeat's paging is tried in earnest: the true people over the true way, marked as a test, and over by itself."""
+
+import pytest
+from django.core import mail
+from django.db import IntegrityError, transaction
+
+from alerting import services as alerts
+from alerting.models import Alert
+from alerting.services import AlertDraft, open_alerts
+from escalation.channels import texts
+from escalation.channels.base import Bundle, Message
+from escalation.channels.email import compose
+from escalation.models import Notification
+from escalation.services.bundles import told_together
+from integrations.models import HeartbeatEvent
+from integrations.services.heartbeats import delete_integration, update_heartbeat
+from integrations.services.paging_tests import CannotBePaged, TestRunning, preview_test, start_test
+from tests.world import World, minutes, seconds
+
+pytestmark = pytest.mark.django_db
+
+ROLES = ["Integrations Admin"]
+
+
+def start(world: World, job) -> Alert:
+    return start_test(job, actor=world.person("ivy", roles=ROLES), now=world.now)
+
+
+def watched(world: World, **fields):
+    team = world.team("Database", primary=["ana"], secondary=["sam"], managers=["mia"])
+    return world.heartbeat("backup", every=minutes(300), recipient_groups=[team], **fields)
+
+
+def state(alert) -> tuple[str, str]:
+    alert.refresh_from_db()
+    return alert.status, alert.close_reason
+
+
+def test_a_test_takes_the_way_that_was_foreseen_and_closes_by_itself(world):
+    job = watched(world)
+    foreseen = preview_test(job, at=world.now)
+    test = start(world, job)
+    world.advance(seconds(2))
+    message = world.expect_mail("ana", saying="This is a TEST of who is notified when the heartbeat “backup”")
+    assert message.subject == "[TEST] Open: backup: test of who is notified"
+    world.advance(minutes(20))
+    world.expect_mail("sam", saying="TEST")
+    world.expect_mail("mia", saying="TEST")
+    pages = Notification.objects.filter(alert=test, kind="page").order_by("created_at")
+    told = [told.name for step in foreseen.moments for told in step.told]
+    assert [str(page.user) for page in pages] == told == ["Ana", "Sam", "Mia"]
+    assert test.timeline.filter(kind="opened", actor__name="Ivy").exists()
+    world.advance(minutes(39))
+    assert state(test) == ("open", "")
+    world.advance(minutes(1))
+    assert state(test) == ("closed", "the test has ended")
+    world.advance(minutes(120))
+    world.expect_nothing_else()
+
+
+def test_pings_and_silences_go_on_beside_a_test(world):
+    job = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.ping(job)
+    test = start(world, job)
+    world.advance(minutes(4))
+    world.ping(job)
+    world.advance(minutes(4))
+    assert state(test)[0] == "open"
+    world.expect_mail("ana", saying="TEST")
+    world.advance(minutes(1))
+    real = world.alert(job)
+    assert (real.is_test, real.source) == (False, "Heartbeat")
+    world.expect_page("ana", about=job)
+    world.ping(job)
+    world.advance(seconds(2))
+    world.expect_recovery("ana", about=job)
+    assert (state(real)[0], state(test)[0]) == ("closed", "open")
+    world.advance(minutes(4))
+    world.ping(job)
+    update_heartbeat(job, actor=world.person("ivy"), now=world.now, interval_minutes=300)
+    world.advance(minutes(50))
+    assert state(test)[0] == "closed"
+    world.expect_nothing_else()
+
+
+def test_one_test_at_a_time_also_while_it_is_assigned_or_on_hold(world):
+    job, other = watched(world), world.heartbeat("hand-off", every=minutes(300), tell=["zoe"])
+    test = start(world, job)
+    for change in (alerts.hold, alerts.resume):
+        with pytest.raises(TestRunning):
+            start(world, job)
+        change(test, actor=world.person("ivy"), now=world.now)
+    alerts.assign(test, actor=world.person("ana"), to=world.person("ana"), now=world.now)
+    with pytest.raises(TestRunning), transaction.atomic():
+        start(world, job)
+    start(world, other)
+    alerts.close(test, actor=world.person("ana"), now=world.now)
+    again = start(world, job)
+    assert again.pk != test.pk
+    assert Alert.objects.filter(is_test=True).count() == 3
+    world.advance(seconds(2))
+    world.expect_mail("zoe", saying="TEST")
+    world.expect_mail("ana", saying="TEST")
+
+
+def test_what_ends_a_test_by_hand_ends_it_for_good(world):
+    job = watched(world)
+    test = start(world, job)
+    world.advance(seconds(2))
+    world.expect_mail("ana", saying="TEST")
+    alerts.close(test, actor=world.person("ana"), now=world.now)
+    world.ping(job)
+    world.advance(minutes(120))
+    assert state(test)[0] == "closed"
+    assert test.timeline.filter(kind="closed").count() == 1
+    world.expect_nothing_else()
+
+
+def test_a_test_that_was_taken_closes_by_itself_too(world):
+    job = watched(world)
+    test = start(world, job)
+    world.advance(seconds(2))
+    world.expect_mail("ana", saying="TEST")
+    alerts.assign(test, actor=world.person("ana"), to=world.person("ana"), now=world.now)
+    world.advance(minutes(60))
+    assert state(test) == ("closed", "the test has ended")
+    world.expect_nothing_else()
+
+
+def test_a_disabled_heartbeat_is_tested_and_disabling_one_does_not_end_its_test(world):
+    job = watched(world, enabled=False)
+    test = start(world, job)
+    world.advance(seconds(2))
+    world.expect_mail("ana", saying="TEST")
+    update_heartbeat(job, actor=world.person("ivy"), now=world.now, enabled=True)
+    update_heartbeat(job, actor=world.person("ivy"), now=world.now, enabled=False)
+    assert state(test)[0] == "open"
+    delete_integration(job, actor=world.person("ivy"), now=world.now)
+    assert state(test) == ("closed", "its heartbeat was deleted")
+    world.advance(minutes(60))
+    world.expect_nothing_else()
+
+
+def test_what_cannot_be_followed_is_not_tested(world):
+    policy = world.policy()
+    job = watched(world, escalation_policy=policy)
+    policy.enabled = False
+    policy.save(update_fields=["enabled"])
+    with pytest.raises(CannotBePaged, match="is disabled"):
+        start(world, job)
+    assert not Alert.objects.exists()
+    world.advance(minutes(1))
+    world.expect_nothing_else()
+
+
+def test_a_test_that_reaches_nobody_tries_the_last_resort(world):
+    world.person("olga", roles=["Owner"])
+    job = world.heartbeat("backup", every=minutes(300), recipient_groups=[world.team("Empty")])
+    start(world, job)
+    world.advance(seconds(2))
+    message = world.expect_mail("olga", saying="TEST")
+    assert message.subject == "[TEST] Nobody was reached: backup: test of who is notified"
+    world.advance(minutes(60))
+    world.expect_nothing_else()
+
+
+def test_every_channel_says_first_that_it_is_a_test(world):
+    job = watched(world)
+    test = start(world, job)
+    told = Notification.objects.filter(alert=test).first()
+    for kind in ("page", "last_resort"):
+        message = Message(
+            id=told.pk, kind=kind, address="x", reader="Ana", time_zone="UTC", at=world.now, alert=test, text="Nobody."
+        )
+        for said in (texts.short(message), texts.spoken(message)):
+            assert said.startswith("TEST"), said
+        for said in (texts.title(message), str(compose(message).subject)):
+            assert said.startswith("[TEST] "), said
+
+
+def test_a_bundle_is_a_test_only_when_nothing_in_it_is_in_earnest(world):
+    job, other = watched(world), world.heartbeat("hand-off", every=minutes(5), tell=["ana"])
+    test = start(world, job)
+    message = Message(
+        id=Notification.objects.get(alert=test).pk, kind="page", address="x", reader="A", time_zone="UTC", at=world.now
+    )
+    together = told_together(message, [test, start(world, other)], count=2)
+    for said in (texts.short(together), texts.title(together), str(compose(together).subject)):
+        assert said.startswith("[TEST] 2 alerts"), said
+    world.advance(minutes(5))
+    mixed = told_together(message, [world.alert(other), test], count=2)
+    assert compose(mixed).subject == "[Open] 2 alerts: hand-off, [TEST] backup"
+    assert not Bundle(count=201, listed=[test], link="").only_tests
+
+
+def test_the_log_names_who_tested(world):
+    job = watched(world)
+    test = start(world, job)
+    event = HeartbeatEvent.objects.get(integration=job, kind="tested")
+    assert (str(event.actor), event.text) == ("Ivy", f"Alert {test.pk} opened: a test of who is notified.")
+
+
+def test_the_database_holds_that_a_test_is_alone(world):
+    job = watched(world)
+    facts = {"facts": [], "source_name": "x", "source_id": "1", "priority": "high", "long_text": "", "short_text": ""}
+    draft = AlertDraft(world.organization.pk, subject="x", source="Test", integration_id=job.pk, is_test=True, **facts)
+    open_alerts([draft], now=world.now)
+    with pytest.raises(IntegrityError, match="one_live_test_per_integration"), transaction.atomic():
+        open_alerts([draft], now=world.now)
+    assert not mail.outbox
