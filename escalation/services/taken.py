@@ -17,6 +17,7 @@ from alerting.states import STOPPED, Status
 from escalation import walk
 from escalation.models import EscalationRun, Notification
 from escalation.reviews import ANSWER_WITHIN, TAKE_WITHIN, Review, after_reminder, reopen_at
+from escalation.services.notices import write_owner_notice
 from escalation.services.people import Directory
 from escalation.wording import moment, zone
 from heartbeat_project.kernel.batches import together_or_alone
@@ -307,7 +308,17 @@ def _save_places(
 
 
 def _set_aside(run_id: int, error: Exception, *, now: datetime) -> None:
-    """Try this one again in a minute; its error stands where the engine's own do."""
-    EscalationRun.objects.filter(pk=run_id).update(
-        review_at=now + SET_ASIDE_FOR, error=f"{type(error).__name__}: {error}".replace("\x00", "")
-    )
+    """Try this one again in a minute; the first time, tell the Owner, because nobody is reminded by it."""
+    run = EscalationRun.objects.select_related("alert").get(pk=run_id)
+    first = not run.error
+    run.error = f"{type(error).__name__}: {error}".replace("\x00", "")
+    run.review_at = now + SET_ASIDE_FOR
+    run.save(update_fields=["error", "review_at"])
+    if first:
+        write_owner_notice(
+            run.alert.organization_id,
+            subject=f"Nobody can be reminded of “{run.alert.subject}”",
+            text=f"Alert {run.alert_id} was taken, and to look at it again failed: {run.error}\n"
+            "It is tried again every minute. The log of the engine worker says more.",
+            now=now,
+        )

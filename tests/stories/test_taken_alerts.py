@@ -11,6 +11,7 @@ from alerting.models import Alert
 from alerting.states import Action
 from escalation.channels.base import DeliveryError
 from escalation.channels.email import EmailChannel
+from escalation.services import taken
 from escalation.services.actions import act
 from escalation.services.manual import ManualAlert, send_alert
 from heartbeat_project.kernel import clock
@@ -513,4 +514,28 @@ def test_an_alert_made_by_hand_is_never_opened_again(world):
     alert.refresh_from_db()
     assert alert.status == "open"
     world.expect_mail("ana", saying="Fire")
+    world.expect_nothing_else()
+
+
+def test_an_alert_that_cannot_be_looked_at_stops_no_other_and_the_owner_learns_of_it(world, monkeypatch):
+    world.person("olga", roles=["Owner"])
+    jobs = []
+    for name in ("bad", "good"):
+        jobs.append(silent(world, name, policy_name=name))
+        do(world, jobs[-1], Action.ASSIGN, "ana")
+    looked_at = taken._remind
+
+    def remind(runs, *, now):
+        if any(run.alert.source_name == "bad" for run in runs):
+            raise RuntimeError("a poisoned row")
+        return looked_at(runs, now=now)
+
+    monkeypatch.setattr(taken, "_remind", remind)
+    world.advance(minutes(62))
+    world.expect_mail("olga", saying="a poisoned row")
+    world.expect_mail("ana", saying=OPEN_AGAIN, about=jobs[1])
+    world.expect_nothing_else()
+    monkeypatch.undo()
+    world.advance(minutes(1))
+    world.expect_mail("ana", saying=OPEN_AGAIN, about=jobs[0])
     world.expect_nothing_else()

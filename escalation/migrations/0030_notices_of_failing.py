@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('escalation', '0028_asked_for'),
+        ('escalation', '0029_asked_for'),
     ]
 
     operations = [

@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('escalation', '0027_walks_begin_anew'),
+        ('escalation', '0028_walks_begin_anew'),
     ]
 
     operations = [

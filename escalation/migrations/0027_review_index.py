@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("escalation", "0025_remind_of_critical_alerts")]
+    dependencies = [("escalation", "0026_remind_of_critical_alerts")]
 
     operations = [
         AddIndexConcurrently(

@@ -4,7 +4,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("escalation", "0024_reviews")]
+    dependencies = [("escalation", "0025_reviews")]
 
     operations = [
         migrations.RunSQL(

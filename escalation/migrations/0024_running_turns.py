@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("escalation", "0022_shift_override"),
+        ("escalation", "0023_shift_override"),
     ]
 
     operations = [

@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('alerting', '0007_hold_until'),
-        ('escalation', '0023_running_turns'),
+        ('escalation', '0024_running_turns'),
     ]
 
     operations = [

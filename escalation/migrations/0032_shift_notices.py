@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('escalation', '0030_calendar_incidents'),
+        ('escalation', '0031_calendar_incidents'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

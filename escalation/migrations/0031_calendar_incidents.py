@@ -5,7 +5,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('escalation', '0029_notices_of_failing'),
+        ('escalation', '0030_notices_of_failing'),
     ]
 
     operations = [

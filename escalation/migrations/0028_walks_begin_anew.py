@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('escalation', '0026_review_index'),
+        ('escalation', '0027_review_index'),
     ]
 
     operations = [
