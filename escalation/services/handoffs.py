@@ -184,7 +184,9 @@ def _reasons(
         groups = {
             group_id for charge in charges if charge.target.kind == "group" for group_id in within[charge.target.id]
         }
-        running = [turn for turn in found[user_id] if turn.ends_at > now and turn.group.pk in groups]
+        running = [
+            turn for turn in found[user_id] if (turn.ends_at is None or turn.ends_at > now) and turn.group.pk in groups
+        ]
         newest = max(running, key=lambda turn: turn.starts_at, default=None)
         reasons[user_id] = _reason(users[user_id], newest, charges[0].tell.stage, since=since)
     return reasons

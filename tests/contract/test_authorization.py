@@ -64,6 +64,8 @@ ALERT_ACTIONS = (
     "responders",
     "reassign",
 )
+# Those who may are told what is missing: here nobody is named.
+DONE = {"responders": {400}, "reassign": {400}}
 READ_ACTIONS = {
     "integrations": ["pings"],
     "alerts": ["timeline", "notifications"],
@@ -225,7 +227,7 @@ def test_alert_actions_need_more_than_looking_on(ours: Tenant, theirs: Tenant, l
         assert api.post(f"/api/v1/alerts/{foreign}/{name}/", body, format="json").status_code in {403, 404}, name
         found = api.post(f"/api/v1/alerts/{own}/{name}/", body, format="json").status_code
         # An Owner and an App Admin see and respond; a System Viewer sees; the others do not see this alert.
-        expected = {200, 409} if letter in "OA" else {403} if letter in "V$" else {404}
+        expected = DONE.get(name, {200, 409}) if letter in "OA" else {403} if letter in "V$" else {404}
         assert found in expected, (name, found)
 
 
@@ -237,7 +239,7 @@ def test_viewing_an_integrations_alerts_is_no_right_to_act_on_them(ours: Tenant,
         own = ours.objects["alerts of an integration"].pk
         found = api.post(f"/api/v1/alerts/{own}/{name}/", body, format="json").status_code
         # An Integrations Admin sees it, as a System Viewer does.
-        expected = {200, 409} if letter in "OA" else {403} if letter in "IV$" else {404}
+        expected = DONE.get(name, {200, 409}) if letter in "OA" else {403} if letter in "IV$" else {404}
         assert found in expected, (name, found)
 
 
