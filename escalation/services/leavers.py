@@ -1,19 +1,25 @@
 """People who leave after they were notified do not count any more: where nobody else does, the walk goes on at once."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Final
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
 from alerting.models import Alert, TimelineEntry
+from alerting.selectors import who_may_answer
 from alerting.services import write_timeline
+from escalation import walk
 from escalation.models import EscalationRun
 from escalation.services.last_resort import Reason
 from escalation.services.outcomes import go_on
-from escalation.services.reached import runs_that_reach_nobody
+from escalation.services.reached import people_behind, runs_that_reach_nobody
+from heartbeat_project.kernel.sql import array, records, statement
 
+# So many runs are locked together.
 BATCH: Final = 2_000
 _WHY: Final = "Nobody who was notified can answer any more."
 
@@ -24,17 +30,37 @@ def go_on_without_leavers(*, now: datetime) -> int:
     Somebody has left who was deactivated, taken out of the group, or lost the right to answer. Without a further step
     the Owners and App Admins are notified. Any number of workers may do this at once.
     """
-    return sum(_go_on(run_ids, now=now) for run_ids in _batches(now=now))
+    left = _left_alone(now=now)
+    return sum(_go_on(left[first : first + BATCH], now=now) for first in range(0, len(left), BATCH))
+
+
+def _left_alone(*, now: datetime) -> list[int]:
+    """Return the runs that wait for people of whom none counts any more; in statements whose number is fixed."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement("escalation", "waiting_plans"), {"now": now})
+        waiting = cursor.fetchall()
+        if not waiting:
+            return []
+        behind = people_behind({text: walk.Plan.load(json.loads(text)) for text, _ in waiting})
+        able = who_may_answer(chain.from_iterable(behind.values()))
+        parameters = {
+            "runs": array(run_id for _, run_ids in waiting for run_id in run_ids),
+            "plans": array(number for number, (_, run_ids) in enumerate(waiting) for _ in run_ids),
+            "people": records(
+                {"plan": number, "user_id": user_id}
+                for number, (text, _) in enumerate(waiting)
+                for user_id in behind[text] & able
+            ),
+        }
+        cursor.execute(statement("escalation", "left_alone"), parameters)
+        return [run_id for (run_id,) in cursor.fetchall()]
 
 
 def _go_on(run_ids: Sequence[int], *, now: datetime) -> int:
-    left = runs_that_reach_nobody(run_ids)
-    if not left:
-        return 0
     with transaction.atomic():
         held = _waiting(now=now).select_for_update(no_key=True, skip_locked=True, of=("self",))
-        runs = list(held.select_related("alert").filter(pk__in=left).order_by("pk"))
-        # Asked again under the lock: another worker may have notified somebody meanwhile.
+        runs = list(held.select_related("alert").filter(pk__in=run_ids).order_by("pk"))
+        # Asked exactly, and under the lock: another worker may have notified somebody meanwhile.
         left = runs_that_reach_nobody(run.pk for run in runs)
         runs = [run for run in runs if run.pk in left]
         going = [(run.alert_id, f"{_WHY} Going on at once.") for run in runs if run.next_step_at is not None]
@@ -42,14 +68,6 @@ def _go_on(run_ids: Sequence[int], *, now: datetime) -> int:
             write_timeline(TimelineEntry.Kind.SKIPPED, going, now=now)
         go_on({run: Reason(_WHY) for run in runs}, now=now)
     return len(runs)
-
-
-def _batches(*, now: datetime) -> Iterator[list[int]]:
-    """Yield the runs that have notified somebody and wait, some at a time."""
-    last = 0
-    while run_ids := list(_waiting(now=now).filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]):
-        yield run_ids
-        last = run_ids[-1]
 
 
 def _waiting(*, now: datetime) -> QuerySet[EscalationRun]:

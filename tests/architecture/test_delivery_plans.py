@@ -251,6 +251,16 @@ def test_open_places_are_read_from_the_open_alerts(outbox):
     assert not big_scans(found), found
 
 
+def test_what_waits_for_leavers_is_looked_up_by_alert(storm):
+    waiting = plan("escalation", "waiting_plans", {"now": storm})
+    assert not big_scans(waiting), waiting
+    people = records([{"plan": 0, "user_id": 7}])
+    runs = {"runs": array(range(1, 20_001)), "plans": array([0] * 20_000), "people": people}
+    found = plan("escalation", "left_alone", runs)
+    assert "notification_once" in found, found
+    assert not big_scans(found), found
+
+
 def test_who_was_never_notified_is_looked_up_by_alert(storm):
     people = records([{"place": 0, "user_id": 7}, {"place": 0, "user_id": 8}])
     runs = {"runs": array(range(1, 20_001)), "places": array([0] * 20_000), "people": people, "limit": 20_000}
