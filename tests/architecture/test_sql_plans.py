@@ -167,7 +167,7 @@ def test_the_numbers_for_prometheus_are_counted_among_what_is_live(filled, clien
             cursor.execute(f"EXPLAIN (COSTS OFF) {count}")
             found = "\n".join(line for (line,) in cursor.fetchall())
             assert any(name in found for name in ("alert_open", "alert_stopped", "one_live_test")), found
-    assert len(counts) == 2
+    assert len(counts) == 3
 
 
 def test_refusals_are_counted_by_the_primary_key(filled):
