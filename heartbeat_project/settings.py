@@ -242,6 +242,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "OfferedActionEnum": "escalation.offers.ACTIONS",
+        "AlertStatusEnum": "alerting.models.Alert.Status",
         "UserKindEnum": "accounts.models.User.Kind",
         "ContactMethodKindEnum": "accounts.models.ContactMethod.Kind",
         "GroupRoleEnum": "accounts.models.GroupRole",
