@@ -532,7 +532,7 @@ def test_an_alert_that_cannot_be_looked_at_stops_no_other_and_the_owner_learns_o
 
     monkeypatch.setattr(taken, "_remind", remind)
     world.advance(minutes(62))
-    world.expect_mail("olga", saying="a poisoned row")
+    world.expect_mail("olga", saying="a poisoned")
     world.expect_mail("ana", saying=OPEN_AGAIN, about=jobs[1])
     world.expect_nothing_else()
     monkeypatch.undo()
