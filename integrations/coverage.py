@@ -248,7 +248,9 @@ def _window_borders(people: Iterable[int], *, starts_at: datetime, ends_at: date
     Only of people whom no method reaches at once at any time of the week: nobody else is lost when a window closes.
     """
     methods: dict[int, list[ContactMethod]] = defaultdict(list)
-    usable = ContactMethod.objects.filter(user_id__in=set(people), enabled=True, verified_at__isnull=False)
+    usable = ContactMethod.objects.filter(
+        user_id__in=set(people), enabled=True, verified_at__isnull=False, failing_since=None
+    )
     for method in usable.select_related("user"):
         methods[method.user_id or 0].append(method)
     return {

@@ -142,3 +142,16 @@ def test_queries_do_not_grow_with_heartbeats_and_ways(world, django_assert_max_n
         )
     with django_assert_max_num_queries(30):
         assert coverage_of(world.organization, at=world.now).gaps == {}
+
+
+def test_windows_count_where_the_method_for_all_hours_fails(world):
+    ana = world.person("ana")
+    days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+    windows = [{"days": days, "from": "08:00", "to": "22:00"}]
+    ana.contact_methods.create(
+        label="Email-Second", address="second@example.com", verified_at=world.now, windows=windows, position=2
+    )
+    job = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    assert gap_of(world, job) is None
+    ana.contact_methods.filter(label="Email-Official").update(failing_since=world.now, failing_reason="550")
+    assert gap_of(world, job) == (at("2026-03-02T22:00"), at("2026-03-03T08:00"))
