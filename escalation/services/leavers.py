@@ -10,13 +10,15 @@ from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
 from alerting.models import Alert, TimelineEntry
-from alerting.selectors import who_may_answer
+from alerting.selectors import people_who_may_answer, who_may_answer
 from alerting.services import write_timeline
 from escalation import walk
 from escalation.models import EscalationRun
+from escalation.services.engine import hurry_locked
 from escalation.services.last_resort import Reason
 from escalation.services.outcomes import go_on
 from escalation.services.reached import people_behind, runs_that_reach_nobody
+from escalation.services.taken import open_again
 from heartbeat_project.kernel.sql import array, records, statement
 
 # So many runs are locked together.
@@ -28,10 +30,26 @@ def go_on_without_leavers(*, now: datetime) -> int:
     """Let escalations of open alerts go on whose notified people have all left; return how many there were.
 
     Somebody has left who was deactivated, taken out of the group, or lost the right to answer. Without a further step
-    the Owners and App Admins are notified. Any number of workers may do this at once.
+    the Owners and App Admins are notified. An alert whose owner has left is open again. Any number of workers may do
+    this at once.
     """
+    taken_back = _take_back(now=now)
     left = _left_alone(now=now)
-    return sum(_go_on(left[first : first + BATCH], now=now) for first in range(0, len(left), BATCH))
+    return taken_back + sum(_go_on(left[first : first + BATCH], now=now) for first in range(0, len(left), BATCH))
+
+
+def _take_back(*, now: datetime) -> int:
+    """Open alerts again that are assigned to somebody who cannot act on them any more."""
+    with transaction.atomic():
+        held = EscalationRun.objects.select_for_update(no_key=True, skip_locked=True, of=("alert", "self"))
+        lost = held.select_related("alert__owner").filter(alert__status=Alert.Status.ASSIGNED)
+        runs = list(lost.exclude(alert__owner__in=people_who_may_answer()).order_by("pk")[:BATCH])
+        if not runs:
+            return 0
+        open_again([(run, f"{run.alert.owner}, who had it, cannot answer any more.") for run in runs], now=now)
+        # Nobody knows of it now: what comes next does not wait for its time.
+        hurry_locked(EscalationRun.objects.filter(pk__in=[run.pk for run in runs]), now=now)
+    return len(runs)
 
 
 def _left_alone(*, now: datetime) -> list[int]:

@@ -126,7 +126,7 @@ def _review(run_ids: Sequence[int], *, now: datetime) -> int:
         if run.review_at <= now:
             opened.append((run, why))
     save_reviews([*settled, *reminded])
-    _open_again(opened, now=now)
+    open_again(opened, now=now)
     return len(run_ids)
 
 
@@ -233,7 +233,7 @@ class _Place:
     begins: bool
 
 
-def _open_again(opened: Sequence[tuple[EscalationRun, str]], *, now: datetime) -> None:
+def open_again(opened: Sequence[tuple[EscalationRun, str]], *, now: datetime) -> None:
     """Open alerts again and let their escalations go on; the caller holds both."""
     if not opened:
         return

@@ -207,6 +207,7 @@ def test_when_a_mailbox_refuses_the_walk_keeps_its_times(world, team, refuse):
     job = silent(world, recipient_groups=[team])
     world.expect_page("ana", about=job)
     world.advance(minutes(4))
+    world.expect_mail("mia", saying="Alerts do not reach On call")
     world.expect_nothing_else()
     assert Notification.objects.get(group=team).status == "failed"
     world.advance(minutes(1))

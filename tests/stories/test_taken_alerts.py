@@ -242,7 +242,7 @@ def test_where_nobody_is_reached_any_more_the_owner_is_notified_whatever_was_sen
 
 def test_an_owner_who_cannot_be_reminded_has_it_no_longer(world, backup):
     do(world, backup, Action.ASSIGN, "ana")
-    leave(world, "ana")
+    ContactMethod.objects.filter(user=world.person("ana")).update(delay_minutes=44_640)
     world.advance(minutes(60))
     alert = world.alert(backup)
     assert texts(alert, "reopened") == [f"Open again: Ana, who has it, cannot be reminded in time. {GOES_ON}"]
@@ -532,7 +532,7 @@ def test_an_alert_that_cannot_be_looked_at_stops_no_other_and_the_owner_learns_o
 
     monkeypatch.setattr(taken, "_remind", remind)
     world.advance(minutes(62))
-    world.expect_mail("olga", saying="a poisoned")
+    world.expect_mail("olga", saying="poisoned")
     world.expect_mail("ana", saying=OPEN_AGAIN, about=jobs[1])
     world.expect_nothing_else()
     monkeypatch.undo()

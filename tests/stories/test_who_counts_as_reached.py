@@ -268,6 +268,27 @@ def test_when_everybody_who_was_notified_has_left_the_next_stage_comes_at_once(w
     assert ("skipped", "Nobody who was notified can answer any more. Going on at once.") in timeline(world, job)
 
 
+@pytest.mark.parametrize("leave", [leave_by_deactivation, lose_the_right, become_a_stakeholder])
+def test_when_the_owner_of_an_alert_has_left_it_is_open_again_and_the_walk_goes_on(world, owner, leave):
+    from alerting.states import Action
+    from escalation.services.actions import act
+
+    team = world.team("Database", primary=["ana"], managers=["mia"])
+    policy = world.policy(steps=[{"role": "primary"}, {"role": "manager", "wait_minutes": 30}])
+    job = silent(world, recipient_groups=[team], escalation_policy=policy)
+    world.expect_page("ana", about=job)
+    act(world.alert(job), Action.ASSIGN, actor=world.person("ana"), now=world.now)
+    world.advance(minutes(10))
+    world.expect_nothing_else()
+    leave(world, world.person("ana"))
+    world.advance(minutes(2))
+    world.expect_page("mia", about=job)
+    world.advance(minutes(60))
+    world.expect_nothing_else()
+    assert world.alert(job).status == "open"
+    assert any("Open again: Ana, who had it, cannot answer any more." in text for _, text in timeline(world, job))
+
+
 def test_while_one_of_the_notified_is_still_there_the_walk_keeps_its_times(world, owner):
     team = world.team("Database", primary=["ana", "ben"], managers=["mia"])
     policy = world.policy(steps=[{"role": "primary"}, {"role": "manager", "wait_minutes": 30}])

@@ -90,6 +90,8 @@ def test_a_manager_adds_a_mailbox_verifies_it_by_the_code_tests_changes_and_remo
         "verified_at": None,
         "tested_at": None,
         "send_error": "",
+        "failing_since": None,
+        "failing_reason": "",
         "signing_secret": None,
     }
     one = f"{root}{made.json()['id']}/"

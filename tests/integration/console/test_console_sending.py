@@ -132,7 +132,7 @@ def test_silences_that_would_reach_nobody_are_listed_with_the_way_to_mend_them(p
     assert "Weekly" in page
     assert "Nobody who can be reached is on call" in page  # the row of the group
     told = client.get(f"/heartbeats/{job.pk}/who-would-be-told/").content.decode()
-    assert f"Instead {olga} would be notified." in told
+    assert f"Instead {olga} and Rota Admin would be notified." in told
     assert f"/admin/integrations/inboundintegration/{job.pk}/change/" in told
 
 

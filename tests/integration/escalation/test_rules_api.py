@@ -121,6 +121,7 @@ def test_a_policy_says_which_actions_messages_offer_in_which_channel(api):
         answer = api.patch(url, {"offers": bad}, format="json")
         assert answer.status_code == 400
         assert answer.json()["errors"][0]["pointer"].startswith(pointer)
+    assert changed.pop("warnings") == []
     assert api.get(url).json() == changed
 
 
