@@ -41,17 +41,20 @@ def test_a_silent_job_reaches_the_primary_and_its_ping_closes_the_alert():
         [alert] = stack.alerts(backup["id"])
         assert (alert["status"], alert["source"], alert["source_name"]) == ("open", "Heartbeat", "nightly backup")
         stack.post(f"/api/v1/alerts/{alert['id']}/assign/", {"user": ana})
+        until(lambda: len(post.messages) == 2, seconds=5, what="that it was assigned")
+        assert "ana@example.com" in post.messages[1]["To"]
+        assert "assigned to you" in post.messages[1]["Subject"].lower()
         time.sleep(9)  # the Secondary's turn passes
         assert post.to("ben@example.com") == []
-        assert len(post.messages) == 1
+        assert len(post.messages) == 2
 
         assert stack.ping(backup["api_url"]) == 200
         until(lambda: stack.alerts(backup["id"])[0]["status"] == "closed", seconds=5, what="closed")
         closed = stack.alerts(backup["id"])[0]
         assert closed["close_reason"] == "closed by heartbeat"
-        until(lambda: len(post.messages) == 2, seconds=5, what="the recovery notice")
-        assert "ana@example.com" in post.messages[1]["To"]
-        assert "recovered" in post.messages[1]["Subject"].lower()
+        until(lambda: len(post.messages) == 3, seconds=5, what="the recovery notice")
+        assert "ana@example.com" in post.messages[2]["To"]
+        assert "recovered" in post.messages[2]["Subject"].lower()
         kinds = [entry["kind"] for entry in stack.get(f"/api/v1/alerts/{alert['id']}/timeline/")[1]["results"]]
         assert {"opened", "told", "assigned", "closed"} <= set(kinds)
 
