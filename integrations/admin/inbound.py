@@ -1,7 +1,7 @@
 """Configuration > Integrations > Inbound Integrations: list, form, the saved page with its API URL."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin, messages
@@ -14,15 +14,19 @@ from django.urls import URLPattern, path
 from accounts.admin.base import OrganizationAdmin, instant, organization_of, person
 from accounts.entitlements import Entitlement
 from alerting.selectors import visible_alerts
+from heartbeat_project.kernel.durations import in_words
 from heartbeat_project.kernel.errors import DomainError
 from integrations.admin.forms import HeartbeatForm
 from integrations.models import Heartbeat, InboundIntegration
+from integrations.readiness import who_would_be_told, why_nobody
 from integrations.selectors import api_url, recent_events, recent_pings, state_of
 from integrations.services import heartbeats
 
 SHOWN_PINGS = 20
 SHOWN_EVENTS = 20
 SHOWN_ALERTS = 5
+# A first message that comes sooner needs no words.
+AT_ONCE = timedelta(minutes=1)
 _RUNNING = [Heartbeat.State.WAITING, Heartbeat.State.HEALTHY]
 
 
@@ -152,8 +156,8 @@ class InboundIntegrationAdmin(OrganizationAdmin):
 
     def _saved(self, request: HttpRequest, obj: InboundIntegration) -> HttpResponse:
         stored = self.get_queryset(request).get(pk=obj.pk)
-        if stored.escalation_policy_id and not (stored.recipient_groups.exists() or stored.recipient_users.exists()):
-            messages.warning(request, "Nobody is named: the Owners and App Admins would be told by e-mail.")
+        if warning := _who_hears_of_it(stored, now=instant(request)):
+            messages.warning(request, warning)
         return HttpResponseRedirect(self.page_of(stored))
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any) -> Any:
@@ -229,6 +233,16 @@ class InboundIntegrationAdmin(OrganizationAdmin):
             "alerts": alerts.filter(is_test=False)[:SHOWN_ALERTS],
             "tests": alerts.filter(is_test=True)[:1],
         }
+
+
+def _who_hears_of_it(integration: InboundIntegration, *, now: datetime) -> str:
+    """Say that nobody who can answer would be notified of its silence, or not at once; nothing where somebody is."""
+    if why := why_nobody(integration, at=now):
+        return f"If it falls silent, nobody who can answer is notified: {why} Owners and App Admins would be, instead."
+    first_at = who_would_be_told(integration, at=now).first_notified_at
+    if first_at is None or first_at < now + AT_ONCE:
+        return ""
+    return f"If it falls silent, the first person who can answer is notified {in_words(first_at - now)} later."
 
 
 def _logs(request: HttpRequest, integration: InboundIntegration) -> dict[str, Any]:

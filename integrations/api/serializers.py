@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 
 from accounts.entitlements import Entitlement
-from accounts.models import Group, User
+from accounts.models import ContactMethod, Group, User
 from accounts.permissions import may
 from alerting.models import Alert, Bridge
 from escalation.models import EscalationPolicy, ResponsePlay
@@ -162,6 +162,15 @@ class GroupGapSerializer(serializers.Serializer[Any]):
     ends_at = serializers.DateTimeField(allow_null=True, help_text="Null: not in the time that was looked at.")
 
 
+class FailingMethodSerializer(serializers.ModelSerializer[ContactMethod]):
+    """A contact method of a person or a group whose address is refused."""
+
+    class Meta:
+        model = ContactMethod
+        fields = ["id", "user", "group", "label", "failing_since", "failing_reason"]
+        read_only_fields = fields
+
+
 class CoverageGapsSerializer(serializers.Serializer[Any]):
     """A page of the integrations with coverage gaps, and what is wrong with rotas."""
 
@@ -169,6 +178,7 @@ class CoverageGapsSerializer(serializers.Serializer[Any]):
     previous = serializers.URLField(allow_null=True)
     results = CoverageGapSerializer(many=True)
     groups = GroupGapSerializer(many=True)
+    failing_methods = FailingMethodSerializer(many=True, help_text="They do not count, and are used after the others.")
     looked_until = serializers.DateTimeField(help_text="14 days after `at`; less where there is too much.")
 
 

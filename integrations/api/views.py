@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from accounts.api.permissions import entitled
 from accounts.api.viewsets import OrganizationViewSet, answer_of
 from accounts.entitlements import Entitlement
+from accounts.selectors import failing_methods
 from accounts.services import opt_in, opt_out
 from alerting.api.serializers import NothingSerializer
 from escalation.api.serializers import ForecastSerializer
@@ -21,6 +22,7 @@ from heartbeat_project.kernel.openapi import WARNINGS
 from integrations.api.serializers import (
     CoverageGapSerializer,
     CoverageGapsSerializer,
+    FailingMethodSerializer,
     GroupGapSerializer,
     InstantSerializer,
     IntegrationSerializer,
@@ -34,6 +36,9 @@ from integrations.readiness import unready, who_would_be_told
 from integrations.selectors import FORESEEING, VIEWERS, integrations_of, pings_of
 from integrations.services import heartbeats
 from integrations.services.paging_tests import start_test
+
+# So many contact methods that fail are listed.
+MAX_FAILING = 100
 
 
 class NewestPings(NewestFirst):
@@ -122,6 +127,8 @@ class IntegrationViewSet(OrganizationViewSet):
         context = {**self.get_serializer_context(), "gaps": gaps}
         answer = self.get_paginated_response(CoverageGapSerializer(page, many=True, context=context).data)
         answer.data["groups"] = GroupGapSerializer(coverage.groups, many=True).data
+        failing = failing_methods(self.user.organization)[:MAX_FAILING]
+        answer.data["failing_methods"] = FailingMethodSerializer(failing, many=True).data
         answer.data["looked_until"] = serializers.DateTimeField().to_representation(coverage.looked_until)
         return answer
 

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.entitlements import Entitlement
 from accounts.models import User
 from accounts.permissions import may
+from accounts.selectors import failing_methods
 from alerting.models import TEST_LASTS, Alert
 from alerting.selectors import live_test
 from escalation.on_call import AHEAD
@@ -101,6 +102,7 @@ def readiness(request: HttpRequest) -> HttpResponse:
         "page": page,
         "rows": [(integration, gaps[integration.pk]) for integration in page],
         "groups": coverage.groups,
+        "failing": failing_methods(user.organization)[:PAGE_SIZE],
         "looked_until": coverage.looked_until if coverage.looked_until < now + AHEAD else None,
         "may_configure": may(user, Entitlement.INBOUND_INTEGRATIONS),
     }

@@ -222,7 +222,20 @@ def test_a_name_that_cannot_be_stored_is_refused_at_its_field(client, filled):
 def test_a_policy_without_anybody_named_is_saved_with_a_warning(client, filled):
     response = client.post(ADD, {**filled, "recipient_groups": [], "recipient_users": []})
     assert response.status_code == 302
-    assert any("Nobody is named" in message for message in said(response))
+    assert any("nobody who can answer is notified" in message for message in said(response))
+    assert any("name a group or a user" in message for message in said(response))
+
+
+def test_the_form_says_who_cannot_answer_and_when_the_first_person_is_notified(client, here, filled):
+    ana = here.people["Basic"]
+    ana.contact_methods.update(delay_minutes=4)
+    policy = here.organization.escalation_policies.create(name="Wait")
+    policy.roles.create(role="primary", retries=1, retry_interval_minutes=10)
+    both = {**filled, "recipient_groups": [], "recipient_users": [ana.pk], "follows": f"policy:{policy.pk}"}
+    assert any("is notified 4 minutes later" in message for message in said(client.post(ADD, both)))
+    ana.roles.clear()
+    response = client.post(ADD, {**both, "name": "Another"})
+    assert any("nobody who can answer is notified" in message for message in said(response))
 
 
 def test_a_play_can_be_followed_instead(client, here, filled):

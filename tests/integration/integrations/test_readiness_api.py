@@ -141,6 +141,7 @@ def test_coverage_gaps_are_listed_for_any_instant_with_their_times_and_what_is_w
         "ends_at": "2026-03-03T08:00:00Z",
     }
     (group,) = answer.json()["groups"]
+    assert answer.json()["failing_methods"] == []
     assert group == {
         "group": team.pk,
         "name": "Database",
