@@ -21,6 +21,9 @@ INSERT INTO accounts_group (id, organization_id, name, description, created_at)
 INSERT INTO accounts_user (id, organization_id, password, email, name, kind, time_zone, is_active, is_owner, created_at)
     SELECT 900 + n, 900, '', 'person' || n || '@example.com', 'Person ' || n, 'standard', 'UTC', true, n = 1, now()
     FROM generate_series(1, %(teams)s) AS n;
+INSERT INTO accounts_role (id, organization_id, name, builtin, entitlements)
+    VALUES (900, 900, 'Basic', 'Basic', '{Messages_View_GroupAccess,Messages_View_UserAccess}');
+INSERT INTO accounts_user_roles (user_id, role_id) SELECT 900 + n, 900 FROM generate_series(1, %(teams)s) AS n;
 INSERT INTO accounts_contactmethod (user_id, kind, label, address, position, enabled, delay_minutes, verified_at,
     code_digest, code_tries)
     SELECT 900 + n, 'email', 'Email-Official', 'person' || n || '@example.com', 0, true, 0, now(), '', 0
