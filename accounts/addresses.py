@@ -1,8 +1,9 @@
-"""Addresses of contact methods: what each kind takes, how it is written, and how it is shown to others."""
+"""Addresses of contact methods: how each kind is checked, normalized and compared."""
 
 import base64
 import binascii
 import json
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -11,38 +12,57 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
-from accounts.models import ContactMethod
+from accounts.contact_kinds import CONTACT_KINDS, AddressType
 from heartbeat_project.kernel.errors import FieldError
 
-MAX_LENGTH: Final = 2_000
-EMAIL_LENGTH: Final = 320
-_Kind = ContactMethod.Kind
-# Numbers that cost whoever calls them: a code would be a way to earn money.
+MAX_LENGTH: Final = 2_000  # characters; the width of the column
+EMAIL_LENGTH: Final = 320  # characters; 64 of the local part, "@", and 255 of the domain
+# Calls and messages to these numbers cost the caller extra. Their owner would earn money with each code that we send.
 _COSTLY: Final = {phonenumbers.PhoneNumberType.PREMIUM_RATE, phonenumbers.PhoneNumberType.SHARED_COST}
+_HOW_TO_ADD_A_BROWSER: Final = "Open your profile page in the browser that you want to add, and add it there."
 
 
 def clean_address(kind: str, address: str) -> str:
-    """Return the address as it is stored; raise FieldError at `address`, saying what to enter instead."""
+    """Return the address as it is stored. Raises FieldError at `address` with a message that says what to enter."""
     address = address.strip()
     if len(address) > MAX_LENGTH:
         raise FieldError("address", f"Use at most {MAX_LENGTH:,} characters.", code="max_length")
-    if kind in {_Kind.SMS, _Kind.VOICE}:
-        return _phone_number(address)
-    if kind == _Kind.PUSH:
-        return _subscription(address)
-    if kind in {_Kind.CHAT, _Kind.WEBHOOK}:
-        return _web_address(address)
-    if kind == _Kind.APPRISE:
-        return _apprise(address)
-    return _email(address)
+    return _CLEANERS[CONTACT_KINDS[kind].address_type](address)
+
+
+def comparable(kind: str, address: str) -> str:
+    """Return the address in a form that is equal for two addresses if both lead to the same destination.
+
+    `address` is a stored one. Phone numbers are already in E.164. E-mail addresses are compared in lower case:
+    the domain has no case, and in practice mail servers ignore that of the local part. A browser is identified by its
+    endpoint alone, since its keys may be renewed.
+    """
+    address_type = CONTACT_KINDS[kind].address_type
+    if address_type is AddressType.EMAIL:
+        return address.lower()
+    if address_type is AddressType.PUSH_SUBSCRIPTION:
+        try:
+            return str(json.loads(address)["endpoint"])
+        except (ValueError, TypeError, KeyError):
+            return address
+    if address_type is AddressType.WEB_ADDRESS:
+        parts = urlsplit(address)
+        default_port = {"http": 80, "https": 443}.get(parts.scheme)
+        port = "" if parts.port in {None, default_port} else f":{parts.port}"
+        query = f"?{parts.query}" if parts.query else ""
+        return f"{parts.scheme}://{(parts.hostname or '').rstrip('.')}{port}{parts.path or '/'}{query}"
+    if address_type is AddressType.APPRISE_URL:
+        scheme, separator, target = address.partition("://")
+        return f"{scheme.lower()}{separator}{target}"
+    return address
 
 
 def why_unavailable(kind: str) -> str:
-    """Return why this installation cannot use the kind, and what can be done; nothing when it can."""
-    providers = {_Kind.SMS: settings.SMS_PROVIDERS, _Kind.VOICE: settings.VOICE_PROVIDERS}
-    if kind in providers and not providers[_Kind(kind)]:
-        what = "SMS" if kind == _Kind.SMS else "calls"
-        return f"This installation has no provider for {what} yet. Whoever runs it can set one up (see .env.example)."
+    """Return why this installation cannot use the kind and what to do, or "" if it can use it."""
+    if kind == "sms" and not settings.SMS_PROVIDERS:
+        return "SMS is not set up here: ask an App Admin."
+    if kind == "voice" and not settings.VOICE_PROVIDERS:
+        return "Calls are not set up here: ask an App Admin."
     return ""
 
 
@@ -63,9 +83,9 @@ def _phone_number(address: str) -> str:
     except phonenumbers.NumberParseException as error:
         raise FieldError("address", "Enter a phone number with its country code, such as +49 1512 3456789.") from error
     if not phonenumbers.is_valid_number(number):
-        raise FieldError("address", "There is no such phone number. Check it, country code included.")
+        raise FieldError("address", "This phone number does not exist. Check the number and its country code.")
     if phonenumbers.number_type(number) in _COSTLY:
-        raise FieldError("address", "Numbers that cost the caller extra cannot be used.")
+        raise FieldError("address", "This number costs the caller extra. Enter another number.")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
@@ -78,30 +98,42 @@ def _web_address(address: str) -> str:
     if not usable or any(character.isspace() for character in address):
         raise FieldError("address", "Enter an address such as https://hooks.example.com/heartbeat.")
     if parts.username or parts.password:
-        raise FieldError("address", "An address with a user name or password in it cannot be used.")
+        raise FieldError("address", "Enter the address without user name and password.")
     if not address.isascii():
-        raise FieldError("address", "Enter the address in its encoded form: copy it from the address bar of a browser.")
+        raise FieldError("address", "Enter the address in its encoded form. Copy it from the address bar of a browser.")
     return address
 
 
 def _subscription(address: str) -> str:
-    """Return a browser's subscription without what is not needed of it."""
+    """Return a browser's push subscription (JSON) with only its endpoint and keys.
+
+    The keys have the lengths of RFC 8291: an uncompressed P-256 point (65 bytes) and a secret of 16 bytes.
+    """
     try:
-        given: Any = json.loads(address)
-        keys = {name: str(given["keys"][name]) for name in ("p256dh", "auth")}
+        subscription: Any = json.loads(address)
+        keys = {name: str(subscription["keys"][name]) for name in ("p256dh", "auth")}
         lengths = [len(base64.urlsafe_b64decode(keys[name] + "=" * (-len(keys[name]) % 4))) for name in keys]
-        endpoint = _web_address(str(given["endpoint"]))
+        endpoint = _web_address(str(subscription["endpoint"]))
     except (ValueError, TypeError, KeyError, RecursionError, binascii.Error) as error:
-        raise FieldError("address", "A browser is added from that browser, in its own profile page.") from error
+        raise FieldError("address", _HOW_TO_ADD_A_BROWSER) from error
     if lengths != [65, 16]:
-        raise FieldError("address", "A browser is added from that browser, in its own profile page.")
+        raise FieldError("address", _HOW_TO_ADD_A_BROWSER)
     return json.dumps({"endpoint": endpoint, "keys": keys}, separators=(",", ":"))
 
 
 def _apprise(address: str) -> str:
-    scheme, separator, rest = address.partition("://")
-    if not separator or not rest or any(character.isspace() for character in address):
+    scheme, separator, target = address.partition("://")
+    if not separator or not target or any(character.isspace() for character in address):
         raise FieldError("address", "Enter an Apprise URL such as tgram://token/chat-id.")
     if scheme.lower() not in settings.APPRISE_SERVICES:
         raise FieldError("address", f"Use one of these services: {', '.join(settings.APPRISE_SERVICES)}.")
     return address
+
+
+_CLEANERS: Final[dict[AddressType, Callable[[str], str]]] = {
+    AddressType.EMAIL: _email,
+    AddressType.PHONE_NUMBER: _phone_number,
+    AddressType.PUSH_SUBSCRIPTION: _subscription,
+    AddressType.WEB_ADDRESS: _web_address,
+    AddressType.APPRISE_URL: _apprise,
+}

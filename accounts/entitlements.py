@@ -1,10 +1,10 @@
-"""Entitlements by code, and which of them each built-in role bundles (domain: roles and entitlements)."""
+"""The entitlements by code, and the set of them that each built-in role holds."""
 
 from enum import StrEnum
 
 
 class Entitlement(StrEnum):
-    """One right, by code."""
+    """One right; the value is its code in the API and the database."""
 
     INBOUND_INTEGRATIONS = "InboundIntegrations_GlobalAccess"
     OUTBOUND_INTEGRATIONS = "OutboundIntegrations_GlobalAccess"

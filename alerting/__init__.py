@@ -1,1 +1,1 @@
-"""The alert, its states and its timeline, and the bridge that travels with it."""
+"""Alerts with their states and timelines, and the conference bridges that messages about them name."""

@@ -1,10 +1,10 @@
-"""The alert's states and what moves it from one to the next (pure)."""
+"""The state machine of an alert: its states, the actions, and the transitions (pure)."""
 
 from enum import StrEnum
 
 
 class Status(StrEnum):
-    """Where an alert stands."""
+    """The state of an alert."""
 
     OPEN = "open"
     ASSIGNED = "assigned"
@@ -14,7 +14,7 @@ class Status(StrEnum):
 
 
 class Action(StrEnum):
-    """What a person, or a heartbeat, does to an alert."""
+    """What a person or a heartbeat does to an alert."""
 
     ACKNOWLEDGE = "acknowledge"
     ASSIGN = "assign"
@@ -32,7 +32,7 @@ class Action(StrEnum):
 
 FINAL = frozenset({Status.CLOSED, Status.CANCELLED})
 LIVE = frozenset(Status) - FINAL
-STOPPED = LIVE - {Status.OPEN}  # not closed, and nobody else is told
+STOPPED = LIVE - {Status.OPEN}  # somebody has the alert or has paused it, so the escalation does not go on
 
 _S, _A = Status, Action
 TRANSITIONS: dict[tuple[Status, Action], Status] = {
@@ -43,18 +43,18 @@ TRANSITIONS: dict[tuple[Status, Action], Status] = {
     (_S.ASSIGNED, _A.ASSIGN): _S.ASSIGNED,
     (_S.ON_HOLD, _A.ASSIGN): _S.ASSIGNED,
     (_S.OPEN, _A.ESCALATE): _S.OPEN,
-    # The owner cannot take it after all: the next people are notified now, or the walk goes on in its own time.
+    # The owner hands the alert on: the next people are notified at once (escalate) or at their time (give back).
     (_S.ASSIGNED, _A.ESCALATE): _S.OPEN,
     (_S.ASSIGNED, _A.GIVE_BACK): _S.OPEN,
     (_S.OPEN, _A.HOLD): _S.ON_HOLD,
     (_S.ASSIGNED, _A.HOLD): _S.ON_HOLD,
-    # Until another time.
+    # The hold gets another end.
     (_S.ON_HOLD, _A.HOLD): _S.ON_HOLD,
-    # An alert that had an owner goes back to them, see `step`.
+    # If the alert has an owner, it becomes assigned again instead; see `step`.
     (_S.ON_HOLD, _A.RESUME): _S.OPEN,
-    # To other groups, or by another policy: the escalation begins anew there.
+    # The escalation starts again, with other groups or another policy.
     **{(status, _A.REASSIGN): _S.OPEN for status in LIVE},
-    # Whoever has the alert asks others for help, and keeps it.
+    # More people are asked for help; the alert keeps its owner and its state.
     **{(status, _A.ADD_RESPONDERS): status for status in LIVE},
     **{(status, _A.UNACKNOWLEDGE): status for status in LIVE},
     **{(status, _A.CLOSE): _S.CLOSED for status in LIVE},
@@ -64,9 +64,9 @@ TRANSITIONS: dict[tuple[Status, Action], Status] = {
 
 
 def step(status: Status, action: Action, *, owned: bool = False) -> Status | None:
-    """Return the status that `action` leads to, or None where it is not possible.
+    """Return the status after `action`, or None if the action is not allowed in this status.
 
-    `owned` says whether the alert has an owner, to whom a resumed alert returns.
+    `owned` says whether the alert has an owner; a resumed alert returns to them.
     """
     if (status, action) == (Status.ON_HOLD, Action.RESUME) and owned:
         return Status.ASSIGNED
@@ -74,5 +74,5 @@ def step(status: Status, action: Action, *, owned: bool = False) -> Status | Non
 
 
 def actions_from(status: Status) -> list[Action]:
-    """Return what can be done to an alert with this status, in the order of the enum."""
+    """Return the actions that are allowed in this status, in the order of the enum."""
     return [action for action in Action if (status, action) in TRANSITIONS]

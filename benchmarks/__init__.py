@@ -1,1 +1,1 @@
-"""How fast it is, as ratios measured in one run on one machine: `script/bench`."""
+"""Benchmarks, run by `script/bench`: ratios that are measured in one run on one machine."""

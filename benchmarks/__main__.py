@@ -1,6 +1,6 @@
-"""Run benchmarks by name, or all of them, on embedded servers of their own, and print a table.
+"""Runs benchmarks by name, or all of them, on their own embedded servers, and prints a table.
 
-python -m benchmarks [NAME...] measures; python -m benchmarks --report writes docs/ from what was measured.
+python -m benchmarks [NAME...] measures; python -m benchmarks --report writes docs/ from the results.
 """
 
 import importlib
@@ -10,31 +10,34 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-# Name: module, whose function of that name returns rows; in the order of the report.
+# Name -> module with a function of that name, which returns rows; in the order of the report.
 BENCHMARKS = {
     "pings": "benchmarks.pings",
     "ticks": "benchmarks.ticks",
     "storm": "benchmarks.storm",
     "lag": "benchmarks.lag",
+    "events": "benchmarks.events",
     "footprint": "benchmarks.footprint",
     "growth": "benchmarks.growth",
     "history": "benchmarks.history",
+    "pages": "benchmarks.pages",
     "chaos": "benchmarks.chaos",
     "soak": "benchmarks.soak",
+    "faults": "benchmarks.faults",
 }
 
 
 def main(arguments: list[str]) -> int:
-    """Return 0 when every row was reached."""
+    """Run the benchmarks; return 0 if every bound was reached, else 1."""
     if arguments == ["--report"]:
         from benchmarks.report import write_report  # noqa: PLC0415 - needs no server
 
         write_report(list(BENCHMARKS))
         return 0
     if unknown := [name for name in arguments if name not in BENCHMARKS]:
-        raise SystemExit(f"There is no benchmark {', '.join(unknown)}. There are: {', '.join(BENCHMARKS)}.")
+        raise SystemExit(f"There is no benchmark {', '.join(unknown)}. Choose from {', '.join(BENCHMARKS)}.")
     from benchmarks.rows import show  # noqa: PLC0415 - after the arguments were read
-    from heartbeat_project.embedded.testing import embedded_servers, leave_on_signals  # noqa: PLC0415
+    from embedded.testing import embedded_servers, leave_on_signals  # noqa: PLC0415
 
     leave_on_signals()
     with embedded_servers() as addresses:
@@ -61,10 +64,24 @@ def main(arguments: list[str]) -> int:
 
 
 def benchmark(name: str) -> Callable[[], list[dict[str, Any]]]:
-    """Return the function of this benchmark; its module needs the app registry."""
-    found: Callable[[], list[dict[str, Any]]] = getattr(importlib.import_module(BENCHMARKS[name]), name)
-    return found
+    """Return the function of this benchmark. Call it after django.setup(), which its module needs."""
+    function: Callable[[], list[dict[str, Any]]] = getattr(importlib.import_module(BENCHMARKS[name]), name)
+    return function
+
+
+def run(arguments: list[str]) -> int:
+    """Run the benchmarks; if the servers cannot be started, say in one sentence why."""
+    from embedded.disk_errors import explain  # noqa: PLC0415 - as above
+    from embedded.process import EmbeddedError  # noqa: PLC0415
+
+    try:
+        return main(arguments)
+    except EmbeddedError as error:
+        print(error, file=sys.stderr)
+    except OSError as error:
+        print(f"The benchmarks could not be run. {explain(error)}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(run(sys.argv[1:]))

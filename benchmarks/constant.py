@@ -1,4 +1,4 @@
-"""The reference: the same server answers the same request with a constant, and stores nothing."""
+"""The reference application: the same server answers the same request with a constant, and stores nothing."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -17,7 +17,7 @@ async def application(
     receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
     send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
 ) -> None:
-    """Answer every request alike."""
+    """Answer every request with the same response."""
     if scope["type"] != "http":
         return
     await receive()

@@ -1,8 +1,8 @@
-"""Numbers as people read them."""
+"""Formats numbers for people."""
 
 
 def figure(value: float | None) -> str:
-    """Return a number as people read it: three digits that say something, thousands apart."""
+    """Return a number with about three significant digits and with thousands separators; empty for None."""
     if value is None:
         return ""
     if value == int(value) or abs(value) >= 100:

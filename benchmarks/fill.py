@@ -1,4 +1,4 @@
-"""Tables filled with so many heartbeats, in a few statements."""
+"""Fills the tables with a number of heartbeats, in a few statements."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from django.db import connection
 
 from heartbeat_project.kernel import clock
-from integrations.services.history import keep_history
+from integrations.heartbeats.history import keep_history
 
 BASE = """
 INSERT INTO accounts_organization (id, name, time_zone, created_at) VALUES (900, 'Benchmark', 'UTC', now());
@@ -43,8 +43,8 @@ INSERT INTO integrations_heartbeat (integration_id, interval_minutes, grace_minu
     FROM generate_series(1, %(n)s) AS n;
 """
 EMPTY = (
-    "TRUNCATE accounts_organization, integrations_listening, integrations_outage, integrations_ping,"
-    " alerting_timelineentry, integrations_heartbeatevent CASCADE"
+    "TRUNCATE accounts_organization, integrations_ingeststate, integrations_ingestprocess, integrations_outage,"
+    " integrations_ping, alerting_timelineentry, integrations_heartbeatevent CASCADE"
 )
 
 
@@ -52,28 +52,31 @@ TEAMS = 5
 
 
 def fill(heartbeats: int, *, teams_each: int = 1) -> None:
-    """Empty the tables and fill them with one organization, five teams of one person, and so many heartbeats.
+    """Empty the tables and fill them with one organization, five teams of one person, and `heartbeats` heartbeats.
 
-    The silence of each heartbeat is told to `teams_each` of the teams.
+    Each heartbeat notifies `teams_each` of the teams.
     """
     with connection.cursor() as cursor:
         cursor.execute(EMPTY)
         fill_with(cursor.execute, heartbeats, teams_each=teams_each)
-    keep_history(now=clock.now())  # today has its partition, as when the product runs
+    keep_history(now=clock.now())  # creates the partition of today, as in a running installation
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
         cursor.execute("CHECKPOINT")
 
 
 def fill_with(execute: Callable[..., Any], heartbeats: int, *, teams_each: int = 1) -> None:
-    """Fill empty tables as `fill` does, by this way of executing a statement with its parameters."""
+    """Fill empty tables as `fill` does, with a function that executes a statement with parameters."""
     parameters = {"n": heartbeats, "teams": TEAMS, "each": teams_each}
+    # Without triggers: a million entries in the audit log would take longer than the rows.
+    execute("SET session_replication_role = replica", None)
     for sentence in (BASE + HEARTBEATS).strip().split(";\n"):
         execute(sentence.rstrip(";"), parameters if "%(" in sentence else None)
+    execute("SET session_replication_role = DEFAULT", None)
 
 
 def make_due(count: int, *, of: int) -> None:
-    """Let the deadlines of `count` heartbeats, spread over all of them, be just past, and somebody be listening."""
+    """Set the deadlines of `count` heartbeats, spread over all `of` them, to now, and the watermark behind now."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE integrations_heartbeat SET last_ping_at = now() - interval '1 hour',"
@@ -82,6 +85,6 @@ def make_due(count: int, *, of: int) -> None:
             [of // count, of],
         )
         cursor.execute(
-            "INSERT INTO integrations_listening (id, heard_until) VALUES (1, now() + interval '1 second')"
-            " ON CONFLICT (id) DO UPDATE SET heard_until = EXCLUDED.heard_until"
+            "INSERT INTO integrations_ingeststate (id, stored_until) VALUES (1, now() + interval '1 second')"
+            " ON CONFLICT (id) DO UPDATE SET stored_until = EXCLUDED.stored_until"
         )

@@ -1,4 +1,4 @@
-"""A database, a broker and web processes of their own that can be killed, frozen and restarted one by one."""
+"""A separate database, broker and web processes that can be killed, frozen and restarted one by one."""
 
 import contextlib
 import os
@@ -18,20 +18,19 @@ import psycopg
 
 from benchmarks.fill import fill_with
 from benchmarks.harness import ROOT
-from heartbeat_project.embedded import postgres, valkey
-from heartbeat_project.embedded.folders import open_data_folder
-from heartbeat_project.embedded.process import stop, wait_until
-from heartbeat_project.embedded.servers import Server, launch, log_tail
-from heartbeat_project.embedded.stack import WEB
+from embedded import postgres, valkey
+from embedded.folders import open_data_folder
+from embedded.process import stop, wait_until
+from embedded.servers import Server, launch, log_tail
 
 START_SECONDS = 60.0
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    """Return a free port on loopback."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def children(pid: int) -> list[int]:
@@ -44,24 +43,24 @@ def children(pid: int) -> list[int]:
 
 @dataclass
 class Kept:
-    """One embedded server in its place; start and end it from the main thread, whose end it would not outlive."""
+    """One embedded server that can be restarted; start it from the main thread, because it dies with its thread."""
 
     server: Server
     log: Path
     child: subprocess.Popen[bytes] = field(init=False)
 
     def start(self) -> None:
-        """Start it and return when it takes clients."""
+        """Start the server and return when it accepts clients."""
         with self.log.open("ab") as output:
-            self.child = launch(self.server, output=output.fileno(), said=lambda: log_tail(self.log))
+            self.child = launch(self.server, output=output.fileno(), log_tail=lambda: log_tail(self.log))
 
     def end(self) -> None:
-        """End it as its operator would."""
+        """Stop the server as an operator would."""
         stop(self.child, self.server.program)
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Stop it in its tracks, sessions too, for as long as the block lasts: it is there, and says nothing."""
+        """Freeze the server and its sessions within the block: connections stay open, but nothing answers."""
         pids = [self.child.pid, *children(self.child.pid)]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
@@ -80,16 +79,19 @@ class Web:
     log: Path
     workers: int = 1
     port: int = field(default_factory=free_port)
+    files: int | None = None  # limit of open files; None: the limit of this process
+    options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] = field(init=False)
 
     def start(self) -> None:
-        """Start it and return when every worker is there and one answers."""
-        options = ["--port", str(self.port), "--workers", str(self.workers), "--respawn-failed-workers", *WEB]
+        """Start the server and return when every worker has started."""
+        limit = [] if self.files is None else ["prlimit", f"--nofile={self.files}"]
+        options = [*self.options, "--port", str(self.port), "--workers", str(self.workers), "--respawn-failed-workers"]
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "granian", *options, "heartbeat_project.asgi:application"],
+                [*limit, sys.executable, "-m", "heartbeat_project.serve", *options],
                 cwd=ROOT,
-                env=self.env,
+                env={**self.env, "HEARTBEAT_HOST": "127.0.0.1", "HEARTBEAT_PORT": str(self.port)},
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -98,15 +100,15 @@ class Web:
             raise RuntimeError(f"the web server did not start:\n{log_tail(self.log)}")
 
     def started(self) -> int:
-        """Return how many workers have started so far; one that is asked to end before that does not hear it."""
+        """Return how many workers have started so far; a worker ignores a signal to stop before that."""
         return self.log.read_text(errors="replace").count("Started worker-")
 
     def pids(self) -> list[int]:
-        """Return the worker processes that are there now."""
+        """Return the ids of the present worker processes."""
         return children(self.process.pid)
 
     def end(self, *, seconds: float = 30) -> int:
-        """Ask it to end and return its exit code; kill what has not ended by then."""
+        """Stop the server and return its exit code; kill it if it has not stopped within `seconds`."""
         self.process.terminate()
         try:
             return self.process.wait(seconds)
@@ -118,7 +120,7 @@ class Web:
 
 @dataclass
 class Ground:
-    """Database and broker in a folder of their own, filled with heartbeats of an hour."""
+    """Database and broker in a separate folder, filled with heartbeats that expect a ping every hour."""
 
     folder: Path
     heartbeats: int
@@ -130,7 +132,7 @@ class Ground:
 
     @property
     def env(self) -> dict[str, str]:
-        """Return the environment of the product's processes."""
+        """Return the environment of Heartbeat's processes."""
         return {
             **os.environ,
             "DATABASE_URL": self.database.server.url,
@@ -141,7 +143,7 @@ class Ground:
         }
 
     def fill(self) -> None:
-        """Make the tables and the heartbeats `bench-1` to `bench-N`."""
+        """Create the tables and the heartbeats `bench-1` to `bench-N`."""
         migrate = [sys.executable, "manage.py", "migrate", "--noinput", "--skip-checks", "-v0"]
         subprocess.run(migrate, cwd=ROOT, env=self.env, check=True)
         with self.connected() as connection:
@@ -161,9 +163,12 @@ class Ground:
             return cursor.fetchall() if cursor.description else []
 
     @contextlib.contextmanager
-    def web(self, *, workers: int = 1, **env: str) -> Iterator[Web]:
-        """Run the web server; what its workers say goes to `web.log` in the folder."""
-        server = Web(env={**self.env, **env}, log=self.folder / f"web-{time.monotonic_ns()}.log", workers=workers)
+    def web(
+        self, *, workers: int = 1, files: int | None = None, options: tuple[str, ...] = (), **env: str
+    ) -> Iterator[Web]:
+        """Run the web server within the block; it logs to a file `web-*.log` in the folder."""
+        log = self.folder / f"web-{time.monotonic_ns()}.log"
+        server = Web(env={**self.env, **env}, log=log, workers=workers, files=files, options=options)
         server.start()
         try:
             yield server
@@ -174,17 +179,17 @@ class Ground:
 
 @contextlib.contextmanager
 def ground(*, heartbeats: int) -> Iterator[Ground]:
-    """Run database and broker in a temporary folder, with so many heartbeats, and remove it at the end."""
-    # Short and open to a service account, because sockets lie in it.
+    """Run database and broker with `heartbeats` heartbeats in a temporary folder within the block."""
+    # A short path, because sockets lie in it; the service account must be able to enter it.
     folder = Path(tempfile.mkdtemp(prefix="hb-", dir="/tmp"))
     folder.chmod(0o755)
     try:
-        made = Ground(folder=folder, heartbeats=heartbeats)
+        servers = Ground(folder=folder, heartbeats=heartbeats)
         with contextlib.ExitStack() as stack:
-            for kept in (made.database, made.broker):
-                kept.start()
-                stack.callback(kept.end)
-            made.fill()
-            yield made
+            for server in (servers.database, servers.broker):
+                server.start()
+                stack.callback(server.end)
+            servers.fill()
+            yield servers
     finally:
         rmtree(folder, ignore_errors=True)

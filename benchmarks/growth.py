@@ -1,4 +1,4 @@
-"""How pings and ticks grow with what exists, and what a second web process brings."""
+"""Measures how pings and ticks depend on the number of heartbeats, and what a second web process brings."""
 
 from statistics import median
 from typing import Any
@@ -15,7 +15,7 @@ SIZES, PROCESSES, RUNS, SECONDS = (10_000, 100_000, 1_000_000), (1, 2), 3, 3
 
 
 def growth() -> list[dict[str, Any]]:
-    """Measure pings and ticks over 10,000 to 1,000,000 heartbeats, pings with one and two web processes."""
+    """Measure pings, with one and two web processes, and ticks over 10,000 to 1,000,000 heartbeats."""
     rates: dict[tuple[int, int], list[float]] = {}
     ticks: dict[int, list[float]] = {}
     errors = 0

@@ -1,4 +1,4 @@
-"""What each benchmark stands on: real web processes on embedded servers with durable settings, and wrk."""
+"""The tools of the benchmarks: real web processes on embedded servers with durable settings, and wrk."""
 
 import contextlib
 import json
@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.machine import ROOT
-from heartbeat_project.embedded.process import tied
+from embedded.process import tied
+
+PRODUCT = "heartbeat_project.asgi:application"
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one run of wrk saw; latencies in milliseconds."""
+    """The result of one run of wrk; latencies in milliseconds."""
 
     requests_per_second: float
     p50_ms: float
@@ -28,12 +30,12 @@ class Load:
 
 
 def wrk(port: int, *, connections: int, seconds: int, heartbeats: int) -> Load:
-    """Load the web server on loopback for a bounded time and return what was seen."""
+    """Load the web server on loopback for `seconds` and return the result."""
     program = shutil.which("wrk")
     if program is None:
-        raise SystemExit("script/bench needs wrk (Debian: apt-get install wrk).")
+        raise SystemExit("script/bench needs wrk. Install it (Debian: apt-get install wrk).")
     script = ROOT / "benchmarks" / "ping.lua"
-    done = subprocess.run(
+    completed = subprocess.run(
         [
             program,
             "-t1",
@@ -50,24 +52,24 @@ def wrk(port: int, *, connections: int, seconds: int, heartbeats: int) -> Load:
         text=True,
         check=True,
     )
-    said = json.loads(done.stdout.split("JSON", 1)[1].splitlines()[0])
+    summary = json.loads(completed.stdout.split("JSON", 1)[1].splitlines()[0])
     return Load(
-        requests_per_second=said["requests"] / (said["us"] / 1e6),
-        p50_ms=said["p50"] / 1e3,
-        p99_ms=said["p99"] / 1e3,
-        errors=said["errors"],
+        requests_per_second=summary["requests"] / (summary["us"] / 1e6),
+        p50_ms=summary["p50"] / 1e3,
+        p99_ms=summary["p99"] / 1e3,
+        errors=summary["errors"],
     )
 
 
 def free_port() -> int:
-    """Return a port on loopback that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    """Return a free port on loopback."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def middle(loads: list[Load]) -> Load:
-    """Return the median of each number over several runs; errors add up."""
+    """Return the median of each figure over several runs, and the sum of their errors."""
     return Load(
         requests_per_second=median(load.requests_per_second for load in loads),
         p50_ms=median(load.p50_ms for load in loads),
@@ -78,7 +80,7 @@ def middle(loads: list[Load]) -> Load:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A web server that runs: where, and as which process."""
+    """A running web server: its port and its process id."""
 
     port: int
     pid: int
@@ -93,30 +95,27 @@ def web(application: str, *, workers: int = 1, env: dict[str, str] | None = None
 
 @contextlib.contextmanager
 def served(application: str, *, workers: int = 1, env: dict[str, str] | None = None) -> Iterator[Served]:
-    """Run an ASGI application with the production server and return its port and process."""
+    """Run an ASGI application with the production server and return its port and process.
+
+    The product is started by its own command, any other application with nothing but granian and asyncio.
+    """
     port = free_port()
+    options = ("--host", "127.0.0.1", "--port", str(port), "--workers", str(workers))
+    plain = ("granian", "--interface", "asgi", "--loop", "asyncio", "--no-access-log", *options, application)
     server = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "granian",
-            "--interface",
-            "asgi",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--workers",
-            str(workers),
-            "--no-access-log",
-            application,
-        ],
+        [sys.executable, "-m", *(("heartbeat_project.serve", *options) if application == PRODUCT else plain)],
         cwd=ROOT,
-        env={**os.environ, "HEARTBEAT_LOG_LEVEL": "WARNING", **(env or {})},
+        env={
+            **os.environ,
+            "HEARTBEAT_LOG_LEVEL": "WARNING",
+            "HEARTBEAT_HOST": "127.0.0.1",
+            "HEARTBEAT_PORT": str(port),
+            **(env or {}),
+        },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=tied(signal.SIGTERM),  # noqa: PLW1509 - nothing is left behind by a killed benchmark
+        preexec_fn=tied(signal.SIGTERM),  # noqa: PLW1509 - the server must die with a killed benchmark
     )
     try:
         end = time.monotonic() + 30
@@ -131,6 +130,6 @@ def served(application: str, *, workers: int = 1, env: dict[str, str] | None = N
         os.killpg(server.pid, signal.SIGTERM)
         try:
             server.wait(10)
-        except subprocess.TimeoutExpired:  # a reference that still works through what the load left behind
+        except subprocess.TimeoutExpired:  # a reference application that still works through queued requests
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()

@@ -1,4 +1,4 @@
-"""Ten million pings over several daily partitions, and how soon a page has what it shows of them."""
+"""Fills several daily partitions with ten million pings, and measures the queries of the pages that show them."""
 
 import random
 import time
@@ -16,15 +16,16 @@ from benchmarks.fill import EMPTY, fill
 from benchmarks.rows import row, save, say
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.sql import statement
-from integrations.models import InboundIntegration, Ping, PingDay, PingHour
-from integrations.selectors import pings_of, recent_pings
-from integrations.services.history import keep_history, partition_of
+from integrations.heartbeats.history import keep_history, partition_of
+from integrations.heartbeats.selectors import pings_of, recent_pings
+from integrations.models.history import Ping, PingDay, PingHour
+from integrations.models.integrations import InboundIntegration
 
-# A thousand heartbeats that ping each minute for a week.
+# A thousand heartbeats that ping every minute for a week; QUESTIONS is the number of times each query is measured.
 HEARTBEATS, DAYS, QUESTIONS = 1_000, 7, 300
 MINUTES = 24 * 60
 PINGS = HEARTBEATS * DAYS * MINUTES
-# In the order in which they arrived: a heartbeat's pings lie far apart.
+# Rows are inserted in the order of arrival, so that the pings of one heartbeat lie far apart on the disk.
 FILL_DAY = """
 INSERT INTO integrations_ping (integration_id, received_at, method, source_ip)
 SELECT heartbeat, %(day)s + minute * interval '1 minute' + heartbeat * interval '50 milliseconds', 'POST', '192.0.2.7'
@@ -34,7 +35,7 @@ ORDER BY minute, heartbeat
 
 
 def history() -> list[dict[str, Any]]:
-    """Measure the newest pings, one day of pings and the counts by the hour of a heartbeat, and counting a day."""
+    """Measure reading a heartbeat's newest pings, one day of pings and hourly counts, and counting a whole day."""
     today = clock.now().astimezone(UTC).date()
     days = [datetime.combine(today - timedelta(days=ago), midnight(), tzinfo=UTC) for ago in range(DAYS, 0, -1)]
     fill(HEARTBEATS)
@@ -46,9 +47,9 @@ def history() -> list[dict[str, Any]]:
         [size] = cursor.fetchone()
     questions: dict[str, Callable[[InboundIntegration], object]] = {
         "the newest 20 pings of a heartbeat": recent_pings,
-        "the newest 100 pings of a heartbeat": lambda of: recent_pings(of, limit=100),
-        "one day of a heartbeat, 1,440 pings": lambda of: list(_day(of, random.choice(days))),
-        "a heartbeat's week by the hour": lambda of: list(_hours(of, days)),
+        "the newest 100 pings of a heartbeat": lambda integration: recent_pings(integration, limit=100),
+        "one day of a heartbeat, 1,440 pings": lambda integration: list(_day(integration, random.choice(days))),
+        "a heartbeat's week by the hour": lambda integration: list(_hours(integration, days)),
     }
     rows, plans = [], {}
     for name, ask in questions.items():
@@ -69,9 +70,9 @@ def history() -> list[dict[str, Any]]:
 
 
 def _fill(days: list[datetime]) -> float:
-    """Fill each day's partition with one statement; return how many seconds all of them took."""
+    """Fill each day's partition with one statement; return the seconds that all of them took."""
     started = time.monotonic()
-    keep_history(now=days[0])  # makes the partitions of a week
+    keep_history(now=days[0])  # creates the partitions of a week
     for number, day in enumerate(days):
         with connection.cursor() as cursor:
             cursor.execute(FILL_DAY, {"day": day, "minutes": MINUTES, "heartbeats": HEARTBEATS})
@@ -80,7 +81,7 @@ def _fill(days: list[datetime]) -> float:
 
 
 def _count(days: list[datetime]) -> list[float]:
-    """Count each day by the hour, as the product does once a day; return the seconds that each took."""
+    """Count each day by the hour, as Heartbeat does once a day; return the seconds that each took."""
     took = []
     for day in days:
         started = time.monotonic()
@@ -90,12 +91,12 @@ def _count(days: list[datetime]) -> list[float]:
     return took
 
 
-def _day(of: InboundIntegration, day: datetime) -> QuerySet[Ping]:
-    return pings_of(of).filter(received_at__gte=day, received_at__lt=day + timedelta(days=1))
+def _day(integration: InboundIntegration, day: datetime) -> QuerySet[Ping]:
+    return pings_of(integration).filter(received_at__gte=day, received_at__lt=day + timedelta(days=1))
 
 
-def _hours(of: InboundIntegration, days: list[datetime]) -> QuerySet[PingHour]:
-    return PingHour.objects.filter(integration_id=of.pk, hour__gte=days[0]).order_by("hour")
+def _hours(integration: InboundIntegration, days: list[datetime]) -> QuerySet[PingHour]:
+    return PingHour.objects.filter(integration_id=integration.pk, hour__gte=days[0]).order_by("hour")
 
 
 def _milliseconds(ask: Callable[[InboundIntegration], object]) -> float:
@@ -106,16 +107,16 @@ def _milliseconds(ask: Callable[[InboundIntegration], object]) -> float:
 
 
 def _plan(ask: Callable[[InboundIntegration], object]) -> list[str]:
-    """Return how PostgreSQL answered the question's own query."""
-    with CaptureQueriesContext(connection) as asked:
+    """Return PostgreSQL's plan for the query that `ask` runs."""
+    with CaptureQueriesContext(connection) as capture:
         ask(InboundIntegration(pk=HEARTBEATS // 2))
     with connection.cursor() as cursor:
-        cursor.execute("EXPLAIN (ANALYZE, BUFFERS) " + asked.captured_queries[-1]["sql"].replace("%", "%%"))
+        cursor.execute("EXPLAIN (ANALYZE, BUFFERS) " + capture.captured_queries[-1]["sql"].replace("%", "%%"))
         return [line for (line,) in cursor.fetchall()]
 
 
 def _clean_up(days: list[datetime]) -> None:
-    """Give the disk back at once; other benchmarks may follow on this server."""
+    """Free the disk space at once, because other benchmarks may follow on this server."""
     with connection.cursor() as cursor:
         cursor.execute(EMPTY)
         cursor.execute("TRUNCATE integrations_pinghour")

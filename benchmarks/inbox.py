@@ -1,4 +1,4 @@
-"""A real SMTP server on loopback that takes messages as fast as they come, and knows which alerts each one names."""
+"""A real SMTP server on loopback that accepts messages as fast as they come, and finds the alerts that each names."""
 
 import asyncio
 import re
@@ -13,13 +13,13 @@ from typing import Self
 from benchmarks.harness import free_port
 from heartbeat_project.kernel import clock
 
-LONGEST = 64 * 2**20
+LONGEST = 64 * 2**20  # bytes of one message
 LINK, NAME = re.compile(r"/alerts/(\d+)\b"), re.compile(r"\bjob (\d+)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One message as it was taken: when (seconds since 1970), for whom, and its bytes."""
+    """One accepted message: its time (seconds since 1970), its recipient and its bytes."""
 
     at: float
     recipient: str
@@ -27,7 +27,7 @@ class Mail:
 
 
 class Inbox:
-    """Takes mail in a thread of its own and keeps it unread; reading it is for afterwards."""
+    """Accepts mail in its own thread and stores it unparsed, so that parsing does not slow down the measurement."""
 
     def __init__(self) -> None:
         self.mails: list[Mail] = []
@@ -37,7 +37,7 @@ class Inbox:
 
     @property
     def url(self) -> str:
-        """Return what EMAIL_URL is to be."""
+        """Return the value for EMAIL_URL."""
         return f"smtp://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
@@ -51,7 +51,7 @@ class Inbox:
         self._thread.join()
 
     def wait_for_quiet(self, *, seconds: float) -> None:
-        """Wait until no message has come for so long: a doubled one would come now."""
+        """Wait until no message has come for `seconds`, in which a duplicate would have come."""
         count, since = len(self.mails), time.monotonic()
         while time.monotonic() - since < seconds:
             time.sleep(0.1)
@@ -59,7 +59,7 @@ class Inbox:
                 count, since = len(self.mails), time.monotonic()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Speak as much SMTP as a client needs that sends no secrets and no extensions."""
+        """Speak plain SMTP without authentication and extensions."""
         recipients: list[str] = []
         writer.write(b"220 inbox\r\n")
         while line := await reader.readline():
@@ -84,9 +84,10 @@ class Inbox:
 
 
 def alerts_named(mail: Mail, *, alert_of: dict[int, int]) -> set[int]:
-    """Return the ids of the alerts that a message is about, whether it tells of one or of thousands.
+    """Return the ids of the alerts that a message is about, be it one or thousands.
 
-    An alert is named by its link, by the header, or by its heartbeat's name, for which `alert_of` has the alert.
+    A message names an alert by its link, by its header, or by the name of its heartbeat, which `alert_of` maps to the
+    alert.
     """
     message = message_from_bytes(mail.raw, policy=mail_policy)
     body = message.get_body(("plain",))
@@ -97,43 +98,43 @@ def alerts_named(mail: Mail, *, alert_of: dict[int, int]) -> set[int]:
 
 
 def message_id(mail: Mail) -> str:
-    """Return what stands before the @ in a message's Message-ID."""
+    """Return the part of a message's Message-ID before the @."""
     return str(message_from_bytes(mail.raw, policy=mail_policy)["Message-ID"] or "").strip("<> ").partition("@")[0]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a bundle of messages told: when everybody knew of everything, and what was wrong with it."""
+class Comparison:
+    """The result of a comparison: when the last pair was first notified, and the number of wrong notifications."""
 
-    last_at: float
-    lost: int
-    doubled: int
-    strange: int
+    last_at: float  # seconds since 1970
+    lost: int  # expected pairs without a message
+    doubled: int  # pairs in more than one message
+    strange: int  # messages about no alert, and pairs that were not expected
 
 
-def told(
+def compare(
     mails: Iterable[Mail],
     *,
     expected: set[tuple[str, int]],
     alert_of: dict[int, int],
     carried: Mapping[str, set[int]] | None = None,
-) -> Told:
-    """Compare messages with who was to be told of which alert: each pair in exactly one message, and no other.
+) -> Comparison:
+    """Compare messages with the expected (recipient, alert) pairs: each must be in exactly one message, and no others.
 
-    `carried` has the alerts that the outbox says travelled in a message, by its Message-ID before the @: a bundle names
-    the first of them and links to the page that lists all.
+    `carried` has the alerts of each message according to the outbox, by the part of its Message-ID before the @,
+    because a bundle names only some of them and links to the page that lists all.
     """
     first: dict[tuple[str, int], float] = {}
     doubled = strange = 0
     for mail in mails:
-        named = alerts_named(mail, alert_of=alert_of) | (carried or {}).get(message_id(mail), set())
-        strange += not named
-        for alert in named:
+        alerts = alerts_named(mail, alert_of=alert_of) | (carried or {}).get(message_id(mail), set())
+        strange += not alerts
+        for alert in alerts:
             pair = (mail.recipient, alert)
             doubled += pair in first
             strange += pair not in expected
             first.setdefault(pair, mail.at)
-    return Told(
+    return Comparison(
         last_at=max(first.values(), default=0.0),
         lost=len(expected - first.keys()),
         doubled=doubled,

@@ -1,4 +1,4 @@
-"""From a deadline to the open alert that others can see, while pings come in."""
+"""Measures the time from a deadline to the committed alert, while pings come in."""
 
 import time
 from datetime import timedelta
@@ -18,10 +18,10 @@ HEARTBEATS, SILENT, SECONDS, RATE, RUNS = 100_000, 240, 24, 1_000, 4
 
 
 def lag() -> list[dict[str, Any]]:
-    """Let ten of 100,000 heartbeats go silent each second for 24 s, with 1,000 pings a second to the others.
+    """Let ten of 100,000 heartbeats go silent per second for 24 s, with 1,000 pings a second to the others.
 
-    Nothing ties the tick to the pulse, and their clocks drift, so an installation sees every phase between them. Each
-    run moves beat on by a quarter of a second; the percentiles are those of all runs together.
+    Tick and pulse are not synchronized, so an installation has every phase between them. Each run therefore shifts beat
+    by a quarter of a second; the percentiles are those of all runs together.
     """
     runs: list[list[float]] = []
     rates: list[float] = []
@@ -31,19 +31,19 @@ def lag() -> list[dict[str, Any]]:
         with (
             web(LANE) as port,
             workers(beat_later=number / RUNS),
-            steady_pings(port, per_second=RATE, heartbeats=range(SILENT + 1, HEARTBEATS + 1)) as seen,
+            steady_pings(port, per_second=RATE, heartbeats=range(SILENT + 1, HEARTBEATS + 1)) as answers,
         ):
             say(f"run {number + 1} of {RUNS}: {SILENT:,} deadlines pass in {SECONDS} s")
-            runs.append(_silence(seen))
-            rates.append(seen.per_second)
-        if set(seen.statuses) != {200}:
-            raise SystemExit(f"pings were answered {dict(seen.statuses)}")
+            runs.append(_silence(answers))
+            rates.append(answers.per_second)
+        if set(answers.statuses) != {200}:
+            raise SystemExit(f"pings were answered {dict(answers.statuses)}")
     together = sorted(lag for run in runs for lag in run)
-    rows = [
-        row(f"deadline to open alert, {name}", _percentile(together, share), unit="s", at_most=at_most, runs=each)
-        for name, share, at_most in (("p50", 0.5, None), ("p90", 0.9, None), ("p99", 0.99, 1.5), ("longest", 1, None))
-        for each in [[_percentile(sorted(run), share) for run in runs]]
-    ]
+    rows = []
+    for name, share, at_most in (("p50", 0.5, None), ("p90", 0.9, None), ("p99", 0.99, 1.5), ("longest", 1, None)):
+        by_run = [_percentile(sorted(run), share) for run in runs]
+        measured = _percentile(together, share)
+        rows.append(row(f"deadline to open alert, {name}", measured, unit="s", at_most=at_most, runs=by_run))
     rows += [
         row("pings answered meanwhile", median(rates), unit="1/s", at_least=0.95 * RATE, runs=rates),
         row("deadlines without their alert", RUNS * SILENT - len(together), unit="", at_most=0),
@@ -52,8 +52,8 @@ def lag() -> list[dict[str, Any]]:
     return rows
 
 
-def _silence(seen: Seen) -> list[float]:
-    """Let the deadlines pass and return for each how many seconds later its alert was seen."""
+def _silence(answers: Seen) -> list[float]:
+    """Let the deadlines pass; return for each the seconds until its alert was seen."""
     start = clock.now() + timedelta(seconds=4)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -61,7 +61,7 @@ def _silence(seen: Seen) -> list[float]:
             " WHERE integration_id <= %s",
             [start, SECONDS / SILENT, SILENT],
         )
-    seen.begin()
+    answers.begin()
     lags: list[float] = []
     last, end = 0, time.monotonic() + SECONDS + 30
     while len(lags) < SILENT and time.monotonic() < end:

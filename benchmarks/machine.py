@@ -1,4 +1,4 @@
-"""The machine that measures: what it is, and what processes use of it (Linux)."""
+"""Describes the machine that measures, and the resources that processes use (Linux)."""
 
 import contextlib
 import os
@@ -12,12 +12,12 @@ from django.db import connection
 
 ROOT = Path(__file__).resolve().parents[1]
 TICKS = os.sysconf("SC_CLK_TCK")
-# Where a state's letter stands in /proc/PID/stat behind the name; the numbers are those of proc(5) less three.
+# Positions in /proc/PID/stat behind the program's name: the field numbers of proc(5) minus three.
 PARENT, TIMES = 1, slice(11, 15)
 
 
 def machine() -> dict[str, Any]:
-    """Describe the machine, the database and the program, without names or paths."""
+    """Return a description of the machine, the database and the commit, without names or paths."""
     cpus = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":")[1].strip() for line in cpus if "model name" in line), "?")
     memory = next(line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line)
@@ -33,7 +33,7 @@ def machine() -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """Return the commit that was measured, with a plus sign when the program differs from it."""
+    """Return the commit that was measured, with a plus sign if the code has uncommitted changes."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-c", "safe.directory=*", *arguments]
@@ -45,7 +45,7 @@ def _commit() -> str:
 
 
 def _postgresql() -> dict[str, Any]:
-    """Return the server's version and what it was started with."""
+    """Return the server's version and the settings of its command line."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('server_version')")
         [version] = cursor.fetchone()
@@ -57,15 +57,15 @@ def _postgresql() -> dict[str, Any]:
 
 
 def family(pid: int) -> list[int]:
-    """Return a process and all that descend from it."""
+    """Return a process and all its descendants."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (numbers := _stat(int(entry.name))):
             children.setdefault(int(numbers[PARENT]), []).append(int(entry.name))
-    found = [pid]
-    for one in found:
-        found += children.get(one, [])
-    return found
+    pids = [pid]
+    for member in pids:  # the list grows while it is read
+        pids += children.get(member, [])
+    return pids
 
 
 def parent(pid: int) -> int:
@@ -74,12 +74,12 @@ def parent(pid: int) -> int:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Return the processor time that these processes, and their children that have ended, have used."""
+    """Return the processor time of these processes and of their children that have ended."""
     return sum(sum(map(int, _stat(pid)[TIMES])) for pid in pids) / TICKS
 
 
 def memory_mib(pids: Iterable[int]) -> dict[str, float]:
-    """Return the resident memory of processes: `pss` counts shared pages once, `rss` for each."""
+    """Return the resident memory of processes in MiB: `pss` counts shared pages once, `rss` once per process."""
     sums = {"Pss": 0, "Rss": 0}
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -91,7 +91,10 @@ def memory_mib(pids: Iterable[int]) -> dict[str, float]:
 
 
 def _stat(pid: int) -> list[str]:
-    """Return what /proc/PID/stat says behind the program's name, which may hold anything; nothing if it has ended."""
+    """Return the fields of /proc/PID/stat behind the program's name; zeros if the process has ended.
+
+    The name may contain spaces and brackets, so the fields begin after the last bracket.
+    """
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return ["0"] * 50

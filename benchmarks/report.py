@@ -1,4 +1,4 @@
-"""What was measured, as pages and a chart: everything that stands between marks in docs/ is written here."""
+"""Writes the results into the pages of docs/, between their marks, and draws the chart."""
 
 import json
 import re
@@ -12,7 +12,8 @@ from benchmarks.figures import figure
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, DOCS = ROOT / "benchmarks" / "results", ROOT / "docs"
 Result = Mapping[str, Any]
-# One person's job that pings each minute, a million times over.
+FAULTS = "faults"
+# A million heartbeats that each ping once a minute; times in seconds.
 MILLION, MINUTE, DAY = 1_000_000, 60, 86_400
 COSTS = (
     "processor time of one ping, web process",
@@ -23,22 +24,26 @@ COSTS = (
 
 
 def write_report(names: Sequence[str]) -> None:
-    """Bring the pages and the chart in docs/ up to date with the results."""
+    """Write the results of these benchmarks into the pages and the chart in docs/."""
     for path, text in pages(read_results(names)).items():
         path.write_text(text)
         print(f"wrote {path.relative_to(ROOT)}")
 
 
 def read_results(names: Sequence[str]) -> list[Result]:
-    """Return what was kept of these benchmarks, in their order, and of others behind them."""
-    kept = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
-    return [kept[name] for name in [*(name for name in names if name in kept), *(kept.keys() - set(names))]]
+    """Return the stored results of these benchmarks, in their order, followed by those of other benchmarks."""
+    results = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    ordered_names = [name for name in names if name in results]
+    return [results[name] for name in [*ordered_names, *(results.keys() - set(names))]]
 
 
 def pages(results: Sequence[Result]) -> dict[Path, str]:
-    """Return what the pages and the chart must say."""
-    performance, scaling = DOCS / "performance.md", DOCS / "scaling.md"
+    """Return the new text of each page and of the chart, by path."""
+    performance, scaling, reliability = DOCS / "performance.md", DOCS / "scaling.md", DOCS / "reliability.md"
+    faults = [result for result in results if result["benchmark"] == FAULTS]
+    results = [result for result in results if result["benchmark"] != FAULTS]
     return {
+        reliability: between_marks(reliability.read_text(), "faults", fault_table(faults)),
         performance: between_marks(performance.read_text(), "measured", tables(results)),
         scaling: between_marks(scaling.read_text(), "arithmetic", arithmetic(results)),
         DOCS / "performance.svg": chart(results),
@@ -46,23 +51,25 @@ def pages(results: Sequence[Result]) -> dict[Path, str]:
 
 
 def between_marks(page: str, name: str, text: str) -> str:
-    """Return the page with what stands between its two marks of this name replaced."""
+    """Return the page with the text between its two marks of this name replaced. Raises ValueError without marks."""
     begin, end = f"<!-- {name}: written by script/bench --report -->", f"<!-- /{name} -->"
     pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)
-    written, count = pattern.subn(lambda found: f"{found[1]}\n{text}\n{found[2]}", page)
+    new_page, count = pattern.subn(lambda match: f"{match[1]}\n{text}\n{match[2]}", page)
     if count != 1:
         raise ValueError(f"The page needs the marks {begin} and {end}, once.")
-    return written
+    return new_page
 
 
 def tables(results: Sequence[Result]) -> str:
-    """Return a table for each benchmark, and the machines that measured."""
+    """Return a table for each benchmark, with a sentence about its machine."""
     parts = []
     for result in results:
         lines = [f"### `{result['benchmark']}`", "", "| what | measured | reference | ratio | must | |"]
         lines.append("| --- | ---: | ---: | ---: | --- | --- |")
         for row in result["rows"]:
-            verdict = "" if not row["must"] else "reached" if row["reached"] else "**not reached**"
+            verdict = "reached" if row["reached"] else "**not reached**"
+            if not row["must"]:
+                verdict = ""
             unit = f" {row['unit']}" if row.get("unit") else ""
             reference = f"{figure(row['reference'])}{unit}" if row["reference"] is not None else ""
             cells = (
@@ -78,8 +85,22 @@ def tables(results: Sequence[Result]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def fault_table(results: Sequence[Result]) -> str:
+    """Return a table with the figures that were measured under each fault."""
+    if not results:
+        return "Not measured yet: run `./script/bench faults`.\n"
+    lines = ["| fault | what was measured | figure | must |", "| --- | --- | ---: | --- |"]
+    for result in results:
+        for entry in result["figures"]:
+            unit = f" {entry['unit']}" if entry["unit"] else ""
+            must = f"at most {entry['at_most']:g}{unit}" if entry["at_most"] is not None else ""
+            lines.append(f"| {entry['fault']} | {entry['promise']} | {figure(entry['measured'])}{unit} | {must} |")
+        lines += ["", machine_in_words(result["machine"])]
+    return "\n".join(lines) + "\n"
+
+
 def machine_in_words(machine: Mapping[str, Any]) -> str:
-    """Return one sentence about where a benchmark ran."""
+    """Return one sentence about the machine that ran a benchmark."""
     database = machine.get("postgresql", {}).get("version", "unknown")
     return (
         f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']:g} GiB, Linux {machine['kernel']}, "
@@ -97,12 +118,12 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 } .title { font-weight: 6
 }
 """
 WIDTH, LEFT, TOP, LINE, BAR = 860, 430, 56, 28, 14
-FULL = (WIDTH - LEFT - 70) / 1.25  # so many pixels are the whole of what is allowed; longer bars end at 125 %
+FULL = (WIDTH - LEFT - 70) / 1.25  # pixels of a bar that uses all of its bound; longer bars end at 125 %
 
 
 def chart(results: Sequence[Result]) -> str:
-    """Return an SVG that shows of each bound how much is used; it is readable on light and on dark pages."""
-    bars = [(row, share) for result in results for row in result["rows"] if (share := used(row)) is not None]
+    """Return an SVG that shows how much of each bound is used; it is readable on light and dark pages."""
+    bars = [(row, share) for result in results for row in result["rows"] if (share := used_share(row)) is not None]
     height = TOP + LINE * len(bars) + 14
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="t">',
@@ -126,35 +147,35 @@ def chart(results: Sequence[Result]) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def used(row: Mapping[str, Any]) -> float | None:
-    """Return which share of its bound a row uses (above 1: not reached), or None where that says nothing."""
-    judged = row["measured"] if row["ratio"] is None else row["ratio"]
+def used_share(row: Mapping[str, Any]) -> float | None:
+    """Return the share of its bound that a row uses (above 1: not reached); None if it has no such bound."""
+    value = row["measured"] if row["ratio"] is None else row["ratio"]
     if row.get("at_most"):
-        return float(judged / row["at_most"])
-    if row.get("at_least") and judged:
-        return float(row["at_least"] / judged)
+        return float(value / row["at_most"])
+    if row.get("at_least") and value:
+        return float(row["at_least"] / value)
     return None
 
 
 def shortened(text: str, *, longest: int = 62) -> str:
-    """Return a text that fits beside its bar."""
+    """Return a text of at most `longest` characters, which fits beside its bar."""
     return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
 
 
 # -- the arithmetic of a million heartbeats --------------------------------------------------------------------------
 def arithmetic(results: Sequence[Result]) -> str:
-    """Return what a million heartbeats that ping each minute need, by what one ping was measured to cost."""
+    """Return what a million heartbeats that ping every minute need, computed from the measured cost of one ping."""
     cost = {row["what"]: row["measured"] for result in results for row in result["rows"]}
     if not cost.keys() >= set(COSTS):
         return "What a ping costs was not measured yet: run `./script/bench pings`.\n"
-    web, database, wal, kept = (cost[what] for what in COSTS)
+    web, database, wal, disk = (cost[label] for label in COSTS)
     rate = MILLION / MINUTE
     rows = [
         ("pings", f"1,000,000 / 60 s = {rate:,.0f} a second, {rate * DAY / 1e6:,.0f} million a day"),
         ("web", f"{rate:,.0f} * {web:.0f} µs = {rate * web / 1e6:.1f} cores"),
         ("database", f"{rate:,.0f} * {database:.0f} µs = {rate * database / 1e6:.1f} cores"),
         ("write-ahead log", f"{rate:,.0f} * {wal:,.0f} bytes = {rate * wal / 1e6:.0f} MB/s"),
-        ("history", f"{rate:,.0f} * {kept:.0f} bytes * 86,400 s = {rate * kept * DAY / 1e9:.0f} GB for each day kept"),
+        ("history", f"{rate:,.0f} * {disk:.0f} bytes * 86,400 s = {rate * disk * DAY / 1e9:.0f} GB for each day kept"),
     ]
-    lines = ["| what | needs |", "| --- | --- |", *(f"| {what} | {needs} |" for what, needs in rows)]
+    lines = ["| what | needs |", "| --- | --- |", *(f"| {label} | {needs} |" for label, needs in rows)]
     return "\n".join(lines) + "\n"

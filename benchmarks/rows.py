@@ -1,4 +1,4 @@
-"""What a benchmark says: rows with their bounds, shown as a table and kept as JSON."""
+"""The rows of a benchmark with their bounds, printed as a table and stored as JSON."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def row(
-    what: str,
+    label: str,
     measured: float,
     *,
     unit: str,
@@ -21,23 +21,27 @@ def row(
     at_least: float | None = None,
     runs: Sequence[float] = (),
 ) -> dict[str, Any]:
-    """Return a row; with a reference its bound is one on the ratio, else on what was measured."""
+    """Return a row. With a reference, the bounds are for the ratio to it, otherwise for the measured value."""
     ratio = None if reference is None else measured / reference
-    judged = measured if ratio is None else ratio
+    value = measured if ratio is None else ratio
     bounds = [
         f"{word} {bound:g}" for word, bound in (("at most", at_most), ("at least", at_least)) if bound is not None
     ]
+    must = " and ".join(bounds)
+    if bounds and reference is not None:
+        must += " times"
+    elif bounds and unit:
+        must += f" {unit}"
     return {
-        "what": what,
+        "what": label,
         "unit": unit,
         "measured": measured,
         "reference": reference,
         "ratio": ratio,
         "at_most": at_most,
         "at_least": at_least,
-        "must": " and ".join(bounds)
-        + (" times" if bounds and reference is not None else f" {unit}" if bounds and unit else ""),
-        "reached": (at_most is None or judged <= at_most) and (at_least is None or judged >= at_least),
+        "must": must,
+        "reached": (at_most is None or value <= at_most) and (at_least is None or value >= at_least),
         "runs": list(runs),
     }
 
@@ -46,15 +50,15 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
     """Print the rows as a table."""
     width = max((len(row["what"]) for row in rows), default=0)
     print(f"\n{'what':<{width}}  {'measured':>10} {'unit':<8} {'reference':>10}  {'ratio':>6}  must")
-    for one in rows:
-        numbers = f"{figure(one['measured']):>10} {one.get('unit', ''):<8} {figure(one['reference']):>10}"
-        missed = "" if one["reached"] else "  NOT REACHED"
-        print(f"{one['what']:<{width}}  {numbers}  {figure(one['ratio']):>6}  {one['must']}{missed}", flush=True)
+    for item in rows:
+        numbers = f"{figure(item['measured']):>10} {item.get('unit', ''):<8} {figure(item['reference']):>10}"
+        missed = "" if item["reached"] else "  NOT REACHED"
+        print(f"{item['what']:<{width}}  {numbers}  {figure(item['ratio']):>6}  {item['must']}{missed}", flush=True)
 
 
-def say(what: str) -> None:
-    """Show how far a benchmark is."""
-    print(f"  {what}", flush=True)
+def say(text: str) -> None:
+    """Print the progress of a benchmark."""
+    print(f"  {text}", flush=True)
 
 
 def save(name: str, rows: Sequence[dict[str, Any]], **more: Any) -> None:

@@ -1,4 +1,4 @@
-"""A soak at half of the top rate: does memory stay flat, and are dead rows cleaned as fast as pings make them?"""
+"""A soak at half of the top rate: measures whether memory and the number of dead rows stay flat."""
 
 import os
 import time
@@ -11,9 +11,9 @@ from benchmarks.rows import row, save
 from benchmarks.workers import workers
 
 HEARTBEATS, CONNECTIONS, TOP_SECONDS, EVERY_SECONDS = 100_000, 64, 20, 5.0
-WARM_UP = 0.3  # the part of the soak in which caches, pools and shared buffers still fill
+WARM_UP = 0.3  # the fraction of the soak in which caches, pools and shared buffers still fill
 MARKS = {"-Q\0engine": "engine", "-Q\0delivery": "delivery", "\0beat\0": "beat"}
-GROWTH_PER_HOUR, GROWTH_KIB_PER_HOUR = 0.10, 1024  # flat is below one of them
+GROWTH_PER_HOUR, GROWTH_KIB_PER_HOUR = 0.10, 1024  # memory is flat if its growth is below one of these bounds
 TABLE = (
     "SELECT n_dead_tup, n_tup_upd, n_tup_hot_upd, autovacuum_count, pg_table_size(relid), pg_indexes_size(relid)"
     " FROM pg_stat_user_tables WHERE relname = 'integrations_heartbeat'"
@@ -21,19 +21,19 @@ TABLE = (
 
 
 def soak(*, minutes: float = 10.0) -> list[dict[str, Any]]:
-    """Ping 100,000 heartbeats at half of what two web processes take at most, with workers beside, for so long."""
-    with ground(heartbeats=HEARTBEATS) as place, place.web(workers=2) as web, workers(**place.env):
+    """Ping 100,000 heartbeats for `minutes` at half of the top rate of two web processes, with the workers running."""
+    with ground(heartbeats=HEARTBEATS) as servers, servers.web(workers=2) as web, workers(**servers.env):
         top = top_rate(web)
-        before = place.sql(TABLE)[0]
+        before = servers.sql(TABLE)[0]
         samples: list[dict[str, Any]] = []
         started = time.monotonic()
         with pinging(web.port, heartbeats=HEARTBEATS, connections=CONNECTIONS, per_second=top / 2, keep=False) as log:
             while (elapsed := time.monotonic() - started) < minutes * 60:
-                samples.append({"seconds": round(elapsed, 1), **sample(place, web)})
+                samples.append({"seconds": round(elapsed, 1), **sample(servers, web)})
                 time.sleep(max(0.0, EVERY_SECONDS - (time.monotonic() - started - elapsed)))
         took = time.monotonic() - started
-        after = place.sql(TABLE)[0]
-    steady = [one for one in samples if one["seconds"] >= WARM_UP * minutes * 60]
+        after = servers.sql(TABLE)[0]
+    steady = [item for item in samples if item["seconds"] >= WARM_UP * minutes * 60]
     rows = [memory_row(name, steady) for name in steady[0]["memory_kib"]]
     rows.append(dead_rows_row(steady))
     updates, hot = after[1] - before[1], after[2] - before[2]
@@ -57,23 +57,23 @@ def soak(*, minutes: float = 10.0) -> list[dict[str, Any]]:
 
 
 def top_rate(web: Web) -> float:
-    """Return how many pings a second are answered when each connection pings again at once."""
+    """Return the pings per second that are answered if each connection pings again at once."""
     started = time.monotonic()
     with pinging(web.port, heartbeats=HEARTBEATS, connections=CONNECTIONS, keep=False) as log:
         time.sleep(TOP_SECONDS)
     return log.statuses[200] / (time.monotonic() - started)
 
 
-def sample(place: Ground, web: Web) -> dict[str, Any]:
-    """Return each process's memory, what they share in part, and the state of the heartbeats' table."""
+def sample(servers: Ground, web: Web) -> dict[str, Any]:
+    """Return the memory of each process, the shared buffers, and the state of the heartbeats' table."""
     pids = {f"web {number}": [pid] for number, pid in enumerate(web.pids(), 1)}
     for pid in children(os.getpid()):
         command = Path(f"/proc/{pid}/cmdline").read_text()
         pids |= {name: [pid] for mark, name in MARKS.items() if mark in command}
-    database = place.database.child.pid
+    database = servers.database.child.pid
     pids["database, all its processes"] = [database, *children(database)]
-    pids["broker"] = [place.broker.child.pid]
-    dead, updates, hot, autovacuums, table, indexes = place.sql(TABLE)[0]
+    pids["broker"] = [servers.broker.child.pid]
+    dead, updates, hot, autovacuums, table, indexes = servers.sql(TABLE)[0]
     return {
         "memory_kib": {name: sum(memory_kib(pid, "Pss_Anon") for pid in group) for name, group in pids.items()},
         "shared_buffers_kib": sum(memory_kib(pid, "Pss_Shmem") for pid in pids["database, all its processes"]),
@@ -87,9 +87,9 @@ def sample(place: Ground, web: Web) -> dict[str, Any]:
 
 
 def memory_kib(pid: int, kind: str) -> int:
-    """Return a process's share of one kind of memory in KiB, 0 when it has just ended.
+    """Return a process's share of one kind of memory in KiB; 0 if it has just ended.
 
-    Files are left out: how much of a library counts for whom changes with whatever else runs on the machine.
+    Files are not counted, because a process's share of a library depends on the other processes of the machine.
     """
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
@@ -100,8 +100,8 @@ def memory_kib(pid: int, kind: str) -> int:
 
 def memory_row(name: str, steady: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the row of one process: the slope of its memory in KiB a minute."""
-    minutes = [one["seconds"] / 60 for one in steady]
-    memory = [one["memory_kib"][name] for one in steady]
+    minutes = [item["seconds"] / 60 for item in steady]
+    memory = [item["memory_kib"][name] for item in steady]
     mean = sum(memory) / len(memory)
     flat = max(GROWTH_PER_HOUR * mean, GROWTH_KIB_PER_HOUR) / 60
     return row(
@@ -113,11 +113,12 @@ def memory_row(name: str, steady: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def dead_rows_row(steady: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the row of the heartbeat table's dead rows: the most in the later half beside the most in the earlier."""
+    """Return the row of the heartbeat table's dead rows: the maximum of the later half against the earlier half."""
     half = len(steady) // 2
-    earlier, later = (max(one["dead_rows"] for one in part) for part in (steady[:half], steady[half:]))
-    what = "most dead heartbeat rows in the later half against the earlier"
-    return row(what, later, unit="", reference=max(1, earlier), at_most=1.5)
+    earlier = max(item["dead_rows"] for item in steady[:half])
+    later = max(item["dead_rows"] for item in steady[half:])
+    label = "most dead heartbeat rows in the later half against the earlier"
+    return row(label, later, unit="", reference=max(1, earlier), at_most=1.5)
 
 
 def slope(xs: list[float], ys: list[float]) -> float:

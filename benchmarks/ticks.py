@@ -1,14 +1,14 @@
-"""What a tick costs: by what is due, not by what exists."""
+"""Measures that the time of a tick depends on the number of due heartbeats, not on the number of all."""
 
 import time
 from statistics import median
 from typing import Any
 
-from alerting.models import Alert
+from alerting.models.alerts import Alert
 from benchmarks.fill import fill, make_due
 from benchmarks.rows import row, save, say
 from heartbeat_project.kernel import clock
-from integrations.services.tick import tick
+from integrations.heartbeats.tick import tick
 
 DUE, ROUNDS = 1_000, 5
 
@@ -36,7 +36,7 @@ def ticks() -> list[dict[str, Any]]:
 
 
 def tick_times(heartbeats: int, *, rounds: int) -> list[float]:
-    """Return how many seconds a tick took in each round, after one that only warms; 1,000 are due each time."""
+    """Return the seconds that a tick took in each round, after a round to warm up; 1,000 heartbeats are due in each."""
     times = []
     for number in range(rounds + 1):
         Alert.objects.all().delete()
@@ -52,8 +52,8 @@ def tick_times(heartbeats: int, *, rounds: int) -> list[float]:
 
 
 def _recover() -> None:
-    """Let the missed heartbeats be healthy again, without the recovery's work."""
-    from integrations.models import Heartbeat  # noqa: PLC0415 - needs the app registry
+    """Make the missed heartbeats healthy again, without the work of a recovery."""
+    from integrations.models.heartbeats import Heartbeat  # noqa: PLC0415 - needs the app registry
 
     now = clock.now()
     missed = Heartbeat.objects.filter(state="missed")

@@ -1,4 +1,4 @@
-"""The other reference: pings through the plain DRF view, one transaction each."""
+"""The second reference application: pings through the plain DRF view, with one transaction for each."""
 
 from heartbeat_project.asgi import django_application as application
 

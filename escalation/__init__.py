@@ -1,1 +1,1 @@
-"""Who is told, when, over what: policies, plays, runs, notifications and channels."""
+"""Who is notified, when, over what: policies, plays, runs, notifications and channels."""

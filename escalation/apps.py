@@ -9,8 +9,8 @@ class EscalationConfig(AppConfig):
     name = "escalation"
 
     def ready(self) -> None:
-        """Keep the running turns of rotations whenever the members of groups change."""
-        from accounts.services.memberships import before_members_change  # noqa: PLC0415 - models are there only now
-        from escalation.services.turns import keep_running_turns  # noqa: PLC0415
+        """Register what keeps the running turns of rotations when the members of a group change."""
+        from accounts.services.memberships import before_members_change  # noqa: PLC0415 - models are loaded only now
+        from escalation.oncall.rotation_edits import keep_running_turns  # noqa: PLC0415
 
         before_members_change(keep_running_turns)

@@ -1,1 +1,1 @@
-"""The composition: settings, URLs, processes and the console; it knows every app, and no app knows it."""
+"""The composition: settings, URLs, processes and the console; it may import every app, and no app imports it."""

@@ -1,4 +1,4 @@
-"""`bootstrap --demo`: people, groups, heartbeats and a little history, so that there is something to look at."""
+"""Demo data for `bootstrap --demo`: people, groups, integrations and a little history."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,24 +9,30 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from accounts.models import Group, GroupRole, Organization, User
-from accounts.services import Member, create_group, create_user
-from alerting import services as alerting
-from alerting.bridges import create_bridge
-from alerting.models import Alert, Priority
-from escalation.services.plays import TierRule, create_play
+from accounts.models.contact_methods import Priority
+from accounts.models.groups import Group, GroupRole
+from accounts.models.organizations import Organization
+from accounts.models.users import User
+from accounts.services.groups import Member, create_group
+from accounts.services.users import create_user
+from alerting.models.alerts import Alert
+from alerting.services import alerts as alerting
+from alerting.services.bridges import create_bridge
+from alerting.via import CONSOLE
+from escalation.policies.plays import TierRule, create_play
 from heartbeat_project.kernel.ids import new_token
-from integrations.ingest.record import Arrival, record_pings
-from integrations.models import InboundIntegration
-from integrations.services.heartbeats import create_heartbeat
-from integrations.services.windows import create_window
-from integrations.wording import silence
+from integrations.heartbeats.edits import create_heartbeat
+from integrations.heartbeats.wording import silence
+from integrations.inbound.edits import create_event_integration
+from integrations.maintenance.windows import create_window
+from integrations.models.integrations import InboundIntegration
+from integrations.ping_lane.batch import Arrival, record_pings
 
 DAY = timedelta(days=1)
-MAX_PINGS = 200  # of one heartbeat
-LATE = timedelta(minutes=9)  # how late the run was that each past silence tells of
+MAX_PINGS = 200  # for one heartbeat
+LATE = timedelta(minutes=9)  # delay of the run that caused each past silence
 
-# The domain `.example` belongs to nobody (RFC 2606): a demo must not write to strangers.
+# The domain `.example` belongs to nobody (RFC 2606), so that a demo never writes to strangers.
 PEOPLE = (
     ("Ana Castro", "ana@demo.example", "Integrations Admin", "Europe/Lisbon"),
     ("Ben Okafor", "ben@demo.example", "Basic", "Europe/London"),
@@ -38,7 +44,10 @@ PEOPLE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """A heartbeat of the demo: how often it pings, how long ago it last did (None: never), which run was late."""
+    """A heartbeat of the demo: its interval, the age of its last ping in minutes (None: never), which run was late.
+
+    `late_run` counts back from the last run. `more` holds further arguments of `create_heartbeat`.
+    """
 
     name: str
     every_minutes: str
@@ -73,21 +82,30 @@ IN_MAINTENANCE = "Shop search index"
 
 
 def fill_demo(owner: User, *, now: datetime) -> list[str]:
-    """Fill the Owner's organization, unless it has integrations already; return what there is to say about it."""
+    """Fill the Owner's organization unless it has integrations already; return lines to print."""
     organization = owner.organization
     with transaction.atomic():
-        # One transaction: a detector that runs beside sees each heartbeat only together with its pings.
+        # One transaction, so that an engine that is running sees each heartbeat only together with its pings.
         if InboundIntegration.objects.filter(organization=organization).exists():
-            return ["Nothing was added for the demo: there are integrations already."]
+            return ["Nothing was added for the demo: the organization already has integrations."]
         if User.objects.filter(email=PEOPLE[0][1]).exists():
-            return ["Nothing was added for the demo: its people are here already."]
+            return ["Nothing was added for the demo: its users already exist."]
         people = _people(organization, now=now - 30 * DAY)
         groups = _groups(owner, people, now=now - 30 * DAY)
         integrations = _heartbeats(owner, people, groups, now=now)
         _history(owner, people, groups, integrations, now=now)
+        create_event_integration(
+            organization,
+            type=InboundIntegration.Type.API,
+            now=now - DAY,
+            name="Grafana",
+            escalation_policy=organization.escalation_policies.order_by("pk")[0],
+            recipient_groups=[groups["Operations"]],
+        )
+    added = f"{len(people)} people, {len(groups)} groups, {len(integrations)} heartbeats and an API integration"
     return [
-        f"The demo added {len(people)} people, {len(groups)} groups and {len(integrations)} heartbeats.",
-        "Two of the heartbeats are silent already; their alerts open as soon as the engine runs.",
+        f"The demo added {added}.",
+        "Two of the heartbeats are already silent; their alerts open as soon as the engine runs.",
     ]
 
 
@@ -155,7 +173,7 @@ def _heartbeats(
     play = create_play(
         organization,
         name="Shop is affected",
-        description="Who looks after the shop at once, then Operations, then the manager.",
+        description="First the people who run the shop, then Operations, then the manager.",
         priority=Priority.CRITICAL,
         tiers=[
             TierRule(Decimal(0), users=[owner, people["Ana"]]),
@@ -163,36 +181,36 @@ def _heartbeats(
             TierRule(Decimal(10), users=[people["Deniz"]]),
         ],
     )
-    made = {}
+    heartbeats = {}
     for job in JOBS:
-        to = {"response_play": play} if job.play else {"escalation_policy": policy}
+        escalation = {"response_play": play} if job.play else {"escalation_policy": policy}
         options = dict(job.more)
-        made[job.name] = create_heartbeat(
+        heartbeats[job.name] = create_heartbeat(
             organization,
             actor=owner,
-            # Made before its oldest ping, and long ago; the one that never pinged waits since yesterday.
+            # Created before its oldest ping; the one that never pinged has been waiting since yesterday.
             now=now - (DAY if job.last_minutes is None else 14 * DAY),
             name=job.name,
             interval_minutes=Decimal(job.every_minutes),
             recipient_groups=() if job.play else [groups[job.group]],
             bridge=bridge,
-            **to,
+            **escalation,
             **options,
         )
-        record_pings(list(_arrivals(job, made[job.name].token, now=now)))
+        record_pings(list(_arrivals(job, heartbeats[job.name].token, now=now)))
     create_window(
         organization,
         name="Search servers move",
         starts_at=now - timedelta(minutes=10),
         ends_at=now + timedelta(hours=3),
-        integrations=[made[IN_MAINTENANCE]],
+        integrations=[heartbeats[IN_MAINTENANCE]],
         now=now,
     )
-    return made
+    return heartbeats
 
 
 def _arrivals(job: Job, token: str, *, now: datetime) -> Iterable[Arrival]:
-    """Yield the pings of the last thirteen days, oldest first, the last one when the job says."""
+    """Yield the pings of the last thirteen days, oldest first, at most MAX_PINGS."""
     if job.last_minutes is None:
         return
     last = now - timedelta(minutes=job.last_minutes)
@@ -211,39 +229,40 @@ def _history(
     *,
     now: datetime,
 ) -> None:
-    """Tell of silences that are over, and of work in progress that people opened by hand."""
+    """Create closed alerts for past silences, and two alerts in progress that people opened by hand."""
     for job in JOBS:
         if job.late_run is not None and job.last_minutes is not None:
             ago = timedelta(minutes=job.last_minutes + job.late_run * float(job.every_minutes))
             _past_silence(integrations[job.name], groups[job.group], people["Chiara"], at=now - ago)
-    assigned = _by_hand(
+    assigned = _open_by_hand(
         owner,
         groups["Operations"],
         "Mail to one customer bounces",
         "Their server answers 550 since this morning. Ask them for a new address.",
         now=now - timedelta(hours=3),
     )
-    alerting.acknowledge(assigned, actor=people["Ben"], now=now - timedelta(minutes=175))
-    alerting.assign(assigned, actor=people["Deniz"], to=people["Ben"], now=now - timedelta(minutes=160))
+    alerting.acknowledge(assigned, actor=people["Ben"], via=CONSOLE, now=now - timedelta(minutes=175))
+    alerting.assign(assigned, actor=people["Deniz"], to=people["Ben"], via=CONSOLE, now=now - timedelta(minutes=160))
     alerting.reply(
         assigned,
         actor=people["Ben"],
+        via=CONSOLE,
         now=now - timedelta(minutes=40),
         text="The customer's provider is on it.",
     )
-    held = _by_hand(
+    held = _open_by_hand(
         owner,
         groups["Databases"],
         "Disk of the warehouse is 85 % full",
         "New disks are ordered; until they come there is room for two weeks.",
         now=now - 2 * DAY,
     )
-    alerting.hold(held, actor=people["Chiara"], now=now - timedelta(hours=40))
+    alerting.hold(held, actor=people["Chiara"], via=CONSOLE, now=now - timedelta(hours=40))
 
 
-def _past_silence(integration: InboundIntegration, group: Group, who: User, *, at: datetime) -> None:
+def _past_silence(integration: InboundIntegration, group: Group, user: User, *, at: datetime) -> None:
     heartbeat = integration.heartbeat
-    said = silence(
+    silence_text = silence(
         name=integration.name,
         interval_minutes=heartbeat.interval_minutes,
         grace_minutes=heartbeat.grace_minutes,
@@ -254,11 +273,12 @@ def _past_silence(integration: InboundIntegration, group: Group, who: User, *, a
     )
     draft = alerting.AlertDraft(
         organization_id=integration.organization_id,
-        subject=said.subject,
-        short_text=said.short_text,
-        long_text=said.long_text,
-        facts=said.facts,
+        subject=silence_text.subject,
+        short_text=silence_text.short_text,
+        long_text=silence_text.long_text,
+        facts=silence_text.facts,
         source="Heartbeat",
+        integration_type="heartbeat",
         source_name=integration.name,
         source_id=str(integration.pk),
         priority=Priority.HIGH,
@@ -268,11 +288,11 @@ def _past_silence(integration: InboundIntegration, group: Group, who: User, *, a
     )
     [alert_id] = alerting.open_alerts([draft], now=at)
     alert = Alert.objects.get(pk=alert_id)
-    alerting.acknowledge(alert, actor=who, now=at + timedelta(minutes=4))
+    alerting.acknowledge(alert, actor=user, via=CONSOLE, now=at + timedelta(minutes=4))
     alerting.close_alerts([alert.pk], reason="closed by heartbeat", now=at + LATE)
 
 
-def _by_hand(owner: User, group: Group, subject: str, text: str, *, now: datetime) -> Alert:
+def _open_by_hand(owner: User, group: Group, subject: str, text: str, *, now: datetime) -> Alert:
     draft = alerting.AlertDraft(
         organization_id=owner.organization_id,
         subject=subject,

@@ -1,35 +1,31 @@
-"""When beat rings: each second for what is due by the rows, and now and then to keep house."""
+"""The periodic tasks: every second for work that is due, every minute or ten minutes for upkeep."""
+
+from typing import Final
 
 from celery.schedules import schedule
 
-EVERY_SECOND = schedule(run_every=1.0)
+# Task name -> (queue, period in seconds). Beat sends them; without the broker, the workers run them by themselves.
+PERIODIC: Final = {
+    "integrations.detect_misses": ("engine", 1.0),
+    "escalation.advance_escalations": ("engine", 1.0),
+    "integrations.read_events": ("engine", 1.0),
+    "escalation.deliver_due": ("delivery", 1.0),
+    "escalation.read_calendars": ("delivery", 60.0),
+    "escalation.remind_before_shifts": ("engine", 60.0),
+    "escalation.notify_newly_on_call": ("engine", 60.0),
+    "escalation.go_on_without_leavers": ("engine", 60.0),
+    "integrations.send_daily_lists": ("engine", 60.0),
+    "escalation.notify_of_failing": ("engine", 60.0),
+    "integrations.watch_coverage": ("delivery", 60.0),
+    "integrations.keep_history": ("engine", 600.0),
+}
 
-BEAT_SCHEDULE = (
-    {
-        name: {"task": name, "schedule": EVERY_SECOND, "options": {"queue": queue, "expires": 5}}
-        for name, queue in (
-            ("integrations.detect_misses", "engine"),
-            ("escalation.advance_escalations", "engine"),
-            ("escalation.deliver_due", "delivery"),
-        )
+BEAT_SCHEDULE = {
+    name: {
+        "task": name,
+        "schedule": schedule(run_every=every),
+        # A tick that no worker took expires, because there is a newer one.
+        "options": {"queue": queue, "expires": max(5, int(every))},
     }
-    | {
-        name: {"task": name, "schedule": schedule(run_every=60.0), "options": {"queue": queue, "expires": 60}}
-        for name, queue in (
-            ("escalation.read_calendars", "delivery"),
-            ("escalation.remind_of_duty", "engine"),
-            ("escalation.notify_newly_on_call", "engine"),
-            ("escalation.go_on_without_leavers", "engine"),
-            ("integrations.send_daily_lists", "engine"),
-            ("escalation.notify_of_failing", "engine"),
-            ("integrations.watch_coverage", "delivery"),
-        )
-    }
-    | {
-        "integrations.keep_history": {
-            "task": "integrations.keep_history",
-            "schedule": schedule(run_every=600.0),
-            "options": {"queue": "engine", "expires": 600},
-        },
-    }
-)
+    for name, (queue, every) in PERIODIC.items()
+}

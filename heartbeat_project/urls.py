@@ -1,36 +1,54 @@
-"""Where everything answers."""
+"""The URLs of the ping endpoint, the API, the admin site, the probes and the console."""
 
 from django.contrib import admin
-from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
-from rest_framework.routers import DefaultRouter
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularSwaggerView
 
 from accounts.api.urls import register as register_accounts
 from alerting.api.urls import register as register_alerting
-from escalation.api.callbacks import TwilioCallback
-from escalation.api.feeds import calendar
+from escalation.api.calendar_feeds import calendar
+from escalation.api.outbound import OutboundIntegrations
+from escalation.api.provider_callbacks import TwilioCallback
 from escalation.api.urls import register as register_escalation
 from escalation.api.urls import responses
 from heartbeat_project import health
-from integrations.api.ping import HeartbeatPing
+from heartbeat_project.api.root import Router
+from heartbeat_project.api.urls import register as register_composition
+from heartbeat_project.schema import SchemaView
+from integrations.api.events import post_alert
+from integrations.api.pings import HeartbeatPing
 from integrations.api.urls import register as register_integrations
+from integrations.api.urls import responses as mail_responses
+from integrations.api.usage import UsageViewSet
 
-router = DefaultRouter()
+router = Router()
+# Addresses such as /api/v1/alerts.json: `format` is a parameter of ours, see alerts/export/.
+router.include_format_suffixes = False
 register_integrations(router)
 register_alerting(router)
 register_escalation(router)
+register_composition(router)
 register_accounts(router)
 
 urlpatterns = [
     path("Heartbeat/<str:token>", HeartbeatPing.as_view(), name="ping"),
-    # The other spellings mean the same, and stand in the OpenAPI document once.
+    # Other spellings of the same endpoint; only the first is in the OpenAPI document.
     path("Heartbeat/<str:token>/", HeartbeatPing.as_view(schema=None)),
     path("heartbeat/<str:token>", HeartbeatPing.as_view(schema=None)),
     path("heartbeat/<str:token>/", HeartbeatPing.as_view(schema=None)),
-    path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/v1/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    # AlertOps' address, in any case, with or without a slash at its end.
+    re_path(r"^[Pp][Oo][Ss][Tt][Aa][Ll][Ee][Rr][Tt]/(?P<token>[^/]+)/?$", post_alert, name="post_alert"),
+    re_path(r"^[Pp][Oo][Ss][Tt][Aa][Ll][Ee][Rr][Tt]/(?P<token>[^/]+)/(?P<source>[^/]+)/?$", post_alert),
+    path("api/v1/schema/", SchemaView.as_view(), name="schema"),
+    path(
+        "api/v1/docs/",
+        SpectacularSwaggerView.as_view(url_name="schema", http_method_names=["get", "head"]),
+        name="docs",
+    ),
     path("api/v1/provider-callbacks/twilio/<uuid:message_id>/", TwilioCallback.as_view(), name="twilio_callback"),
-    path("api/v1/responses/", include(responses)),
+    path("api/v1/responses/", include([*responses, *mail_responses])),
+    path("api/v1/usage/", UsageViewSet.as_view({"get": "list"}), name="usage"),
+    path("api/v1/outbound-integrations/", OutboundIntegrations.as_view(), name="outbound_integrations"),
     path("api/v1/", include(router.urls)),
     path("calendar/<str:token>.ics", calendar, name="calendar"),
     path("admin/", admin.site.urls),
@@ -39,5 +57,6 @@ urlpatterns = [
     path("metrics", health.metrics),
     path("", include("heartbeat_project.console.urls")),
 ]
+handler400 = "heartbeat_project.console.views.faults.bad_request"
 handler404 = "heartbeat_project.console.views.faults.not_found"
 handler500 = "heartbeat_project.console.views.faults.server_error"

@@ -1,1 +1,1 @@
-"""What comes in: inbound integrations, pings, deadlines, misses and recoveries."""
+"""Inbound integrations: pings, deadlines, misses and recoveries, maintenance, and mails that come in."""

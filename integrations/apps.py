@@ -1,4 +1,4 @@
-"""Register the app."""
+"""The configuration of the app."""
 
 from django.apps import AppConfig
 
@@ -9,8 +9,8 @@ class IntegrationsConfig(AppConfig):
     name = "integrations"
 
     def ready(self) -> None:
-        """Answer what a change does to who is notified."""
+        """Register the function that says which heartbeats a change would leave without anybody to notify."""
         from heartbeat_project.kernel.consequences import answer_with  # noqa: PLC0415
-        from integrations.consequences import before_change  # noqa: PLC0415 - needs the app registry
+        from integrations.coverage.consequences import before_change  # noqa: PLC0415 - needs the app registry
 
         answer_with(before_change)

@@ -1,41 +1,76 @@
-"""What beat and pings ring for."""
+"""Celery tasks of the integrations app. Each is idempotent, may run late, and expires when nobody picks it up."""
+
+from typing import Final
 
 from celery import shared_task
 
 from heartbeat_project.kernel import clock
-from integrations.services import coverage_watch, daily_lists, history
-from integrations.services.recoveries import close_recovered as close_recovered_alerts
-from integrations.services.tick import tick
+from integrations.coverage import watch
+from integrations.heartbeats import daily_lists, history
+from integrations.heartbeats.judging_progress import judging
+from integrations.heartbeats.recoveries import close_recovered as close_recovered_alerts
+from integrations.heartbeats.tick import tick
+from integrations.inbound import subscriptions
+from integrations.inbound.days import keep_days
+from integrations.inbound.mails import Reader, is_any_due
+from integrations.inbound.timers import run_due
+from integrations.upkeep import retention, usage
+
+READER: Final = Reader(clock=clock.now)
 
 
 @shared_task(name="integrations.detect_misses", queue="engine", expires=5)
 def detect_misses(**_: object) -> None:
-    """Run the heartbeats' tick; a lost or doubled one changes nothing."""
-    tick(now=clock.now())
+    """Run the tick of heartbeats; a lost or doubled one changes nothing."""
+    now = clock.now()
+    with judging(now=now):
+        tick(now=now)
 
 
 @shared_task(name="integrations.close_recovered", queue="engine", expires=60)
 def close_recovered(*, integration_ids: list[int], **_: object) -> None:
-    """Close the alerts of these heartbeats at once; the tick would do it within a second."""
+    """Close the alerts of these heartbeats at once; without this task, the tick closes them within a second."""
     close_recovered_alerts(now=clock.now(), integration_ids=integration_ids)
 
 
 @shared_task(name="integrations.keep_history", queue="engine", expires=600)
 def keep_history(**_: object) -> None:
-    """Keep the ping history in shape: partitions ahead, hours counted, old days dropped."""
-    history.keep_history(now=clock.now())
+    """Maintain the ping history's partitions and hourly counts, count usage, and delete what is past its retention.
+
+    Usage is counted before anything is deleted, because it is counted from the rows.
+    """
+    now = clock.now()
+    history.keep_history(now=now)
+    keep_days(now=now)
+    usage.count_usage(now=now)
+    retention.delete_what_is_old(now=now)
 
 
 @shared_task(name="integrations.send_daily_lists", queue="engine", expires=60)
 def send_daily_lists(**_: object) -> None:
-    """Mail the day's list of heartbeats that are silent without an alert; each day once."""
+    """Mail the day's list of heartbeats that are silent without an alert, once a day."""
     daily_lists.send_daily_lists(now=clock.now())
 
 
 @shared_task(name="integrations.watch_coverage", queue="delivery", expires=60)
 def watch_coverage(**_: object) -> None:
-    """Look for coverage gaps where that is due, and write the mails about them.
+    """Look for the coverage gaps of organizations that are due, and write the mails about them.
 
-    Not among the engine's tasks: a look at many heartbeats takes seconds, and the engine has two threads.
+    It runs in the delivery queue: many heartbeats take seconds, and the engine has two threads.
     """
-    coverage_watch.watch_coverage(now=clock.now())
+    watch.watch_coverage(now=clock.now())
+
+
+@shared_task(name="integrations.read_events", queue="engine", expires=5)
+def read_events(**_: object) -> None:
+    """Wake this worker's reader of inbound mails, which has a thread of its own; then do what is due between events."""
+    now = clock.now()
+    if is_any_due(now=now):
+        READER.wake_up()
+    run_due(now=now)
+
+
+@shared_task(name="integrations.confirm_subscription", queue="delivery", expires=60)
+def confirm_subscription(*, event_id: int, **_: object) -> None:
+    """Confirm a subscription of Amazon SNS; a sender whose subscription is not confirmed asks again."""
+    subscriptions.confirm_subscription(event_id, now=clock.now())

@@ -1,1 +1,1 @@
-"""The commands of the project; what they share lies here."""
+"""The Python part of the project's commands."""

@@ -1,89 +1,190 @@
-"""Every check of the project in order, each with its name and duration; started by `script/test` and `script/lint`."""
+"""Runs every check of the project, each with its name and duration; started by `script/test` and `script/lint`."""
 
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import IO
 
-from heartbeat_project.embedded.process import EmbeddedError, base_env, system_path
-from heartbeat_project.embedded.testing import embedded_servers, leave_on_signals, run_beside
+from embedded.disk_errors import explain
+from embedded.process import EmbeddedError, base_env, system_path
+from embedded.testing import embedded_servers, leave_on_signals, run_beside
+from script.audit import NOT_RUN
 
+ROOT = Path(__file__).resolve().parents[1]
 APPS = ("accounts", "alerting", "escalation", "integrations")
+# The slowest first, because two run at a time.
 STATIC = {
+    "types": ("mypy", "."),
     "format": ("ruff", "format", "--check", "."),
     "lint": ("ruff", "check", "."),
-    "types": ("mypy", "."),
     "layers": ("lint-imports",),
+    "parsers": ("python", "-m", "script.parsers"),
+    "deployment": ("python", "manage.py", "check", "--deploy", "--fail-level", "WARNING"),
+    "vulnerabilities": ("python", "-m", "script.audit"),
+}
+# The settings of an installation on the internet, for the check of the deployment.
+PRODUCTION = {
+    "HEARTBEAT_BASE_URL": "https://heartbeat.example.org",
+    "SECRET_KEY": "a-key-of-production-is-long-and-drawn-by-lot-0123456789",
 }
 MIGRATIONS = {
     "migrations complete": ("python", "manage.py", "makemigrations", "--check", "--dry-run"),
     "migrations safe": (
         *("python", "manage.py", "lintmigrations", "--no-cache"),
-        # More room in a varchar: the linter cannot tell it from a change of type.
-        *("--ignore-name-contains", "longer_", "--include-apps", *APPS),
+        # A longer varchar: the linter cannot distinguish it from a change of type.
+        *("--ignore-name-contains", "longer_"),
+        # It puts a partitioned table in a table's place, under its name, in one transaction.
+        *("--ignore-name", "0007_inbound_events_by_day", "--include-apps", *APPS),
     ),
 }
 PYTEST = ("python", "-m", "pytest")
+AT_ONCE = 2  # checks
+# `--fast` asks no registry, and runs only the tests that a change is most likely to break.
+NOT_FAST = "vulnerabilities"
+FAST_TESTS = ("benchmarks/tests", "tests/unit", "tests/integration", "tests/stories")
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 NO_BROWSER = "--no-browser"
+LONG = "--long"
+FAST = "--fast"
+COVERAGE = ("--cov", "--cov-report=term:skip-covered")
 NO_TESTS = 5  # pytest's exit code
 HOW_TO_GET_A_BROWSER = (
     "Install one (Debian: apt-get install chromium), or set HEARTBEAT_CHROMIUM to its path; "
-    f"{NO_BROWSER} leaves these tests out on purpose."
+    f"{NO_BROWSER} skips these tests."
 )
 
 
 @dataclass(kw_only=True)
 class Checks:
-    """What was checked so far; a failed check does not keep the next from running."""
+    """The results of the checks so far; after a failed check, the next ones still run."""
 
     env: dict[str, str]
     failed: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
-    def check(self, name: str, command: Sequence[str], *, fine: Sequence[int] = (0,), quiet: bool = True) -> None:
-        """Run one check; its output is shown if it fails, or all along if it is not `quiet`."""
-        print(f"==> {name}" + ("" if quiet else f": {' '.join(command)}"), flush=True)
+    def check(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        fine: Sequence[int] = (0,),
+        quiet: bool = True,
+        env: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Run one check; print its output if it fails or, unless `quiet`, while it runs. `fine` are good exit codes."""
+        title = f"==> {name}" if quiet else f"==> {name}: {' '.join(command)}"
+        print(title, flush=True)
         begun = time.monotonic()
-        code, output = captured(command, self.env) if quiet else (run_beside(list(command), self.env), "")
-        if code not in fine:
+        env = {**self.env, **env}
+        code, output = captured(command, env) if quiet else (run_beside(list(command), env), "")
+        self.judge(name, code, output, fine=fine, begun=begun)
+
+    def judge(self, name: str, code: int, output: str, *, fine: Sequence[int] = (0,), begun: float) -> None:
+        """Record the result of a check, and print its output unless it is ok."""
+        if code in fine:
+            result = "ok"
+        elif code == NOT_RUN:
+            result = "not run"
+        else:
+            result = "FAILED"
             self.failed.append(name)
+        if result != "ok":
             print(output, end="")
-        print(f"    {'ok' if code in fine else 'FAILED'} ({time.monotonic() - begun:.1f} s)", flush=True)
+        print(f"    {result} ({time.monotonic() - begun:.1f} s)", flush=True)
+
+    def check_together(self, commands: Mapping[str, Sequence[str]]) -> None:
+        """Run checks two at a time, and print each when it has ended."""
+        waiting, running = list(commands.items()), list[Running]()
+        try:
+            while waiting or running:
+                while waiting and len(running) < AT_ONCE:
+                    name, command = waiting.pop(0)
+                    running.append(started(name, command, self.env | (PRODUCTION if name == "deployment" else {})))
+                for check in [check for check in running if check.process.poll() is not None]:
+                    running.remove(check)
+                    print(f"==> {check.name}")
+                    self.judge(check.name, check.process.returncode, check.read_output(), begun=check.begun)
+                time.sleep(0.02)
+        finally:
+            for check in running:
+                check.process.kill()
+                check.output.close()
+
+    def check_static(self) -> None:
+        """Run the checks that need no server."""
+        self.check_together(STATIC)
 
     def close(self) -> int:
-        """Say how it went in one line; return the exit code."""
-        took = f"in {time.monotonic() - self.started:.0f} s"
-        print(
-            f"\nFAILED {took}: {', '.join(self.failed)}" if self.failed else f"\nAll checks passed {took}.", flush=True
-        )
-        return 1 if self.failed else 0
+        """Print the result in one line; return the exit code."""
+        duration = f"in {time.monotonic() - self.started:.0f} s"
+        if self.failed:
+            print(f"\nFAILED {duration}: {', '.join(self.failed)}", flush=True)
+            return 1
+        print(f"\nAll checks passed {duration}.", flush=True)
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A check that is running, and the file with its output."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    output: IO[bytes]
+    begun: float
+
+    def read_output(self) -> str:
+        """Return the output and close the file; call it when the check has ended."""
+        with self.output:
+            self.output.seek(0)
+            return self.output.read().decode("utf-8", "replace")
+
+
+def started(name: str, command: Sequence[str], env: Mapping[str, str]) -> Running:
+    """Start a check."""
+    output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it has been read
+    process = subprocess.Popen(  # noqa: S603 - our own commands
+        command, env=env, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+    )
+    return Running(name=name, process=process, output=output, begun=time.monotonic())
 
 
 def main(arguments: list[str]) -> int:
     """Run the static checks, the chosen tests, or everything; return an exit code."""
     leave_on_signals()
     checks = Checks(env=clean_env())
-    chosen = [argument for argument in arguments if argument != NO_BROWSER]
+    chosen = [argument for argument in arguments if argument not in {NO_BROWSER, LONG, FAST}]
+    if {LONG, FAST} <= {*arguments}:
+        print(f"{FAST} and {LONG} exclude each other.", file=sys.stderr)
+        return 2
     try:
         if chosen == ["--static"]:
-            for name, command in STATIC.items():
-                checks.check(name, command)
+            checks.check_static()
             return checks.close()
         with embedded_servers() as addresses:
             checks.env |= {"DATABASE_URL": addresses.database_url, "REDIS_URL": addresses.redis_url}
+            if FAST in arguments:
+                if not chosen:
+                    checks.check_together(
+                        {name: command for name, command in (STATIC | MIGRATIONS).items() if name != NOT_FAST}
+                    )
+                run_fast_tests(checks, chosen)
+                return checks.close()
             if not chosen:
-                for name, command in (STATIC | MIGRATIONS).items():
-                    checks.check(name, command)
-            left_out = choose_browser(checks, chosen, wanted=NO_BROWSER not in arguments)
-            run_tests(checks, chosen, left_out=left_out)
+                checks.check_together(STATIC | MIGRATIONS)
+            left_out = choose_browser(checks, chosen, needed=NO_BROWSER not in arguments)
+            run_tests(checks, chosen, left_out=left_out, long=LONG in arguments)
             return checks.close()
-    except EmbeddedError as error:
-        print(error, file=sys.stderr)
+    except (EmbeddedError, OSError) as error:
+        reason = f"The checks could not be run. {explain(error)}" if isinstance(error, OSError) else error
+        print(reason, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
@@ -91,63 +192,68 @@ def main(arguments: list[str]) -> int:
 
 
 def clean_env() -> dict[str, str]:
-    """Return an environment in which a machine's own settings change no result; tests bring their own servers."""
-    ours = {
-        "DATABASE_URL",
-        "REDIS_URL",
-        "EMAIL_URL",
-        "SECRET_KEY",
-        "DJANGO_SETTINGS_MODULE",
-        "PYTEST_ADDOPTS",
-        "PYTHONWARNINGS",
-        "COVERAGE_PROCESS_START",
-    }
-    kept = {
-        name: value
-        for name, value in base_env().items()
-        if name not in ours and (not name.startswith("HEARTBEAT_") or name == "HEARTBEAT_CHROMIUM")
-    }
-    return kept | {
+    """Return an environment without the machine's settings that could change a result."""
+    overridden = {"DJANGO_SETTINGS_MODULE", "PYTEST_ADDOPTS", "PYTHONWARNINGS", "COVERAGE_PROCESS_START"}
+    passed_on = {"HEARTBEAT_CHROMIUM", "HEARTBEAT_WRITE_MESSAGES"}
+    inherited = {name: value for name, value in base_env().items() if name not in overridden}
+    return inherited | {
+        **{name: os.environ[name] for name in passed_on if name in os.environ},
         "PATH": os.pathsep.join([str(Path(sys.prefix) / "bin"), system_path()]),
         "DJANGO_SETTINGS_MODULE": "heartbeat_project.settings",
         "SECRET_KEY": "for-tests-only",
-        # Static checks import the settings and connect nowhere.
+        # Static checks import the settings, but do not connect.
         "DATABASE_URL": "postgres://nobody@/nowhere",
         "REDIS_URL": "redis://127.0.0.1:1/0",
     }
 
 
-def run_tests(checks: Checks, chosen: list[str], *, left_out: bool) -> None:
-    """Run the chosen tests as given, or all: most on two processes at once, and then those marked serial."""
+def run_fast_tests(checks: Checks, chosen: list[str]) -> None:
+    """Run the tests of FAST_TESTS, or the chosen ones, without slow ones and with few examples of each property."""
+    marks = ["-m", "not serial and not browser and not long and not slow"]
+    checks.check(
+        "tests", [*PYTEST, "--hypothesis-profile=fast", "-n", "2", *marks, *(chosen or FAST_TESTS)], quiet=False
+    )
+
+
+def run_tests(checks: Checks, chosen: list[str], *, left_out: bool, long: bool = False) -> None:
+    """Run the chosen tests, or all: first most of them in three processes, then those marked serial.
+
+    `left_out` skips browser tests. `long` also runs tests that take minutes, with many examples of each property.
+    """
+    pytest = [*PYTEST, *(["--hypothesis-profile=long"] if long else [])]
+    without = [*(["not browser"] if left_out else []), *([] if long else ["not long"])]
     if chosen:
         own_marks = any(argument.startswith("-m") for argument in chosen)
-        marks = ["-m", "not browser"] if left_out and not own_marks else []
-        checks.check("tests", [*PYTEST, *marks, *chosen], quiet=False)
+        marks = ["-m", " and ".join(without)] if without and not own_marks else []
+        checks.check("tests", [*pytest, *marks, *chosen], quiet=False)
         return
-    browser = " and not browser" if left_out else ""
-    checks.check("tests", [*PYTEST, "-n", "2", "-m", f"not serial{browser}"], quiet=False)
-    checks.check("serial tests", [*PYTEST, "-p", "no:xdist", "-m", f"serial{browser}"], fine=(0, NO_TESTS), quiet=False)
+    parallel, serial = (" and ".join([mark, *without]) for mark in ("not serial", "serial"))
+    # Only with `long`, because measuring coverage nearly doubles the processor time on Python 3.11.
+    coverage = COVERAGE if long else ()
+    # Three on two cores: each waits for its database and its processes a third of the time.
+    checks.check("tests", [*pytest, *coverage, "-n", "3", "-m", parallel], quiet=False)
+    checks.check("serial tests", [*pytest, "-p", "no:xdist", "-m", serial], fine=(0, NO_TESTS), quiet=False)
 
 
-def choose_browser(checks: Checks, chosen: list[str], *, wanted: bool) -> bool:
-    """Name a browser in HEARTBEAT_CHROMIUM, installing one where that may be done; return whether tests are left out.
+def choose_browser(checks: Checks, chosen: list[str], *, needed: bool) -> bool:
+    """Set HEARTBEAT_CHROMIUM to a browser, which is installed if possible; return whether browser tests are left out.
 
-    Tests that are left out though they were wanted are a failure.
+    If the chosen tests need a browser and there is none, that counts as a failed check.
     """
-    if not wanted:
-        print("==> browser tests are left out on purpose", flush=True)
+    if not needed:
+        print(f"==> browser tests are skipped ({NO_BROWSER})", flush=True)
         return True
-    if not (found := find_browser(checks.env)):
+    if not (browser := find_browser(checks.env)):
         tests = browser_tests(checks, chosen)
         if not tests:
             return False
-        found = install_browser()
-        if not found:
+        browser = install_browser()
+        if not browser:
             checks.failed.append("browser tests (no browser)")
-            print("==> browser tests\n    FAILED: no Chromium was found, so these cannot run:", *tests, sep="\n      ")
+            print("==> browser tests\n    FAILED: no Chromium was found. These cannot run:", *tests, sep="\n      ")
             print(f"    {HOW_TO_GET_A_BROWSER}", flush=True)
             return True
-    checks.env["HEARTBEAT_CHROMIUM"] = found
+    checks.env["HEARTBEAT_CHROMIUM"] = browser
     return False
 
 
@@ -161,7 +267,7 @@ def find_browser(env: dict[str, str]) -> str:
 
 
 def install_browser() -> str:
-    """Install Debian's Chromium, as root with apt-get only; return its path, or an empty string."""
+    """Install Debian's Chromium if we are root and there is apt-get; return its path, or an empty string."""
     if os.geteuid() != 0 or not (apt := shutil.which("apt-get", path=system_path())):
         return ""
     print("==> installing Chromium with apt-get", flush=True)
@@ -182,7 +288,7 @@ def browser_tests(checks: Checks, chosen: list[str]) -> list[str]:
 
 def captured(command: Sequence[str], env: dict[str, str]) -> tuple[int, str]:
     """Run a command and return its exit code and output."""
-    done = subprocess.run(  # noqa: S603  our own commands
+    completed = subprocess.run(  # noqa: S603  our own commands
         command,
         env=env,
         stdout=subprocess.PIPE,
@@ -192,7 +298,7 @@ def captured(command: Sequence[str], env: dict[str, str]) -> tuple[int, str]:
         errors="replace",
         check=False,
     )
-    return done.returncode, done.stdout
+    return completed.returncode, completed.stdout
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The real thing for tests: all processes of the product in a folder of their own, and a real SMTP server."""
 
 import contextlib
+import http.server
 import json
 import os
 import shutil
@@ -25,11 +26,11 @@ import psycopg
 import redis
 from aiosmtpd.controller import Controller
 
-from heartbeat_project.embedded import postgres, valkey
-from heartbeat_project.embedded.folders import open_data_folder
+from embedded import postgres, valkey
+from embedded.folders import open_data_folder
 
 ROOT = Path(__file__).resolve().parents[1]
-KEY = "hb_end-to-end-key-of-the-owner"
+KEY = "hb_end-to-end-key-of-the-first-owner"
 # What each process shows in its command line.
 MARKS = {
     "postgres": "postgres.conf",
@@ -58,8 +59,24 @@ def until(true: Callable[[], Any], *, seconds: float, what: str, every: float = 
         time.sleep(every)
 
 
+def how_busy() -> float:
+    """Return by how much others who share the cores slow us down, at least 1."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def memory_mib(pid: int) -> float:
+    """Return how much memory a process holds."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
+def descriptors(pid: int) -> int:
+    """Return how many files and connections a process has open."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
 class PostOffice:
-    """A real SMTP server that keeps what it is given; it can be told to hang or to refuse."""
+    """A real SMTP server that keeps what it is given; it can be asked to hang or to refuse."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -69,7 +86,7 @@ class PostOffice:
         self.refusal = ""
         self.controller = Controller(self, hostname="127.0.0.1", port=free_port())
 
-    async def handle_DATA(self, server, session, envelope):  # noqa: N802 - the name aiosmtpd looks for
+    async def handle_DATA(self, server, session, message_id):  # noqa: N802 - the name aiosmtpd looks for
         import asyncio
 
         if self.hanging.is_set():
@@ -79,7 +96,7 @@ class PostOffice:
             return "451 try again"
         if self.refusal:
             return self.refusal
-        self.messages.append(BytesParser(policy=mail_policy).parsebytes(envelope.content))
+        self.messages.append(BytesParser(policy=mail_policy).parsebytes(message_id.content))
         return "250 kept"
 
     def to(self, address: str) -> list[Message]:
@@ -98,6 +115,41 @@ class PostOffice:
         return f"smtp://127.0.0.1:{self.controller.port}"
 
 
+class DeadMansSwitch:
+    """A real web server that remembers which pings came, and when by time.monotonic()."""
+
+    def __init__(self) -> None:
+        self.pings: list[tuple[str, float]] = []
+        self.answers = {"POST": 200, "GET": 200}
+        switch = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                switch.pings.append((self.command, time.monotonic()))
+                self.send_response(switch.answers[self.command])
+                self.end_headers()
+
+            do_POST = do_GET = answer  # noqa: N815 - names that the library looks for
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}/Heartbeat/secret-token"
+
+
 @dataclass
 class Stack:
     """All processes, started as `script/server` starts them."""
@@ -105,6 +157,7 @@ class Stack:
     folder: Path
     env: dict[str, str]
     port: int = field(default_factory=free_port)
+    open_files: int | None = None  # the limit of each process; None: the machine's own
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -120,8 +173,9 @@ class Stack:
         clean = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
         started = time.monotonic()
         with self.log.open("ab") as log:
+            limited = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.open_files)] if self.open_files else []
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "heartbeat_project.embedded.stack"],
+                [*limited, sys.executable, "-m", "embedded.stack"],
                 cwd=ROOT,
                 env={
                     **clean,
@@ -154,6 +208,13 @@ class Stack:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
 
+    def manage(self, *arguments: str) -> str:
+        """Return what a management command says, run as `script/manage` runs it."""
+        command = [sys.executable, "-m", "embedded.manage", *arguments]
+        clean = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+        env = {**clean, "HEARTBEAT_DATA_DIR": str(self.folder), "HEARTBEAT_PORT": str(self.port), **self.env}
+        return subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True, timeout=60).stdout
+
     # -- its processes --------------------------------------------------------------------------------------------
     def pid(self, name: str) -> int | None:
         """Return the process id of the supervisor's child with this name, if it runs now."""
@@ -178,6 +239,19 @@ class Stack:
         os.kill(pid, signal.SIGKILL)
         return pid
 
+    @contextlib.contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """Stop a process and its children, which then answer nothing and end nothing."""
+        pid = until(lambda: self.pid(name), seconds=10, what=f"{name} runs")
+        pids = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+        for each in pids:
+            os.kill(each, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for each in pids:
+                os.kill(each, signal.SIGCONT)
+
     def comes_back(self, name: str, *, after: int, seconds: float = 30) -> None:
         """Wait until another process took the place of the one with the id `after`."""
         until(lambda: self.pid(name) not in {None, after}, seconds=seconds, what=f"{name} is back\n{self.tail()}")
@@ -198,7 +272,7 @@ class Stack:
             process.terminate()
             process.wait(30)
 
-    # -- its doors ------------------------------------------------------------------------------------------------
+    # -- its endpoints ------------------------------------------------------------------------------------------------
     def call(self, method: str, path: str, body: Any = None, *, key: str = KEY) -> tuple[int, Any]:
         """Call over HTTP and return status and parsed answer."""
         request = urllib.request.Request(
@@ -241,8 +315,12 @@ class Stack:
 
         return until(ask, seconds=20, what="alerts are listed")[0]
 
+    @property
+    def database_url(self) -> str:
+        return self.env.get("DATABASE_URL") or postgres.locate(open_data_folder(self.folder)).url
+
     def sql(self, query: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(_psycopg_url(postgres.locate(open_data_folder(self.folder)).url)) as connection:
+        with psycopg.connect(_psycopg_url(self.database_url)) as connection:
             return connection.execute(query).fetchall()
 
     def broker(self) -> redis.Redis:
@@ -255,14 +333,14 @@ class Stack:
         return answer["id"]
 
     def heartbeat(
-        self, name: str, *, tell: Sequence[int] = (), interval_minutes: float = 0.1, **more: Any
+        self, name: str, *, recipients: Sequence[int] = (), interval_minutes: float = 0.1, **more: Any
     ) -> dict[str, Any]:
-        """Create a heartbeat that tells these users, over REST."""
+        """Create a heartbeat that notifies these users, over REST."""
         if "escalation_policy" not in more:
             more["escalation_policy"] = self.get("/api/v1/escalation-policies/")[1]["results"][-1]["id"]
         return self.post(
             "/api/v1/integrations/",
-            {"name": name, "interval_minutes": interval_minutes, "recipient_users": list(tell), **more},
+            {"name": name, "interval_minutes": interval_minutes, "recipient_users": list(recipients), **more},
         )
 
 
@@ -275,11 +353,11 @@ def _psycopg_url(url: str) -> str:
 
 
 @contextlib.contextmanager
-def running_stack(**env: str) -> Iterator[Stack]:
+def running_stack(*, open_files: int | None = None, **env: str) -> Iterator[Stack]:
     """Run all processes in a temporary folder that a service account can reach, and stop them at the end."""
     place = Path(tempfile.mkdtemp(prefix="hb-", dir="/tmp"))
     place.chmod(0o755)
-    stack = Stack(folder=place / "data", env=env)
+    stack = Stack(folder=place / "data", env=env, open_files=open_files)
     try:
         stack.start()
         yield stack

@@ -1,28 +1,41 @@
-"""What every configuration page shares: entitlements, tenancy, saving through services, their errors at the field."""
+"""Base classes of the admin pages: entitlements, tenancy, saving through services, and their errors at the field."""
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ERROR_FLAG
+from django.contrib.admin.views.main import ALL_VAR, ERROR_FLAG, ORDER_VAR, PAGE_VAR, SEARCH_VAR
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
+from django.core.exceptions import BadRequest
+from django.core.paginator import Page, Paginator
 from django.db import models, transaction
 from django.db.models import QuerySet
-from django.forms.models import construct_instance
+from django.forms.models import BaseInlineFormSet, construct_instance
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.safestring import SafeString
+from django.utils.functional import cached_property, lazy
 
 from accounts.entitlements import Entitlement
-from accounts.models import Organization, User
+from accounts.models.audit import OBJECT_TYPES
+from accounts.models.organizations import Organization
+from accounts.models.users import User
 from accounts.permissions import may
 from heartbeat_project.kernel import clock
+from heartbeat_project.kernel.choice_fields import (
+    NOT_YET,
+    CheckBoxes,
+    DropDown,
+    RowChoice,
+    RowChoices,
+    is_search,
+    remember_label,
+)
 from heartbeat_project.kernel.consequences import Consequence, Unconfirmed, confirm, consequences, seal
 from heartbeat_project.kernel.errors import DomainError, FieldError
 
@@ -30,12 +43,18 @@ if TYPE_CHECKING:
     Admin = admin.ModelAdmin[Any]
     Inline = admin.TabularInline[Any, Any]
     AnyModelForm = forms.ModelForm[Any]
+    InlineFormSet = BaseInlineFormSet[Any, Any, Any]
 else:
     Admin, Inline, AnyModelForm = admin.ModelAdmin, admin.TabularInline, forms.ModelForm
+    InlineFormSet = BaseInlineFormSet
 
-# Where a request carries the error that a service raised, so that the form can show it at its field.
-_REFUSED = "heartbeat.refused"
+# Keys in a request's META: the error that a service raised, for the form to show at its field; and the request's time.
+_SERVICE_ERROR = "heartbeat.service_error"
 _NOW = "heartbeat.now"
+MAX_QUERY = 200  # characters of one search or filter of a list
+MAX_QUOTED = 60  # characters of an unknown parameter's name that the error repeats
+MAX_ROW_DIGITS = 5  # digits of the number of a row in a form
+MAX_LEFT_OUT = 20  # rows that may be missing before the last one that was sent
 _MINUTE = "%Y-%m-%dT%H:%M"
 _EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -47,71 +66,84 @@ def person(request: HttpRequest) -> User:
 
 
 def instant(request: HttpRequest) -> datetime:
-    """Return the instant of the request, the same however often it is asked for."""
+    """Return the time of the request; all calls for one request return the same."""
     now: datetime = request.META.setdefault(_NOW, clock.now())
     return now
 
 
 def organization_of(request: HttpRequest) -> Organization:
-    """Return the organization that the request may touch; there is no other."""
+    """Return the organization of the user, the only one that the request may read or change."""
     return person(request).organization
 
 
 class ServiceForm(AnyModelForm):
-    """A form whose values go to a service; what the service refuses is shown at the field."""
+    """A form whose values go to a service; a FieldError of the service is shown at its field."""
 
     request: ClassVar[HttpRequest]
-    # Where the service's name of a field is not the form's.
+    # The form's name of each field that the service calls by another name.
     shown_at: ClassVar[dict[str, str]] = {}
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **options})
 
     def clean(self) -> dict[str, Any] | None:
-        """Add the error with which the service answered the first try."""
+        """Add the error that the service raised when this request was first tried; see `changeform_view`.
+
+        A form that was sent to search has an error, too, so that it is shown again and not saved.
+        """
         cleaned = super().clean()
-        error = self.request.META.get(_REFUSED)
+        if is_search(self.data) and not any(self.has_error(name, NOT_YET.code) for name in self.fields):
+            self.add_error(None, NOT_YET)
+        error = self.request.META.get(_SERVICE_ERROR)
         if isinstance(error, FieldError):
-            field = self.shown_at.get(error.field, error.field)
-            said = forms.ValidationError(_placed(error), code=error.code)
-            self.add_error(field if field in self.fields else None, said)
+            name = self.shown_at.get(error.field, error.field)
+            field = name if name in self.fields else None
+            self.add_error(field, forms.ValidationError(_message_with_row(error), code=error.code))
         return cleaned
 
     def _post_clean(self) -> None:
-        """Put the values on the instance; what the model's constraints hold, the service says in words at the field."""
+        """Put the values on the instance without validating the model: the service does that, with better messages."""
         self.instance = construct_instance(self, self.instance, self._meta.fields, self._meta.exclude)
 
 
-class _Narrowed:
-    """Offer and accept only objects of the user's organization."""
+class IdsFirst(Paginator):  # type: ignore[type-arg] # not subscriptable at run time
+    """Finds the ids of a page first: the database skips the rows before it in an index, and joins none of them."""
+
+    def page(self, number: Any) -> Any:
+        """Return the page. Raises InvalidPage for a number that is none."""
+        number = self.validate_number(number)
+        first = (number - 1) * self.per_page
+        rows: Any = self.object_list
+        ids = list(rows.values_list("pk", flat=True)[first : first + self.per_page])
+        return Page(rows.filter(pk__in=ids), number, self)
+
+
+class _OrganizationScoped:
+    """Show and accept only objects of the user's organization in the fields of a form."""
+
+    # Whether the fields are in the rows of a table instead of once on the page.
+    in_rows: ClassVar[bool] = False
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **options)  # type: ignore[misc]
         if field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
-            field.widget = field.widget.widget  # the pop-up windows behind it are not for every entitlement
+            field.widget = field.widget.widget  # without its pop-ups, for which the user may lack the entitlement
         return field
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        options.setdefault("form_class", RowChoice)
+        options.setdefault("widget", DropDown(in_row=self.in_rows))
         options.setdefault("queryset", of_organization(db_field.remote_field.model, request))
         return super().formfield_for_foreignkey(db_field, request, **options)  # type: ignore[misc]
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
         options.setdefault("queryset", of_organization(db_field.remote_field.model, request))
-        options.setdefault("widget", CheckBoxes())
+        options.setdefault("form_class", RowChoices)
+        options.setdefault("widget", CheckBoxes(in_row=self.in_rows))
         field = super().formfield_for_manytomany(db_field, request, **options)  # type: ignore[misc]
         if field is not None:
             field.help_text = db_field.help_text
         return field
-
-
-class CheckBoxes(forms.CheckboxSelectMultiple):
-    """A box of check boxes that scrolls, and is narrowed by typing when it is long."""
-
-    template_name = "parts/check_boxes.html"
-
-    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
-        """Render with the project's templates, which the forms' own renderer does not know."""
-        return render_to_string(self.template_name, self.get_context(name, value, attrs))
 
 
 def of_organization(model: type[models.Model], request: HttpRequest) -> QuerySet[Any]:
@@ -119,13 +151,55 @@ def of_organization(model: type[models.Model], request: HttpRequest) -> QuerySet
     return model._default_manager.filter(organization_id=person(request).organization_id)  # noqa: SLF001
 
 
-class OrganizationInline(_Narrowed, Inline):
-    """Rows within a page; whoever may change the page may change them."""
+class SentRows(InlineFormSet):
+    """A formset that builds only the rows that were sent, whatever number the request claims.
 
+    Each row that is built costs a query and more, so a large claimed number would be an easy attack.
+    """
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        if form.instance.pk is not None:
+            for name, field in form.fields.items():
+                if isinstance(field, RowChoice):
+                    remember_label(field, getattr(form.instance, name, None))
+
+    def total_form_count(self) -> int:
+        return min(super().total_form_count(), self._sent) if self.is_bound else super().total_form_count()
+
+    def initial_form_count(self) -> int:
+        return min(super().initial_form_count(), self._sent) if self.is_bound else super().initial_form_count()
+
+    @cached_property
+    def _sent(self) -> int:
+        """Return the number of rows up to the last one that was sent. Raises BadRequest if too many are missing."""
+        start = f"{self.prefix}-"
+        numbers = {name.removeprefix(start).partition("-")[0] for name in self.data if name.startswith(start)}
+        indexes = {
+            int(number)
+            for number in numbers
+            if number.isascii() and number.isdecimal() and len(number) < MAX_ROW_DIGITS
+        }
+        if indexes and max(indexes) > len(indexes) + MAX_LEFT_OUT:
+            raise BadRequest("Rows of this form are missing. Load the page again.")
+        return max(indexes, default=-1) + 1
+
+
+class OrganizationInline(_OrganizationScoped, Inline):
+    """Rows within a page; users who may change the page may change them."""
+
+    formset = SentRows
     extra = 0
+    in_rows = True
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the rows with the objects that they name, whose labels the page shows."""
+        named = [field.name for field in self.opts.fields if field.is_relation and field.name in (self.fields or ())]
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows.select_related(*named) if named else rows
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **options: Any) -> Any:
-        """Name every field to who cannot see the column's heading above it."""
+        """Set an aria-label on every field for screen readers: rows have no labels, only headings of columns."""
         formset = super().get_formset(request, obj, **options)
         for field in formset.form.base_fields.values():
             field.widget.attrs.setdefault("aria-label", field.label)
@@ -148,11 +222,11 @@ class OrganizationInline(_Narrowed, Inline):
         return self.admin_site.get_model_admin(self.parent_model)
 
 
-class OrganizationAdmin(_Narrowed, Admin):
+class OrganizationAdmin(_OrganizationScoped, Admin):
     """The pages for one kind of object of the user's own organization.
 
-    A subclass says who may look and who may change (any one of the entitlements), and how its service saves
-    and deletes.
+    A subclass sets the entitlements for viewing, changing and adding (any one of each tuple is enough), and calls its
+    services in `save_through` and `delete_through`.
     """
 
     view_needs: ClassVar[tuple[Entitlement, ...]] = ()
@@ -161,18 +235,23 @@ class OrganizationAdmin(_Narrowed, Admin):
     organization_path: ClassVar[str] = "organization"
     singular: ClassVar[str]
     plural: ClassVar[str]
+    # A new object's noun in the title of its page (default: `singular`), and the label of the button that saves it.
+    added: ClassVar[str] = ""
     submit_label: ClassVar[str] = "Save"
-    # Whether a change can leave heartbeats without anybody to notify: then it is asked first.
+    # Look-ups with which other pages link to the list, in addition to those of its filters.
+    linked_lookups: ClassVar[tuple[str, ...]] = ()
+    delete_label: ClassVar[str] = "Delete"
+    # Whether a change can leave heartbeats without anybody to notify. If so, the user is asked to confirm it.
     warns: ClassVar[bool] = False
 
     form = ServiceForm
     actions = None
+    paginator = IdsFirst
     list_per_page = 50
     list_max_show_all = 50
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 
-    # -- who may ---------------------------------------------------------------------------------------------------
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return _holds(request, (*self.view_needs, *self.change_needs))
 
@@ -188,56 +267,60 @@ class OrganizationAdmin(_Narrowed, Admin):
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
 
-    # -- which objects ---------------------------------------------------------------------------------------------
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).filter(**{self.organization_path: organization_of(request).pk})
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Return the object; one of another organization does not exist."""
-        found = super().get_object(request, object_id, from_field)
-        if found is None:
+        """Return the object. Raises Http404 for one of another organization."""
+        row = super().get_object(request, object_id, from_field)
+        if row is None:
             raise Http404
-        return found
+        return row
 
-    # -- saving ----------------------------------------------------------------------------------------------------
     def save_through(
         self, request: HttpRequest, form: Any, formsets: list[Any], *, stored: Any, now: datetime
     ) -> models.Model:
-        """Call the service with what the form says; `stored` is the object as it is now, None for a new one."""
+        """Call the service with the form's values; `stored` is the object as stored now, None for a new one."""
         raise NotImplementedError
+
+    def around_saving(self, request: HttpRequest, object_id: str | None) -> AbstractContextManager[None]:
+        """Return a context manager around the transaction that saves."""
+        return nullcontext()
 
     def delete_through(self, request: HttpRequest, obj: Any, *, now: datetime) -> None:
         """Call the service that deletes."""
         raise NotImplementedError
 
     def delete_says(self, obj: Any) -> str:
-        """Return what a deletion does, for the page that asks for confirmation."""
-        return "It cannot be brought back."
+        """Return the effects of a deletion as sentences, for the page that asks for confirmation."""
+        return "This cannot be undone."
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:
         form = super().get_form(request, obj, change, **options)
         return type(form.__name__, (form,), {"request": request})
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Wait for the rows within the page: the service saves them together."""
+        """Do nothing: the service saves the object and the rows within its page together, in `save_related`."""
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         # The form has already put its values on its own instance; services compare with what is stored.
         stored = self.get_queryset(request).get(pk=form.instance.pk) if change else None
-        with self._watching(request, [stored, *form.cleaned_data.values()]) as found:
+        with self._collect_warnings(request, [stored, *form.cleaned_data.values()]) as warnings:
             saved = self.save_through(request, form, formsets, stored=stored, now=instant(request))
-        # The error takes the whole request's transaction back.
-        confirm(found, confirmed=request.POST.get("confirmed", ""))
-        self._warn(request, found)
+        # Raises Unconfirmed, which rolls back the transaction of the whole request.
+        confirm(warnings, confirmed=request.POST.get("confirmed", ""))
+        self._show_warnings(request, warnings)
         form.instance.pk = saved.pk
 
-    def _watching(self, request: HttpRequest, things: Iterable[object]) -> AbstractContextManager[list[Consequence]]:
-        concerned = [thing for thing in things if self.warns and isinstance(thing, models.Model)]
-        return consequences(concerned, actor=person(request), now=instant(request))
+    def _collect_warnings(
+        self, request: HttpRequest, values: Iterable[object]
+    ) -> AbstractContextManager[list[Consequence]]:
+        rows = [value for value in values if self.warns and isinstance(value, models.Model)]
+        return consequences(rows, actor=person(request), now=instant(request))
 
-    def _warn(self, request: HttpRequest, found: Iterable[Consequence]) -> None:
-        for one in found:
-            messages.warning(request, one.detail)
+    def _show_warnings(self, request: HttpRequest, warnings: Iterable[Consequence]) -> None:
+        for consequence in warnings:
+            messages.warning(request, consequence.detail)
 
     def construct_change_message(
         self,
@@ -246,7 +329,7 @@ class OrganizationAdmin(_Narrowed, Admin):
         formsets: Any,
         add: bool = False,
     ) -> Any:
-        """Name the changed fields; the rows within the page were saved by the service, not by their formset."""
+        """Log the changed fields without the rows within the page, which the service saved and not their formset."""
         return super().construct_change_message(request, form, [], add)
 
     def changeform_view(
@@ -256,76 +339,110 @@ class OrganizationAdmin(_Narrowed, Admin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """Show or save; a refusal of the service rolled everything back, and is shown in the same form."""
+        """Show or save the form.
+
+        If the service raises an error, everything is rolled back by then. A FieldError is shown in the same form: the
+        view runs a second time, and `ServiceForm.clean` adds the error, so nothing is saved.
+        """
         context = self._words() | (extra_context or {})
+        saving = self.around_saving(request, object_id) if request.method == "POST" else nullcontext()
         try:
-            return super().changeform_view(request, object_id, form_url, context)
+            with saving:
+                return super().changeform_view(request, object_id, form_url, context)
         except FieldError as error:
-            request.META[_REFUSED] = error
+            request.META[_SERVICE_ERROR] = error
             return super().changeform_view(request, object_id, form_url, context)
-        except Unconfirmed as asked:
-            given = [(name, value) for name, values in request.POST.lists() for value in values if name != "confirmed"]
-            context |= self.admin_site.each_context(request) | {"title": "Do you want this?", "given": given}
-            context |= {"consequences": asked.found, "seal": seal(asked.found), "opts": self.opts}
+        except Unconfirmed as error:
+            sent_fields: list[tuple[str, object]] = []
+            for name, values in request.POST.lists():
+                if name != "confirmed":
+                    sent_fields += [(name, value) for value in values]
+            context |= self.admin_site.each_context(request)
+            context |= {"title": "Do you want this?", "sent_fields": sent_fields}
+            context |= {"consequences": error.consequences, "seal": seal(error.consequences), "opts": self.opts}
             return render(request, "admin/consequences.html", context)
         except DomainError as error:
             messages.error(request, str(error))
             return HttpResponseRedirect(request.path)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any) -> Any:
-        found = context.get("original")
+        original = context.get("original")
         context |= {
-            "title": str(found) if found else f"Add {self.singular}",
+            "title": str(original) if original else f"Add {self.added or self.singular}",
             "subtitle": None,
             "show_save_and_continue": False,
             "show_save_and_add_another": False,
-            "submit_label": self.submit_label,
+            "submit_label": "Save" if original else self.submit_label,
+            "delete_label": self.delete_label,
+            "audit_query": self._audit_query(request, original),
         }
         return super().render_change_form(request, context, *args, **options)
 
-    # -- deleting --------------------------------------------------------------------------------------------------
+    def _audit_query(self, request: HttpRequest, original: models.Model | None) -> str:
+        """Return the query of the page with the object's entries in the audit log; "" if there is none to show."""
+        object_type = self.singular.lower().replace(" ", "_").removeprefix("inbound_")
+        if original is None or object_type not in OBJECT_TYPES or not may(request.user, Entitlement.AUDIT_VIEW):
+            return ""
+        return urlencode({"object_type": object_type, "object_id": original.pk})
+
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
-        """Say it in words instead of listing every row that goes: there may be millions."""
+        """Return nothing: `delete_says` describes the deletion, since a list of all rows might have millions."""
         return [], {}, set(), []
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        with self._watching(request, [obj]) as found:
+        with self._collect_warnings(request, [obj]) as warnings:
             self.delete_through(request, obj, now=instant(request))
-        self._warn(request, found)
+        self._show_warnings(request, warnings)
 
-    def _foretold(self, request: HttpRequest, obj: Any) -> list[Consequence]:
-        """Return what the deletion would bring, by deleting and taking it back."""
+    def _preview_deletion(self, request: HttpRequest, obj: Any) -> list[Consequence]:
+        """Return the consequences of a deletion: delete the object, then roll back."""
         if not self.warns:
             return []
         try:
             with transaction.atomic():
-                with self._watching(request, [obj]) as found:
+                with self._collect_warnings(request, [obj]) as warnings:
                     self.delete_through(request, obj, now=instant(request))
                 transaction.set_rollback(True)
         except DomainError:
-            return []  # the deletion itself says why it is refused
-        return found
+            return []  # the deletion itself shows this error
+        return warnings
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
-        found = self.get_object(request, object_id)
-        context = self._words() | {"delete_says": self.delete_says(found), "title": f"Delete {found}?"}
-        if request.method != "POST" and self.has_delete_permission(request, found):
-            # Of the row as it was read anew: a deletion takes the id from the object that it is given.
-            context["consequences"] = self._foretold(request, self.get_object(request, object_id))
+        row = self.get_object(request, object_id)
+        context = self._words() | {"delete_says": self.delete_says(row), "title": f"Delete {row}?"}
+        if request.method != "POST" and self.has_delete_permission(request, row):
+            # Another copy of the row, because a deletion sets the id of its object to None.
+            context["consequences"] = self._preview_deletion(request, self.get_object(request, object_id))
         try:
             return super().delete_view(request, object_id, context | (extra_context or {}))
         except DomainError as error:
             messages.error(request, str(error))
-            return HttpResponseRedirect(self.page_of(found))
+            return HttpResponseRedirect(self.page_of(row))
 
-    # -- words and ways --------------------------------------------------------------------------------------------
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        if any("\x00" in value for _, values in request.GET.lists() for value in values):
-            # Django's filters hand it to PostgreSQL, which refuses it; this is how Django itself drops a wrong filter.
-            return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
+        self._check_query(request)
         return super().changelist_view(request, self._words() | {"title": self.plural} | (extra_context or {}))
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Allow only the look-ups of the page's own filters and links: others could read columns that no page shows."""
+        return lookup in self._lookups()
+
+    def _lookups(self) -> set[str]:
+        filters = (getattr(entry, "parameter_name", f"{entry}__exact") for entry in self.list_filter)
+        return {*filters, *self.linked_lookups}
+
+    def _check_query(self, request: HttpRequest) -> None:
+        """Raise BadRequest for parameters that the list's own form and links never send."""
+        allowed = {SEARCH_VAR, ORDER_VAR, PAGE_VAR, ALL_VAR, ERROR_FLAG, *self._lookups()}
+        for name, values in request.GET.lists():
+            if name not in allowed:
+                raise BadRequest(f"This list has no filter “{name[:MAX_QUOTED]}”.")
+            if len(values) > 1:
+                raise BadRequest(f"The address has “{name}” more than once.")
+            if len(values[0]) > MAX_QUERY:
+                raise BadRequest(f"Use at most {MAX_QUERY} characters for a search or a filter.")
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -344,13 +461,20 @@ class OrganizationAdmin(_Narrowed, Admin):
         }
 
 
-def time_field(label: str, *, required: bool = True, help_text: str = "In your own time zone.") -> forms.DateTimeField:
-    """Return a field for an instant, entered in the reader's zone."""
+def _zone_help(more_help: str) -> str:
+    return f"{timezone.get_current_timezone_name().replace('_', ' ')}, your time zone.{more_help}"
+
+
+_lazy_zone_help = lazy(_zone_help, str)
+
+
+def time_field(label: str, *, required: bool = True, more_help: str = "") -> forms.DateTimeField:
+    """Return a form field for a date and time in the time zone of the user; its help text names the zone."""
     field = forms.DateTimeField(
         label=label,
         required=required,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format=_MINUTE),
-        help_text=help_text,
+        help_text=_lazy_zone_help(more_help),
         validators=[_in_this_century],
     )
     field.input_formats = [_MINUTE, f"{_MINUTE}:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"]
@@ -362,30 +486,30 @@ def _in_this_century(at: datetime) -> None:
         raise forms.ValidationError("Enter a date between 2000 and 2099.")
 
 
-def moment(field: str, label: str) -> Callable[[Any], str]:
-    """Return a column of a list that shows a time in the reader's zone."""
+def moment(field: str, label: str, *, empty: str = "never") -> Callable[[Any], str]:
+    """Return a column for a list that shows a time in the time zone of the user, or `empty` if there is none."""
 
     @admin.display(description=label, ordering=field)
-    def shown(obj: Any) -> str:
+    def format_time(obj: Any) -> str:
         at = getattr(obj, field)
-        return f"{timezone.localtime(at):%Y-%m-%d %H:%M}" if at else "never"
+        return f"{timezone.localtime(at):%Y-%m-%d %H:%M}" if at else empty
 
-    return shown
+    return format_time
 
 
 def rows_of(formset: Any) -> Iterable[dict[str, Any]]:
-    """Yield what stands in each row that is filled in and not ticked for deletion."""
+    """Yield the values of each row that is filled in and not marked for deletion."""
     for form in formset.forms:
         row = dict(form.cleaned_data)
         if row and not row.pop("DELETE", False):
             yield {name: value for name, value in row.items() if name not in {"id", formset.fk.name}}
 
 
-def _placed(error: FieldError) -> str:
-    """Return the message; that of a row within the page, such as `tiers/1/users`, says which row it is."""
-    rows, _, rest = error.field.partition("/")
-    place = rest.partition("/")[0]
-    return f"{rows.removesuffix('s').capitalize()} {int(place) + 1}: {error}" if place.isdecimal() else str(error)
+def _message_with_row(error: FieldError) -> str:
+    """Return the message of an error, with the number of its row: the field `tiers/1/users` gives “Tier 2: …”."""
+    rows, _, path = error.field.partition("/")
+    index = path.partition("/")[0]
+    return f"{rows.removesuffix('s').capitalize()} {int(index) + 1}: {error}" if index.isdecimal() else str(error)
 
 
 def _holds(request: HttpRequest, needs: tuple[Entitlement, ...]) -> bool:

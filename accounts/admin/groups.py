@@ -1,16 +1,13 @@
-"""Groups and their members."""
+"""The admin pages of groups and their members."""
 
 from datetime import datetime
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
-from accounts import services
 from accounts.admin.base import (
-    CheckBoxes,
     OrganizationAdmin,
     OrganizationInline,
     ServiceForm,
@@ -20,11 +17,13 @@ from accounts.admin.base import (
     rows_of,
 )
 from accounts.entitlements import Entitlement
-from accounts.models import Group, GroupMember
+from accounts.models.groups import Group, GroupMember
+from accounts.services.groups import Member, create_group, delete_group, update_group
+from heartbeat_project.kernel.choice_fields import RowChoices
 
 
 class MemberInline(OrganizationInline):
-    """Who is in the group, in which role; the order of the rows is the order in which they are told."""
+    """The members of a group with their roles, in the order in which they are notified."""
 
     model = GroupMember
     fields = ("user", "role", "position")
@@ -34,14 +33,13 @@ class MemberInline(OrganizationInline):
 
 
 class GroupForm(ServiceForm):
-    """Its name, and the groups within it."""
+    """The name, the description and the groups within the group."""
 
-    inner = forms.ModelMultipleChoiceField(
+    inner = RowChoices(
         Group.objects.none(),
         required=False,
         label="Groups within it",
-        widget=CheckBoxes(),
-        help_text="Whoever is on call in them is on call in this group, too, in their role there.",
+        help_text="People who are on call in these groups are on call in this group, too, in the same role.",
     )
 
     class Meta:
@@ -74,30 +72,33 @@ class GroupAdmin(OrganizationAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         groups: QuerySet[Any] = super().get_queryset(request)
-        counted: QuerySet[Any] = groups.annotate(number=Count("members__user", distinct=True))
-        return counted
+        # A person with two roles counts once.
+        annotated: QuerySet[Any] = groups.annotate(people=Count("members__user", distinct=True))
+        return annotated
 
-    @admin.display(description="Members", ordering="number")
+    @admin.display(description="Members", ordering="people")
     def member_count(self, group: Any) -> int:
-        """Return how many people are in it."""
-        return int(group.number)
+        return int(group.people)
 
     def save_through(
         self, request: HttpRequest, form: Any, formsets: list[Any], *, stored: Any, now: datetime
     ) -> Group:
-        members = [
-            services.Member(user=row["user"].pk, role=row["role"], position=row["position"])
-            for formset in formsets
-            for row in rows_of(formset)
-        ]
+        members: list[Member] = []
+        for formset in formsets:
+            members += [
+                Member(user=row["user"].pk, role=row["role"], position=row["position"]) for row in rows_of(formset)
+            ]
         values = {"members": members, **form.cleaned_data}
         values["groups"] = values.pop("inner")
         if stored is None:
-            return services.create_group(organization_of(request), actor=person(request), now=now, **values)
-        return services.update_group(stored, actor=person(request), now=now, **values)
+            return create_group(organization_of(request), actor=person(request), now=now, **values)
+        return update_group(stored, actor=person(request), now=now, **values)
 
     def delete_says(self, obj: Group) -> str:
-        return "Its members stay; the team and its contacts go. A group that something still names is not deleted."
+        return (
+            "The group and its contacts are deleted; its members stay. "
+            "A group that is still used somewhere cannot be deleted."
+        )
 
     def delete_through(self, request: HttpRequest, obj: Group, *, now: datetime) -> None:
-        services.delete_group(obj, actor=person(request))
+        delete_group(obj, actor=person(request))

@@ -1,4 +1,4 @@
-"""The settings of one's own organization."""
+"""The admin page of the settings of the user's organization."""
 
 from datetime import datetime
 from typing import Any
@@ -7,23 +7,25 @@ from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 
-from accounts import services
 from accounts.admin.base import OrganizationAdmin, ServiceForm
 from accounts.entitlements import Entitlement
-from accounts.models import MOST_BUNDLE_SECONDS, Organization, time_zones
+from accounts.models.organizations import MAX_BUNDLE_SECONDS, Organization, time_zones
+from accounts.services import organizations
+from heartbeat_project.kernel.choice_fields import LongSelect
 
 
 class OrganizationForm(ServiceForm):
-    """What holds for everybody in the organization."""
+    """The settings that apply to everybody in the organization."""
 
     time_zone = forms.ChoiceField(
+        widget=LongSelect,
         choices=lambda: [(name, name.replace("_", " ")) for name in sorted(time_zones())],
-        help_text="New people start with it.",
+        help_text="The time zone of new users, until they choose another.",
     )
     bundle_seconds = forms.IntegerField(
         label="Bundle alerts for (seconds)",
         min_value=0,
-        max_value=MOST_BUNDLE_SECONDS,
+        max_value=MAX_BUNDLE_SECONDS,
         help_text=str(Organization._meta.get_field("bundle_seconds").help_text),  # noqa: SLF001 - documented Meta API
     )
 
@@ -34,7 +36,7 @@ class OrganizationForm(ServiceForm):
 
 @admin.register(Organization)
 class OrganizationSettingsAdmin(OrganizationAdmin):
-    """One page, for one organization."""
+    """The settings of the one organization that the user belongs to."""
 
     singular, plural = "Organization", "Organization"
     organization_path = "pk"
@@ -50,4 +52,4 @@ class OrganizationSettingsAdmin(OrganizationAdmin):
     def save_through(
         self, request: HttpRequest, form: Any, formsets: list[Any], *, stored: Any, now: datetime
     ) -> Organization:
-        return services.update_organization(stored, **form.cleaned_data)
+        return organizations.update_organization(stored, **form.cleaned_data)

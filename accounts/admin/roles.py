@@ -1,4 +1,4 @@
-"""The seven built-in roles, to be looked at, and the organization's own."""
+"""The admin pages of roles: the seven built-in ones are read-only, custom ones can be changed."""
 
 from datetime import datetime
 from typing import Any
@@ -7,14 +7,15 @@ from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 
-from accounts import services
-from accounts.admin.base import CheckBoxes, OrganizationAdmin, ServiceForm, organization_of, person
+from accounts.admin.base import OrganizationAdmin, ServiceForm, organization_of, person
 from accounts.entitlements import Entitlement
-from accounts.models import Role
+from accounts.models.users import Role
+from accounts.services import roles
+from heartbeat_project.kernel.choice_fields import CheckBoxes
 
 
 class RoleForm(ServiceForm):
-    """A bundle of entitlements."""
+    """The name and the entitlements of a custom role."""
 
     entitlements = forms.MultipleChoiceField(
         choices=[(code.value, code.value) for code in Entitlement],
@@ -41,12 +42,10 @@ class RoleAdmin(OrganizationAdmin):
 
     @admin.display(description="Kind")
     def kind(self, role: Role) -> str:
-        """Return whether the role is ours or theirs."""
         return "Built-in" if role.builtin else "Custom"
 
     @admin.display(description="Entitlements")
     def rights(self, role: Role) -> int:
-        """Return how many rights it bundles."""
         return len(role.entitlements)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -54,11 +53,11 @@ class RoleAdmin(OrganizationAdmin):
 
     def save_through(self, request: HttpRequest, form: Any, formsets: list[Any], *, stored: Any, now: datetime) -> Role:
         if stored is None:
-            return services.create_role(organization_of(request), actor=person(request), **form.cleaned_data)
-        return services.update_role(stored, actor=person(request), **form.cleaned_data)
+            return roles.create_role(organization_of(request), actor=person(request), **form.cleaned_data)
+        return roles.update_role(stored, actor=person(request), **form.cleaned_data)
 
     def delete_says(self, obj: Role) -> str:
-        return "A role that somebody still holds is not deleted."
+        return "A role that users still hold cannot be deleted."
 
     def delete_through(self, request: HttpRequest, obj: Role, *, now: datetime) -> None:
-        services.delete_role(obj, actor=person(request))
+        roles.delete_role(obj, actor=person(request))

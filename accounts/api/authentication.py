@@ -1,4 +1,4 @@
-"""API keys in requests: `Authorization: Bearer <key>` or `api-key: <key>`."""
+"""Authentication by API key: `Authorization: Bearer <key>` or `api-key: <key>`."""
 
 from typing import Any
 
@@ -7,22 +7,25 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from accounts.models import ApiKey, User
+from accounts.models.access import ApiKey
+from accounts.models.users import User
+from accounts.request_queue import take_turn
 from accounts.services.api_keys import find_key, note_use
 from heartbeat_project.kernel import clock
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """The user whose key the request carries; a key that does not work is a 401, never an anonymous request."""
+    """Authenticate the user of the request's API key; a key that does not work is a 401, not an anonymous request."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
-        """Return the key's user and the key, or None when the request carries no key."""
-        presented = _presented(request)
-        if presented is None:
+        """Return the key's user and the key, or None if the request has no key."""
+        secret = _key_of(request)
+        if secret is None:
             return None
-        key = find_key(presented)
+        key = find_key(secret)
         if key is None:
             raise AuthenticationFailed("This API key is not valid. It may have been revoked.", code="invalid_key")
+        take_turn(request.META, key.user.organization_id)
         note_use(key, now=clock.now())
         return key.user, key
 
@@ -31,8 +34,8 @@ class ApiKeyAuthentication(BaseAuthentication):
         return "Bearer"
 
 
-def _presented(request: Request) -> str | None:
-    """Return the key in either header; another scheme in `Authorization` is somebody else's business."""
+def _key_of(request: Request) -> str | None:
+    """Return the key in either header; other schemes of `Authorization` are ignored."""
     scheme, _, credentials = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() == "bearer":
         return credentials.strip()
@@ -40,7 +43,7 @@ def _presented(request: Request) -> str | None:
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # the library has no types
-    """How the OpenAPI document says that either header will do."""
+    """Describe in the OpenAPI document that either header is accepted."""
 
     target_class = ApiKeyAuthentication
     name = ["bearerKey", "apiKeyHeader"]

@@ -1,4 +1,4 @@
-"""Ask for entitlements before a view of the management API runs."""
+"""Permission classes of the management API, made from entitlements."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ Needed = Entitlement | tuple[Entitlement, ...] | None
 
 
 def entitled(*, read: Needed = None, write: Needed = None) -> type[BasePermission]:
-    """Return a permission class: `read` is needed for GET, HEAD and OPTIONS, `write` for every other method.
+    """Return a permission class that requires `read` for GET, HEAD and OPTIONS, and `write` for every other method.
 
-    A tuple means any one of its entitlements, None means any user who is signed in. A missing entitlement is a 403;
-    nobody signed in is a 401.
+    A tuple means any one of its entitlements, None means any signed-in user. A missing entitlement is a 403, a request
+    without a user a 401.
     """
 
     class Entitled(BasePermission):
@@ -29,9 +29,10 @@ def entitled(*, read: Needed = None, write: Needed = None) -> type[BasePermissio
 
 
 def holds(user: object, needed: Needed) -> bool:
-    """Answer whether `user` is signed in, active, and holds what is needed (a tuple: any one of them)."""
+    """Return whether `user` is signed in, active, and holds an entitlement of `needed`; see `entitled`."""
     if not getattr(user, "is_authenticated", False) or not getattr(user, "is_active", False):
         return False
     if needed is None:
         return True
-    return any(may(user, entitlement) for entitlement in (needed if isinstance(needed, tuple) else (needed,)))
+    entitlements = needed if isinstance(needed, tuple) else (needed,)
+    return any(may(user, entitlement) for entitlement in entitlements)

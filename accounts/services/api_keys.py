@@ -1,29 +1,30 @@
-"""API keys: made, found, noted when used, revoked."""
+"""Create, find and revoke API keys, and record their use."""
 
 from datetime import datetime
 
 from django.db.models import Q
 
-from accounts.models import ApiKey, User
+from accounts.models.access import ApiKey
+from accounts.models.users import User
 from accounts.services.saving import clean_name
 from accounts.services.users import check_may_change
 from heartbeat_project.kernel.ids import digest, new_token
 
-_VISIBLE = 10
+_PREFIX_LENGTH = 10  # characters of a key that the pages show
 
 
 def create_api_key(user: User, *, name: str, now: datetime, key: str | None = None) -> tuple[ApiKey, str]:
-    """Create a key that can do what `user` can; return the row and the key, which is not kept and never shown again.
+    """Create a key with all rights of `user`; return the row and the key, which is not stored.
 
-    `key` is given only by who installs the product; otherwise it is new: `hb_` and 192 random bits.
+    A new key is `hb_` and 192 random bits. Only the installer passes a `key` of its own.
     """
     secret = key or f"hb_{new_token()}"
-    # Of a short key that somebody chose, ten characters would be most of it.
-    visible = secret[: min(_VISIBLE, len(secret) // 3)]
+    # At most a third of the key, because an operator may choose a short one.
+    prefix = secret[: min(_PREFIX_LENGTH, len(secret) // 3)]
     row = ApiKey.objects.create(
         user=user,
         name=clean_name(name, max_length=100),
-        prefix=visible,
+        prefix=prefix,
         key_hash=digest(secret),
         created_at=now,
     )
@@ -31,7 +32,7 @@ def create_api_key(user: User, *, name: str, now: datetime, key: str | None = No
 
 
 def find_key(secret: str) -> ApiKey | None:
-    """Return the key if it works: not revoked, its user active; with user, organization and roles."""
+    """Return the key with its user, organization and roles if it is not revoked and its user is active."""
     return (
         ApiKey.objects.filter(key_hash=digest(secret), revoked_at=None, user__is_active=True)
         .select_related("user__organization")
@@ -41,7 +42,7 @@ def find_key(secret: str) -> ApiKey | None:
 
 
 def note_use(key: ApiKey, *, now: datetime) -> None:
-    """Keep the minute of the last use; all further requests in that minute write nothing."""
+    """Store the minute of the last use; further requests in the same minute write nothing."""
     minute = now.replace(second=0, microsecond=0)
     if key.last_used_at is not None and key.last_used_at >= minute:
         return
@@ -50,9 +51,9 @@ def note_use(key: ApiKey, *, now: datetime) -> None:
 
 
 def revoke_api_key(key: ApiKey, *, actor: User, now: datetime) -> None:
-    """Make the key useless from now on; the row stays. Revoking twice keeps the first time.
+    """Revoke the key; its row stays. If it was revoked before, nothing changes.
 
-    Raises Forbidden unless it is the actor's own or the actor may change its user.
+    Raises Forbidden unless the key is the actor's own or the actor may change its user.
     """
     if key.user_id != actor.pk:
         check_may_change(key.user, actor=actor)

@@ -1,71 +1,78 @@
-"""Contact methods of people and groups: added, verified by a code, ordered, switched, removed.
+"""Add, change, verify, test and remove the contact methods of people and groups.
 
-Email-Official, which every person has, always stays usable. Those of a group are in the hands of who may change it.
+Email-Official, which every person has, always stays usable. The contacts of a group are changed by users who may
+change the group.
 """
 
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils.crypto import salted_hmac
 
-from accounts import windows as weekly
 from accounts.addresses import clean_address, why_unavailable
 from accounts.entitlements import Entitlement
-from accounts.models import EMAIL_OFFICIAL, ContactMethod, Group, User
+from accounts.models.contact_methods import EMAIL_OFFICIAL, ContactMethod, Priority
+from accounts.models.groups import Group
+from accounts.models.users import User
 from accounts.permissions import may
 from accounts.selectors import may_update_group
-from accounts.services.failing import WORKING
+from accounts.services.duplicates import refuse_duplicate
+from accounts.services.failing_methods import WORKING
 from accounts.services.saving import clean_name, unique
 from accounts.services.users import check_may_change
-from heartbeat_project.kernel.doorbell import ring
+from accounts.windows import MAX_WINDOWS
 from heartbeat_project.kernel.errors import DomainError, FieldError, Forbidden
+from heartbeat_project.kernel.wakeup import wake_on_commit
+from heartbeat_project.kernel.weekly import NotAWindow, WeeklyWindow
 
 CODE_LIVES: Final = timedelta(minutes=30)
-CODE_PAUSE: Final = timedelta(minutes=1)
-CODE_TRIES: Final = 5
-MAX_METHODS: Final = 20
+CODE_PAUSE: Final = timedelta(minutes=1)  # between two codes to one address
+CODE_TRIES: Final = 5  # of 1,000,000 codes
+MAX_METHODS: Final = 20  # of one person or group
 MAX_DELAY_MINUTES: Final = 44_640  # 31 days
 MAX_REPEATS: Final = 20
-TEST_PAUSE: Final = timedelta(minutes=1)
-# To what a code may be sent: what nobody has confirmed yet, and what does not work any more.
+TEST_PAUSE: Final = timedelta(minutes=1)  # between two test messages to one address
+# Methods to which a code may be sent: not verified yet, or failing.
 _UNCONFIRMED: Final = Q(verified_at=None) | Q(failing_since__isnull=False)
 
 
 class OfficialStays(DomainError):
-    """Email-Official cannot be removed, disabled, renamed, given another address or kept to some hours."""
+    """Email-Official cannot be removed, disabled, renamed, moved to another address or limited to some hours."""
 
     code = "email_official"
     title = "Email-Official always stays"
 
 
 class CodeNotUsable(DomainError):
-    """There is no code that could be right: none was sent, it expired, or it was tried too often."""
+    """No code is valid: none was sent, it expired, or there were too many wrong tries."""
 
     code = "code_not_usable"
     title = "Ask for a new code"
 
 
 class AlreadyVerified(DomainError):
-    """The contact method needs no code any more."""
+    """The contact method is verified and needs no code."""
 
     code = "already_verified"
     title = "Already verified"
 
 
 class NotVerified(DomainError):
-    """The contact method is not used before its owner has verified it."""
+    """The contact method cannot be used until its owner has verified it."""
 
     code = "not_verified"
     title = "Verify it first"
 
 
 class JustTested(DomainError):
-    """One test message a minute is enough."""
+    """A test message was sent within the last minute."""
 
     code = "tested_just_now"
     title = "Wait a minute"
@@ -85,19 +92,24 @@ def create_contact_method(
     repeat_count: int = 0,
     repeat_gap_minutes: Decimal | float = 5,
     windows: Sequence[Mapping[str, Any]] = (),
+    from_priority: str = Priority.NONE,
+    critical_outside_windows: bool = False,
 ) -> ContactMethod:
-    """Add a way to reach a person or group, last in order unless told otherwise, and send it a code.
+    """Add a contact method to a person or group and send a code to it. It is used once it is verified.
 
-    It is used only after it was verified. Raises Forbidden, and FieldError at the field that is wrong.
+    Without a `position` it comes last. Raises Forbidden, and FieldError at the field that is wrong, also if the holder
+    has the address already.
     """
     _check_actor(holder, actor=actor)
     with transaction.atomic():
-        # Held, so that the limit and the last position are counted by one request at a time.
+        # One request at a time checks the limit, the last position and the other addresses of the holder.
         _lock(holder)
         others = list(holder.contact_methods.values_list("position", flat=True))
         if len(others) >= MAX_METHODS:
-            who = "group" if isinstance(holder, Group) else "person"
-            raise FieldError("label", f"One {who} has at most {MAX_METHODS} contact methods.", code="max_length")
+            holder_name = "group" if isinstance(holder, Group) else "person"
+            raise FieldError(
+                "label", f"A {holder_name} can have at most {MAX_METHODS} contact methods.", code="max_length"
+            )
         method = ContactMethod(
             user=holder if isinstance(holder, User) else None,
             group=holder if isinstance(holder, Group) else None,
@@ -110,9 +122,12 @@ def create_contact_method(
             repeat_count=_repeats(repeat_count),
             repeat_gap_minutes=_minutes("repeat_gap_minutes", repeat_gap_minutes),
             windows=_windows(windows),
+            from_priority=_priority(from_priority),
+            critical_outside_windows=critical_outside_windows,
         )
+        refuse_duplicate(holder, kind=method.kind, address=method.address)
         _save(method)
-        _ring_for_code(method)
+        _wake_for_code(method)
     return method
 
 
@@ -128,95 +143,133 @@ def update_contact_method(
     repeat_count: int | None = None,
     repeat_gap_minutes: Decimal | float | None = None,
     windows: Sequence[Mapping[str, Any]] | None = None,
+    from_priority: str | None = None,
+    critical_outside_windows: bool | None = None,
 ) -> ContactMethod:
-    """Change a contact method; a new address has to be verified again.
+    """Change the fields of a contact method that are not None; a new address has to be verified again.
 
-    Email-Official keeps its name, address and use at any time. An address as it is shown to others is no change.
+    The masked address counts as no change. Email-Official keeps its label and address, and is used at any time and for
+    every alert.
 
     Raises Forbidden, OfficialStays, and FieldError at the field that is wrong; then nothing is saved.
     """
     _check_actor(method.holder, actor=actor)
     with transaction.atomic():
-        # Held, so that no code is accepted for the old address while a new one is saved.
-        held = ContactMethod.objects.select_for_update(of=("self",), no_key=True)
-        method = held.select_related("user", "group").get(pk=method.pk)
-        wanted = method.address if address in {None, method.shown} else clean_address(method.kind, address or "")
-        moved = wanted != method.address
+        if address is not None:
+            # Before the row, as in create_contact_method: of two requests for one address the second sees the first.
+            _lock(method.holder)
+        # Lock the row, so that no code is accepted for the old address while a new one is saved.
+        locked = ContactMethod.objects.select_for_update(of=("self",), no_key=True)
+        method = locked.select_related("user", "group").get(pk=method.pk)
+        new_address = method.address
+        if address is not None and address != method.masked_address:
+            new_address = clean_address(method.kind, address)
+        address_changes = new_address != method.address
         if method.label == EMAIL_OFFICIAL:
-            _refuse_official(
-                moved=moved,
-                renamed=label not in {None, EMAIL_OFFICIAL},
+            _check_official(
+                address_changes=address_changes,
+                label_changes=label not in {None, EMAIL_OFFICIAL},
                 disabled=enabled is False,
-                narrowed=bool(windows),
+                has_windows=bool(windows),
+                has_priority=from_priority not in {None, Priority.NONE},
             )
         if label is not None:
             method.label = _label(label)
-        if moved:
-            method.address = wanted
-            method.verified_at = method.code_expires_at = None
-            method.send_error = ""
-            for name, value in WORKING.items():
-                setattr(method, name, value)
+        if address_changes:
+            _set_address(method, new_address)
         if position is not None:
             method.position = position
         if enabled is not None:
             method.enabled = enabled
-        if delay_minutes is not None:
-            method.delay_minutes = _minutes("delay_minutes", delay_minutes)
-        if repeat_count is not None:
-            method.repeat_count = _repeats(repeat_count)
-        if repeat_gap_minutes is not None:
-            method.repeat_gap_minutes = _minutes("repeat_gap_minutes", repeat_gap_minutes)
         if windows is not None:
             method.windows = _windows(windows)
+        if from_priority is not None:
+            method.from_priority = _priority(from_priority)
+        if critical_outside_windows is not None:
+            method.critical_outside_windows = critical_outside_windows
+        _set_times(method, delay=delay_minutes, repeats=repeat_count, repeat_gap=repeat_gap_minutes)
         _save(method)
-        if moved:
-            _ring_for_code(method)
+        if address_changes:
+            _wake_for_code(method)
     return method
 
 
-def renew_push_subscription(*, old: str, new: str) -> bool:
-    """Replace the address of the browser that subscribed as `old`; return whether there is one.
+def _set_times(
+    method: ContactMethod,
+    *,
+    delay: Decimal | float | None,
+    repeats: int | None,
+    repeat_gap: Decimal | float | None,
+) -> None:
+    """Set the delay, the number of repeats and the gap between them (both in minutes), unless they are None."""
+    if delay is not None:
+        method.delay_minutes = _minutes("delay_minutes", delay)
+    if repeats is not None:
+        method.repeat_count = _repeats(repeats)
+    if repeat_gap is not None:
+        method.repeat_gap_minutes = _minutes("repeat_gap_minutes", repeat_gap)
 
-    Whoever knows all of the old subscription, with its secret, is that browser: no code is sent. Raises FieldError when
-    `new` is no subscription.
+
+def _set_address(method: ContactMethod, address: str) -> None:
+    """Set another address, which is not verified and has not failed yet."""
+    refuse_duplicate(method.holder, kind=method.kind, address=address, besides=method.pk)
+    method.address = address
+    method.verified_at = method.code_expires_at = None
+    method.send_error = ""
+    for name, value in WORKING.items():
+        setattr(method, name, value)
+
+
+def renew_push_subscription(*, old: str, new: str) -> bool:
+    """Replace the push subscription `old` of a browser by `new`; return whether a contact method had `old`.
+
+    No code is sent: only the browser itself knows the whole old subscription with its secret. If its owner has added
+    the new subscription by hand meanwhile, the old method stays unchanged. Raises FieldError if `new` is no
+    subscription.
     """
     address = clean_address(ContactMethod.Kind.PUSH, new)
     try:
-        known = clean_address(ContactMethod.Kind.PUSH, old)
+        old_address = clean_address(ContactMethod.Kind.PUSH, old)
     except FieldError:
         return False
-    browsers = ContactMethod.objects.filter(kind=ContactMethod.Kind.PUSH, address=known)
-    return browsers.update(address=address, send_error="", **WORKING) > 0
+    browsers = ContactMethod.objects.filter(kind=ContactMethod.Kind.PUSH, address=old_address)
+    matches = list(browsers.select_related("user", "group").order_by("user_id", "id"))
+    for browser in matches:
+        with transaction.atomic():
+            _lock(browser.holder)
+            with suppress(FieldError):
+                refuse_duplicate(browser.holder, kind=browser.kind, address=address, besides=browser.pk)
+                browsers.filter(pk=browser.pk).update(address=address, send_error="", **WORKING)
+    return bool(matches)
 
 
 def delete_contact_method(method: ContactMethod, *, actor: User) -> None:
     """Remove a contact method. Raises Forbidden, OfficialStays."""
     _check_actor(method.holder, actor=actor)
     if method.label == EMAIL_OFFICIAL:
-        raise OfficialStays("Email-Official cannot be removed: it is how everybody can be reached.")
+        raise OfficialStays("Email-Official cannot be removed: everybody needs one address that always works.")
     method.delete()
 
 
 def request_code(method: ContactMethod, *, actor: User) -> None:
-    """Have a new code sent to the contact method; one code a minute, whoever asks how often.
+    """Send a new code to the contact method; within a minute of the last code, nothing is sent.
 
-    One that fails may be confirmed again. Raises Forbidden, AlreadyVerified. A message lost on its way to the worker
-    costs asking again.
+    A failing method may be verified again. If the broker loses the message to the worker, the user has to ask again.
+    Raises Forbidden, AlreadyVerified.
     """
     _check_actor(method.holder, actor=actor)
     if method.verified_at is not None and method.failing_since is None:
         raise AlreadyVerified("This contact method is verified already.")
-    _ring_for_code(method)
+    _wake_for_code(method)
 
 
 def issue_code(contact_method_id: int, *, now: datetime) -> str | None:
-    """Make a code of six digits, keep its digest, and return it to be sent; None when none is wanted.
+    """Create a code of six digits, store its digest, and return it for sending.
 
-    That is within a minute of the one before, for a verified method that works, and for somebody who is not active any
-    more.
+    Returns None within a minute of the last code, if the method is verified and works, and if its owner is not active.
     """
     code = f"{secrets.randbelow(10**6):06}"
+    # The time of the last code is not stored: it expires CODE_LIVES after it was issued.
     due = Q(code_expires_at=None) | Q(code_expires_at__lte=now + CODE_LIVES - CODE_PAUSE)
     in_use = Q(user__is_active=True) | Q(user=None)
     issued = ContactMethod.objects.filter(_UNCONFIRMED, due, in_use, pk=contact_method_id).update(
@@ -229,42 +282,42 @@ def issue_code(contact_method_id: int, *, now: datetime) -> str | None:
 
 
 def withdraw_code(contact_method_id: int) -> None:
-    """Forget a code that reached nobody, so that a new one may be asked for at once."""
+    """Delete a code that could not be sent, so that a new one can be requested at once."""
     ContactMethod.objects.filter(_UNCONFIRMED, pk=contact_method_id).update(code_digest="", code_expires_at=None)
 
 
 def note_send_error(contact_method_id: int, error: str) -> None:
-    """Keep why a code or test message could not be sent, for its owner to read; nothing when it was sent."""
+    """Store why a code or test message could not be sent, for its owner to read; "" if it was sent."""
     ContactMethod.objects.filter(pk=contact_method_id).update(send_error=error.replace("\x00", "")[:1_000])
 
 
 def request_test(method: ContactMethod, *, actor: User, now: datetime) -> None:
-    """Have a test message sent over the contact method, one a minute.
+    """Send a test message over the contact method; at most one per minute.
 
     Raises Forbidden, NotVerified, JustTested.
     """
     _check_actor(method.holder, actor=actor)
     if method.verified_at is None:
-        raise NotVerified("Enter the code that was sent to it first. Then it can be tested.")
+        raise NotVerified("Enter the code that was sent to this contact method. Then you can test it.")
     due = Q(tested_at=None) | Q(tested_at__lte=now - TEST_PAUSE)
     with transaction.atomic():
         claimed = ContactMethod.objects.filter(due, pk=method.pk).update(tested_at=now, send_error="")
         if not claimed:
-            raise JustTested("A test message was sent within the last minute. Look for it, or wait a little.")
-        ring("escalation.send_test_message", queue="delivery", contact_method_id=method.pk)
+            raise JustTested("A test message was sent within the last minute. Wait a minute before you send another.")
+        wake_on_commit("escalation.send_test_message", queue="delivery", or_here=True, contact_method_id=method.pk)
 
 
 def verify_contact_method(method: ContactMethod, *, code: str, actor: User, now: datetime) -> ContactMethod:
-    """Mark the contact method as its owner's when the code is right: it is used, and does not fail any more.
+    """Verify the contact method if the code is right: from now on it is used, and it does not count as failing.
 
-    Five wrong tries make the code useless. Raises Forbidden for anybody but the person themselves, or who may change
+    After five wrong tries the code is no longer valid. Raises Forbidden unless the actor is the owner, or may change
     the group; AlreadyVerified, CodeNotUsable, and FieldError for a wrong code.
     """
     if method.group is not None:
         _check_actor(method.group, actor=actor)
     elif method.user_id != actor.pk:
-        raise Forbidden("Only the person themselves can verify a contact method.")
-    # Each try is paid for before it is looked at, so that many at once do not get more than five.
+        raise Forbidden("Only its owner can verify a contact method.")
+    # Count the try before comparing the code, so that many requests at once do not get more than five tries.
     usable = ContactMethod.objects.filter(
         _UNCONFIRMED,
         pk=method.pk,
@@ -276,25 +329,33 @@ def verify_contact_method(method: ContactMethod, *, code: str, actor: User, now:
         if method.verified_at is not None:
             raise AlreadyVerified("This contact method is verified already.")
         raise CodeNotUsable("This code has expired or was tried too often. Ask for a new one.")
-    right = ContactMethod.objects.filter(
+    verified = ContactMethod.objects.filter(
         pk=method.pk,
-        code_digest=_digest(method.pk, code.strip()),
+        code_digest__in=_digests(method.pk, code.strip()),
     ).update(verified_at=now, code_digest="", code_expires_at=None, code_tries=0, send_error="", **WORKING)
-    if not right:
+    if not verified:
         raise FieldError("code", "This is not the code that was sent.", code="wrong_code")
     method.refresh_from_db()
     return method
 
 
-def _ring_for_code(method: ContactMethod) -> None:
-    # The app above has the channels and takes the message; this one knows the task's name alone.
-    ring("escalation.send_verification_code", queue="delivery", contact_method_id=method.pk)
+def _wake_for_code(method: ContactMethod) -> None:
+    # The task is in escalation, which has the channels. This app cannot import it, so it is called by name.
+    wake_on_commit("escalation.send_verification_code", queue="delivery", or_here=True, contact_method_id=method.pk)
 
 
 def _digest(contact_method_id: int, code: str) -> str:
-    """Return what is kept of a code: keyed, because a million codes are searched in no time."""
-    salt = f"accounts.contact_method.{contact_method_id}"
-    return salted_hmac(salt, code.encode("utf-8", "surrogatepass"), algorithm="sha256").hexdigest()
+    """Return the digest of a code. It is keyed, because all million codes can be tried in no time."""
+    return _digests(contact_method_id, code)[0]
+
+
+def _digests(contact_method_id: int, code: str) -> list[str]:
+    """Return the digests of a code under the current SECRET_KEY and under the former ones."""
+    salt, value = f"accounts.contact_method.{contact_method_id}", code.encode("utf-8", "surrogatepass")
+    return [
+        salted_hmac(salt, value, secret=secret, algorithm="sha256").hexdigest()
+        for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    ]
 
 
 def _lock(holder: User | Group) -> None:
@@ -307,32 +368,37 @@ def _lock(holder: User | Group) -> None:
 def _check_actor(holder: User | Group, *, actor: User) -> None:
     if isinstance(holder, Group):
         if not may_update_group(actor, holder):
-            raise Forbidden("Only a Manager of this group, or who may update all groups, can change its contacts.")
+            raise Forbidden("Only Managers of this group and users who may update all groups can change its contacts.")
     elif holder.pk != actor.pk:
         check_may_change(holder, actor=actor)
     elif not may(actor, Entitlement.OWN_NOTIFICATIONS_UPDATE):
         raise Forbidden("Your roles do not permit you to change your contact methods.")
 
 
-def _refuse_official(*, moved: bool, renamed: bool, disabled: bool, narrowed: bool) -> None:
-    if moved:
-        raise OfficialStays("Email-Official follows the e-mail address of the user. Change that instead.")
-    if renamed:
+def _check_official(
+    *, address_changes: bool, label_changes: bool, disabled: bool, has_windows: bool, has_priority: bool
+) -> None:
+    """Raise OfficialStays for a change that Email-Official does not allow."""
+    if address_changes:
+        raise OfficialStays("Email-Official is the e-mail address of the user. Change that instead.")
+    if label_changes:
         raise OfficialStays("Email-Official cannot be renamed.")
     if disabled:
-        raise OfficialStays("Email-Official cannot be disabled: it is how everybody can be reached.")
-    if narrowed:
-        raise OfficialStays("Email-Official is used at any time: it is how everybody can be reached.")
+        raise OfficialStays("Email-Official cannot be disabled: everybody needs one address that always works.")
+    if has_windows:
+        raise OfficialStays("Email-Official is used at any time: everybody needs one address that always works.")
+    if has_priority:
+        raise OfficialStays("Email-Official is used for alerts of every priority: it is how everybody can be reached.")
 
 
 def _save(method: ContactMethod) -> None:
     if method.group_id is None:
-        constraint, who = "contact_label_once", "person"
+        constraint, holder_name = "contact_label_once", "person"
     else:
-        constraint, who = "group_contact_label_once", "group"
+        constraint, holder_name = "group_contact_label_once", "group"
         if method.label.lower() == EMAIL_OFFICIAL.lower():
             raise FieldError("label", f"{EMAIL_OFFICIAL} is a person's own address. Use another name.")
-    message = f"This {who} has a contact method “{method.label}” already."
+    message = f"This {holder_name} has a contact method “{method.label}” already."
     with unique(constraint, field="label", message=message):
         method.save()
 
@@ -359,14 +425,23 @@ def _minutes(field: str, value: Decimal | float) -> Decimal:
 
 def _repeats(count: int) -> int:
     if not 0 <= count <= MAX_REPEATS:
-        raise FieldError("repeat_count", f"Repeat it from 0 to {MAX_REPEATS} times.")
+        raise FieldError("repeat_count", f"Enter a number from 0 to {MAX_REPEATS}.")
     return count
 
 
 def _windows(windows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    if len(windows) > weekly.MAX_WINDOWS:
-        raise FieldError("windows", f"Use at most {weekly.MAX_WINDOWS} windows.", code="max_length")
-    try:
-        return [weekly.Window.load(window).dump() for window in windows]
-    except ValueError as error:
-        raise FieldError("windows", str(error)) from error
+    if len(windows) > MAX_WINDOWS:
+        raise FieldError("windows", f"Use at most {MAX_WINDOWS} windows.", code="max_length")
+    cleaned = []
+    for index, window in enumerate(windows):
+        try:
+            cleaned.append(WeeklyWindow.load(window).dump())
+        except NotAWindow as error:
+            raise FieldError(f"windows/{index}/{error.field}", str(error)) from error
+    return cleaned
+
+
+def _priority(priority: str) -> str:
+    if priority not in Priority.values:
+        raise FieldError("from_priority", f"Use one of these priorities: {', '.join(Priority.values)}.")
+    return priority

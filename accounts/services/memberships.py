@@ -1,7 +1,7 @@
-"""What has to be done before it changes who is an active member of some groups.
+"""Hooks that run before the active members of groups change.
 
-Apps above this one keep what depends on members, and this one cannot import them: they say at start what they do, and
-it is done in the transaction of the change, before it.
+Apps above this one store data that depends on members, and this app cannot import them. So they register a hook at
+start, and it runs in the transaction of each change, before the change.
 """
 
 from collections.abc import Collection
@@ -10,22 +10,22 @@ from typing import Final, Protocol
 
 
 class BeforeChange(Protocol):
-    """Something that is done before it changes who is an active member of these groups."""
+    """A hook that runs before the active members of some groups change."""
 
     def __call__(self, group_ids: Collection[int], *, now: datetime) -> None:
-        """Do it."""
+        """Run the hook within the transaction of the change."""
 
 
-_TO_DO: Final[list[BeforeChange]] = []
+_HOOKS: Final[list[BeforeChange]] = []
 
 
-def before_members_change(act: BeforeChange) -> None:
-    """Have this done before each change from now on; saying it twice does it once."""
-    if act not in _TO_DO:
-        _TO_DO.append(act)
+def before_members_change(hook: BeforeChange) -> None:
+    """Register a hook; a second registration of the same hook has no effect."""
+    if hook not in _HOOKS:
+        _HOOKS.append(hook)
 
 
 def members_will_change(group_ids: Collection[int], *, now: datetime) -> None:
-    """Do what has to be done; the caller's transaction then makes the change."""
-    for act in _TO_DO:
-        act(group_ids, now=now)
+    """Run all hooks. The caller makes the change afterwards, in the same transaction."""
+    for hook in _HOOKS:
+        hook(group_ids, now=now)

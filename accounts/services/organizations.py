@@ -1,11 +1,12 @@
-"""Organizations."""
+"""Create organizations and change their settings."""
 
 from datetime import datetime
 
 from django.db import transaction
 
 from accounts.entitlements import BUILTIN_ENTITLEMENTS, BuiltinRole
-from accounts.models import MOST_BUNDLE_SECONDS, Organization, Role
+from accounts.models.organizations import MAX_BUNDLE_SECONDS, Organization
+from accounts.models.users import Role
 from accounts.services.saving import clean_name, clean_time_zone
 from heartbeat_project.kernel.errors import FieldError
 
@@ -13,7 +14,7 @@ from heartbeat_project.kernel.errors import FieldError
 def create_organization(*, name: str, now: datetime) -> Organization:
     """Create an organization with the seven built-in roles.
 
-    It has no escalation policies yet: `escalation.services.policies.found_organization` gives it those too.
+    It has no escalation policies yet; `escalation.policies.shipped_policies.found_organization` creates them, too.
     """
     with transaction.atomic():
         organization = Organization.objects.create(name=clean_name(name), created_at=now)
@@ -36,17 +37,17 @@ def update_organization(
     time_zone: str | None = None,
     bundle_seconds: int | None = None,
 ) -> Organization:
-    """Change what is given: the name, the time zone that new people start with, for how long alerts are collected.
+    """Change the settings that are not None: name, time zone of new users, seconds for which alerts are bundled.
 
-    Raises FieldError at the field that cannot be.
+    Raises FieldError at the field that is wrong.
     """
     if name is not None:
         organization.name = clean_name(name)
     if time_zone is not None:
         organization.time_zone = clean_time_zone(time_zone)
     if bundle_seconds is not None:
-        if not 0 <= bundle_seconds <= MOST_BUNDLE_SECONDS:
-            raise FieldError("bundle_seconds", f"Enter 0 to {MOST_BUNDLE_SECONDS} seconds.", code="range")
+        if not 0 <= bundle_seconds <= MAX_BUNDLE_SECONDS:
+            raise FieldError("bundle_seconds", f"Enter a number from 0 to {MAX_BUNDLE_SECONDS}.", code="range")
         organization.bundle_seconds = bundle_seconds
     organization.save(update_fields=["name", "time_zone", "bundle_seconds"])
     return organization

@@ -1,11 +1,12 @@
-"""Custom roles; the seven built-in ones stand."""
+"""Create, change and delete custom roles; the seven built-in ones are fixed."""
 
 from collections.abc import Iterable
 
 from django.db import transaction
 
 from accounts.entitlements import Entitlement
-from accounts.models import Organization, Role, User
+from accounts.models.organizations import Organization
+from accounts.models.users import Role, User
 from accounts.permissions import may
 from accounts.services.saving import clean_name, unique
 from heartbeat_project.kernel.errors import DomainError, FieldError, Forbidden
@@ -27,7 +28,7 @@ class RoleInUse(DomainError):
 
 def create_role(organization: Organization, *, actor: User, name: str, entitlements: Iterable[str]) -> Role:
     """Create a custom role. Raises FieldError, Forbidden."""
-    _may_change(actor, organization.pk)
+    _check_actor(actor, organization.pk)
     role = Role(organization=organization, name=clean_name(name, max_length=100), entitlements=_codes(entitlements))
     _save(role)
     return role
@@ -40,8 +41,8 @@ def update_role(
     name: str | None = None,
     entitlements: Iterable[str] | None = None,
 ) -> Role:
-    """Change a custom role; who holds it has the new rights at once. Raises FieldError, Forbidden, RoleFixed."""
-    _may_change(actor, role.organization_id)
+    """Change a custom role; its holders have the new rights at once. Raises FieldError, Forbidden, RoleFixed."""
+    _check_actor(actor, role.organization_id)
     _refuse_builtin(role)
     if name is not None:
         role.name = clean_name(name, max_length=100)
@@ -53,24 +54,24 @@ def update_role(
 
 def delete_role(role: Role, *, actor: User) -> None:
     """Delete a custom role that nobody holds. Raises Forbidden, RoleFixed, RoleInUse."""
-    _may_change(actor, role.organization_id)
+    _check_actor(actor, role.organization_id)
     _refuse_builtin(role)
     with transaction.atomic():
-        # The lock holds off who would be given the role between the question and the deletion.
+        # The lock makes others who assign the role wait until it is deleted.
         Role.objects.select_for_update().filter(pk=role.pk).first()
         holders = list(role.users.values_list("name", flat=True)[:6])
         if holders:
-            raise RoleInUse(f"Users hold this role: {_some(holders)}. Take it from them first.")
+            raise RoleInUse(f"Users hold this role: {_list_names(holders)}. Take it from them first.")
         role.delete()
 
 
-def _some(names: list[str]) -> str:
+def _list_names(names: list[str]) -> str:
     return ", ".join(names[:5]) + (" and others" if len(names) > 5 else "")
 
 
-def _may_change(actor: User, organization_id: int) -> None:
+def _check_actor(actor: User, organization_id: int) -> None:
     if actor.organization_id != organization_id or not may(actor, Entitlement.SECURITY):
-        raise Forbidden("Only who administers security can change roles.")
+        raise Forbidden("Only users who administer security can change roles.")
 
 
 def _refuse_builtin(role: Role) -> None:
@@ -79,7 +80,7 @@ def _refuse_builtin(role: Role) -> None:
 
 
 def _codes(entitlements: Iterable[str]) -> list[str]:
-    """Return the codes once each, in the order of their definition."""
+    """Return the codes without duplicates, in the order of their definition."""
     codes = set(entitlements)
     if unknown := codes - {code.value for code in Entitlement}:
         raise FieldError("entitlements", f"There is no entitlement named {', '.join(sorted(unknown))}.")

@@ -1,5 +1,5 @@
--- Name the groups that lie within some groups, however deep: one row for each group within a group that is reached.
--- Index: nesting_once, on the outer group; UNION ends a circle, should there be one.
+-- List the nestings below some groups at any depth: one row (outer group, inner group) for each.
+-- Index: nesting_once, on the outer group. UNION drops rows that were found before, so a circle would end, too.
 WITH RECURSIVE reached AS (
     SELECT nesting.id, nesting.group_id, nesting.child_id, nesting.position
     FROM accounts_groupnesting AS nesting

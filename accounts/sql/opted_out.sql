@@ -1,4 +1,4 @@
--- Who does not want to be told about these integrations.
+-- List the users who opted out of these integrations.
 -- Index: opt_out_once.
 SELECT integration_id, user_id
 FROM accounts_optout

@@ -1,13 +1,13 @@
-"""Where the management API's bridges answer.
+"""The paths of this app's resources below /api/v1/.
 
-Alerts are registered by `escalation.api`, which adds to them what needs an escalation.
+`heartbeat_project.api` registers `alerts/`, because it adds the actions that need an escalation.
 """
 
 from rest_framework.routers import BaseRouter
 
-from alerting.api.views import BridgeViewSet
+from alerting.api.bridges import BridgeViewSet
 
 
 def register(router: BaseRouter) -> None:
-    """Add this app's resources."""
+    """Register `bridges/`."""
     router.register("bridges", BridgeViewSet, basename="bridge")

@@ -1,4 +1,4 @@
--- Close those of the given alerts that are still live, with the line in their timelines; returns the ids closed by this call.
+-- Close those of these alerts that are live and write an entry into their timelines; return the ids that this call closed.
 -- Index: the alerts' primary key. Rows are locked in id order, so that two callers never deadlock.
 WITH live AS (
     SELECT id

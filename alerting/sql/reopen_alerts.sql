@@ -1,5 +1,5 @@
--- Open again those of the given alerts that are live, without owner, acknowledgement and end of a hold; returns their ids.
--- Index: the alerts' primary key. Rows are locked in id order; the line in each alert's timeline is in the same statement.
+-- Open those of these alerts that are live again, without owner, acknowledgement and hold, and write an entry into their timelines; return their ids.
+-- Index: the alerts' primary key. Rows are locked in id order, so that two callers never deadlock.
 WITH line AS (
     SELECT * FROM json_to_recordset(%(lines)s::json) AS line (alert_id bigint, text text)
 ),

@@ -1,4 +1,4 @@
--- Write one line of the same kind into the timeline of each alert.
+-- Write entries of one kind, without an actor, into the timelines of alerts.
 -- Index: none is read.
 INSERT INTO alerting_timelineentry (alert_id, at, kind, text)
 SELECT alert_id, %(now)s, %(kind)s, text

@@ -1,4 +1,4 @@
-"""Out of office, for who updates all groups; everybody enters their own on the page “On call”."""
+"""Out of office, for users who update all groups; all others enter their own on the page “On call”."""
 
 from datetime import datetime
 from typing import Any
@@ -8,12 +8,12 @@ from django.http import HttpRequest
 
 from accounts.admin.base import OrganizationAdmin, ServiceForm, moment, person, time_field
 from accounts.entitlements import Entitlement
-from escalation.services.absences import create_absence, delete_absence, update_absence
-from escalation.shift_models import OutOfOffice
+from escalation.models.on_call import OutOfOffice
+from escalation.oncall.absences import create_absence, delete_absence, update_absence
 
 
 class OutOfOfficeForm(ServiceForm):
-    """Who is away from when until when, and who is told instead."""
+    """A time in which a user is out of office, and the cover who is notified instead."""
 
     starts_at = time_field("From")
     ends_at = time_field("Until")
@@ -25,9 +25,9 @@ class OutOfOfficeForm(ServiceForm):
 
 @admin.register(OutOfOffice)
 class OutOfOfficeAdmin(OrganizationAdmin):
-    """Out of office: the cover is told instead."""
+    """Out-of-office entries of the organization."""
 
-    singular, plural = "Out of office", "Out of office"
+    singular, plural = "Out of Office", "Out of Office"
     warns = True
     view_needs = (Entitlement.GROUPS_VIEW_ALL,)
     change_needs = (Entitlement.GROUPS_UPDATE_ALL,)
@@ -51,7 +51,7 @@ class OutOfOfficeAdmin(OrganizationAdmin):
         return update_absence(stored, **values)
 
     def delete_says(self, obj: OutOfOffice) -> str:
-        return f"{obj.user} is told again from this moment on."
+        return f"{obj.user} is notified again from now on."
 
     def delete_through(self, request: HttpRequest, obj: OutOfOffice, *, now: datetime) -> None:
         delete_absence(obj, actor=person(request))

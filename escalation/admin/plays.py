@@ -1,8 +1,9 @@
-"""Response plays with their tiers."""
+"""The admin of response plays and their tiers."""
 
 from datetime import datetime
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 
@@ -10,14 +11,24 @@ from accounts.admin.base import OrganizationAdmin, OrganizationInline, organizat
 from accounts.entitlements import Entitlement
 from escalation.admin.policies import RuleForm
 from escalation.admin.running import new_values, running_says
-from escalation.models import PlayTier, ResponsePlay
-from escalation.services import plays
+from escalation.models.policies import PlayTier, ResponsePlay
+from escalation.policies import plays
+
+
+class PlayTierForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable at run time
+    """One tier of a play."""
+
+    class Meta:
+        model = PlayTier
+        fields = ["offset_minutes", "users", "groups"]
+        labels = {"offset_minutes": "Minutes after opening"}
 
 
 class PlayTierInline(OrganizationInline):
-    """Who is told so many minutes after the alert opened."""
+    """The people and groups that are notified some minutes after the alert opened."""
 
     model = PlayTier
+    form = PlayTierForm
     fields = ("offset_minutes", "users", "groups")
     verbose_name = "tier"
     verbose_name_plural = "Tiers"
@@ -27,7 +38,7 @@ class PlayTierInline(OrganizationInline):
 
 @admin.register(ResponsePlay)
 class ResponsePlayAdmin(OrganizationAdmin):
-    """Response plays."""
+    """Response plays of the organization."""
 
     singular, plural = "Response Play", "Response Plays"
     warns = True
@@ -42,6 +53,7 @@ class ResponsePlayAdmin(OrganizationAdmin):
         "stop_running",
         "recovery_notice",
         "reopen_after_minutes",
+        "low_waits_until",
     )
     inlines = (PlayTierInline,)
     list_display = ("name", "priority", "enabled", "version")
@@ -50,7 +62,7 @@ class ResponsePlayAdmin(OrganizationAdmin):
 
     @admin.display(description="What runs by it")
     def stop_running(self, rule: ResponsePlay) -> str:
-        """Return it in words, for those who may look and not change."""
+        """Return the text that users see who may not change the play."""
         return running_says(rule)
 
     def save_through(

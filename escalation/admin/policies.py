@@ -1,4 +1,7 @@
-"""Escalation policies with their roles; an edit raises the version, runs that have begun go on as they began."""
+"""The admin of escalation policies and their roles.
+
+An edit raises the version; escalations that run go on by the version with which they began.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -15,16 +18,18 @@ from accounts.admin.base import OrganizationAdmin, OrganizationInline, organizat
 from accounts.entitlements import Entitlement
 from accounts.permissions import may
 from escalation.admin.running import StopForm, new_values, running_says
-from escalation.models import EscalationPolicy, PolicyRole
-from escalation.offers import ACTIONS, CHANNELS
-from escalation.services import policies
+from escalation.models.channel_actions import ACTIONS, CHANNELS
+from escalation.models.policies import EscalationPolicy, PolicyRole
+from escalation.policies import policies
+from escalation.policies.clone import clone_policy
 from heartbeat_project.kernel.errors import DomainError
 
-SHOWN_USES = 50
+# How many of the integrations that use a policy its page names.
+MAX_USES_LISTED = 50
 
 
 class PolicyRoleForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable at run time
-    """One role; numbers may be left at zero."""
+    """One role of a policy; numbers may stay at zero."""
 
     class Meta:
         model = PolicyRole
@@ -44,24 +49,24 @@ class PolicyRoleForm(forms.ModelForm):  # type: ignore[type-arg] # not subscript
         }
 
 
-class OffersTable(forms.CheckboxSelectMultiple):
-    """A table of check boxes: a row for each channel, a column for each action."""
+class AllowedActionsTable(forms.CheckboxSelectMultiple):
+    """A table of check boxes with a row for each channel and a column for each action."""
 
     use_fieldset = True
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
-        """Render with the project's templates, which the forms' own renderer does not know."""
-        ticked = set(value or ())
+        """Render with the project's templates: the renderer of forms does not find them."""
+        checked = set(value or ())
         rows = [
             (label, [(action.value.capitalize(), f"{channel}:{action}") for action in ACTIONS])
             for channel, label in CHANNELS.items()
         ]
-        context = {"name": name, "id": (attrs or {}).get("id", name), "rows": rows, "ticked": ticked}
-        return render_to_string("parts/offers.html", context)
+        context = {"name": name, "id": (attrs or {}).get("id", name), "rows": rows, "ticked": checked}
+        return render_to_string("parts/allowed_actions.html", context)
 
 
 class RuleForm(StopForm):
-    """A policy or play; a new one may leave to its priority after how long it reminds."""
+    """A policy or play; a new one that leaves the reminder empty gets the default of its priority."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -70,35 +75,51 @@ class RuleForm(StopForm):
             field.required = False
             if self.instance.pk is None:
                 self.initial["reopen_after_minutes"] = None
+        if field := self.fields.get("low_waits_until"):
+            field.label = "Low and None wait until"
+            field.widget = forms.TimeInput(attrs={"type": "time"}, format="%H:%M")
+
+
+LABELS = {
+    "next_group_wait_minutes": "Wait between groups (min)",
+    "acknowledge_stops": "Acknowledging stops the escalation",
+    "recovery_notice": "Notify of the recovery",
+    "repeats": "Repeat everything (times)",
+    "quick_launch": "Quick launch (offered for alerts made by hand)",
+}
 
 
 class PolicyForm(RuleForm):
-    """A policy; what messages offer is ticked in a table."""
+    """A policy; its allowed actions are checked in a table."""
 
-    offers = forms.MultipleChoiceField(
-        label="What messages offer",
+    allowed_actions = forms.MultipleChoiceField(
+        label="Allowed actions in messages",
         required=False,
         choices=[(f"{channel}:{action}", f"{channel}:{action}") for channel in CHANNELS for action in ACTIONS],
-        widget=OffersTable,
-        help_text="What people can do from a message itself. On the alert's page everything can always be done.",
+        widget=AllowedActionsTable,
+        help_text="What people can do from a message. On the alert's page every action is always possible.",
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        offers = self.instance.offers.items()
-        self.initial["offers"] = [f"{channel}:{action}" for channel, actions in offers for action in actions]
+        for name in LABELS.keys() & self.fields.keys():
+            self.fields[name].label = LABELS[name]
+        allowed_actions = self.instance.allowed_actions.items()
+        self.initial["allowed_actions"] = [
+            f"{channel}:{action}" for channel, actions in allowed_actions for action in actions
+        ]
 
-    def clean_offers(self) -> dict[str, list[str]]:
-        """Return the actions for each channel."""
-        offers: dict[str, list[str]] = {channel: [] for channel in CHANNELS}
-        for pair in self.cleaned_data["offers"]:
+    def clean_allowed_actions(self) -> dict[str, list[str]]:
+        """Return the allowed actions of each channel."""
+        allowed_actions: dict[str, list[str]] = {channel: [] for channel in CHANNELS}
+        for pair in self.cleaned_data["allowed_actions"]:
             channel, _, action = pair.partition(":")
-            offers[channel].append(action)
-        return offers
+            allowed_actions[channel].append(action)
+        return allowed_actions
 
 
 class PolicyRoleInline(OrganizationInline):
-    """Who is told, in the order Primary, Secondary, Manager."""
+    """The roles that are notified, in the order Primary, Secondary, Manager."""
 
     model = PolicyRole
     form = PolicyRoleForm
@@ -111,7 +132,7 @@ class PolicyRoleInline(OrganizationInline):
 
 @admin.register(EscalationPolicy)
 class EscalationPolicyAdmin(OrganizationAdmin):
-    """Escalation policies."""
+    """Escalation policies of the organization."""
 
     singular, plural = "Escalation Policy", "Escalation Policies"
     warns = True
@@ -130,12 +151,13 @@ class EscalationPolicyAdmin(OrganizationAdmin):
                     "acknowledge_stops",
                     "recovery_notice",
                     "reopen_after_minutes",
+                    "low_waits_until",
                     "repeats",
                     "quick_launch",
                 ),
             },
         ),
-        ("Messages", {"classes": ("collapse",), "fields": ("offers",)}),
+        ("Allowed actions in messages", {"classes": ("collapse",), "fields": ("allowed_actions",)}),
     )
     inlines = (PolicyRoleInline,)
     list_display = ("name", "priority", "enabled", "notify_using", "version")
@@ -144,14 +166,15 @@ class EscalationPolicyAdmin(OrganizationAdmin):
 
     @admin.display(description="What runs by it")
     def stop_running(self, rule: EscalationPolicy) -> str:
-        """Return it in words, for those who may look and not change."""
+        """Return the text that users see who may not change the policy."""
         return running_says(rule)
 
-    @admin.display(description="What messages offer")
-    def offers(self, policy: EscalationPolicy) -> str:
-        """Return it in words, for those who may look and not change."""
+    @admin.display(description="Allowed actions in messages")
+    def allowed_actions(self, policy: EscalationPolicy) -> str:
+        """Return the text that users see who may not change the policy."""
         return "\n".join(
-            f"{CHANNELS[channel]}: {', '.join(actions) or 'nothing'}" for channel, actions in policy.offers.items()
+            f"{CHANNELS[channel]}: {', '.join(actions) or 'nothing'}"
+            for channel, actions in policy.allowed_actions.items()
         )
 
     def save_through(
@@ -165,8 +188,8 @@ class EscalationPolicyAdmin(OrganizationAdmin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any) -> Any:
         policy = context.get("original")
         if policy is not None:
-            used_by = list(policy.integrations.order_by("name")[: SHOWN_USES + 1])
-            context |= {"used_by": used_by[:SHOWN_USES], "used_by_more": len(used_by) > SHOWN_USES}
+            used_by = list(policy.integrations.order_by("name")[: MAX_USES_LISTED + 1])
+            context |= {"used_by": used_by[:MAX_USES_LISTED], "used_by_more": len(used_by) > MAX_USES_LISTED}
             context["may_open"] = may(request.user, Entitlement.INBOUND_INTEGRATIONS)
         return super().render_change_form(request, context, *args, **options)
 
@@ -185,18 +208,18 @@ class EscalationPolicyAdmin(OrganizationAdmin):
         return [clone, *super().get_urls()]
 
     def clone_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Make a copy and open it."""
+        """Copy the policy and open the copy."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         policy = self.get_object(request, object_id)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         try:
-            copy = policies.clone_policy(policy)
+            copy = clone_policy(policy)
         except DomainError as error:
             messages.error(request, str(error))
             return HttpResponseRedirect(self.page_of(policy))
-        messages.success(request, f"This is a copy of “{policy}”: give it a name of its own.")
+        messages.success(request, f"This is a copy of “{policy}”. Give it its own name.")
         return HttpResponseRedirect(self.page_of(copy))
 
 

@@ -1,16 +1,16 @@
-"""What the pages of policies and plays say about the escalations that run by them, and the box that stops these."""
+"""The part of the pages of policies and plays about the escalations that follow them, and the box that stops these."""
 
 from typing import Any
 
 from django import forms
 
 from accounts.admin.base import ServiceForm
-from escalation.models import EscalationPolicy, ResponsePlay
-from escalation.services.running import count_running
+from escalation.models.policies import EscalationPolicy, ResponsePlay
+from escalation.policies.edits import count_running
 
 
 class StopForm(ServiceForm):
-    """A policy or play that may be disabled together with the escalations that run by it."""
+    """A policy or play that can be disabled together with the escalations that follow it."""
 
     stop_running = forms.BooleanField(label="Stop what runs by it", required=False)
 
@@ -26,12 +26,12 @@ class StopForm(ServiceForm):
 
 
 def new_values(form: forms.Form) -> dict[str, Any]:
-    """Return the values of a policy or play that is new: nothing runs by it that could be stopped."""
+    """Return the values of a new policy or play, without `stop_running`: no escalation follows it yet."""
     return {name: value for name, value in form.cleaned_data.items() if name != "stop_running"}
 
 
 def running_says(rule: EscalationPolicy | ResponsePlay) -> str:
-    """Say how many escalations follow a policy or play now, and what becomes of them."""
+    """Say how many escalations follow a policy or play now, and that they go on."""
     running = count_running(rule)
     if not running:
         return "No escalation of an open alert follows it now."

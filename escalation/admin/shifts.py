@@ -1,4 +1,4 @@
-"""Shifts with their people and weekly windows."""
+"""The admin of shifts, their people and weekly windows."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,14 +22,14 @@ from accounts.admin.base import (
     time_field,
 )
 from accounts.entitlements import Entitlement
-from accounts.models import User
-from escalation.on_call import Standing, standing_of
-from escalation.services.shifts import PersonRule, WindowRule, create_shift, delete_shift, update_shift
-from escalation.shift_models import Shift, ShiftPerson, ShiftWindow, Weekday
+from accounts.models.users import User
+from escalation.models.on_call import Shift, ShiftPerson, ShiftWindow, Weekday
+from escalation.oncall.selectors import OnCallStatus, on_call_status_of
+from escalation.oncall.shifts import PersonRule, WindowRule, create_shift, delete_shift, update_shift
 
-# Where a request carries who is on call before a shift is saved, and what saving it did.
-_STANDS = "heartbeat.on_call"
-_SAID = "heartbeat.shift"
+# Keys of request.META: who is on call before a shift is saved, and the message about what saving it changed.
+_ON_CALL_BEFORE = "heartbeat.on_call"
+_SAVED_TEXT = "heartbeat.shift"
 
 if TYPE_CHECKING:
     WindowModelForm = forms.ModelForm[ShiftWindow]
@@ -41,26 +41,28 @@ def _names(people: Sequence[User]) -> str:
     return ", ".join(map(str, people)) or "nobody"
 
 
-def _who(standing: Standing) -> str:
-    """Say who is on call, until when, and who follows; times are in the reader's zone."""
-    if standing.until is None:
-        return _names(standing.notified)
-    until = dateformat.format(timezone.localtime(standing.until), "D j M Y, H:i")
-    return f"{_names(standing.notified)} until {until}, then {_names(standing.notified_next)}"
+def _on_call_text(status: OnCallStatus) -> str:
+    """Say who is on call, until when, and who follows; times are in the reader's time zone."""
+    if status.until is None:
+        return _names(status.notified)
+    until = dateformat.format(timezone.localtime(status.until), "D j M Y, H:i")
+    return f"{_names(status.notified)} until {until}, then {_names(status.notified_next)}"
 
 
-def _change(before: Standing, after: Standing) -> str:
-    """Say who is on call after a change, and who was until then where it is somebody else."""
-    was = "" if before.notified == after.notified else f" Until this change it was {_names(before.notified)}."
-    return f"Saved. On call now: {_who(after)}.{was}"
+def _saved_text(before: OnCallStatus, after: OnCallStatus) -> str:
+    """Say who is on call after a change, and who was before if they are others."""
+    earlier = "" if before.notified == after.notified else f" Until this change it was {_names(before.notified)}."
+    return f"Saved. On call now: {_on_call_text(after)}.{earlier}"
 
 
 class ShiftForm(ServiceForm):
-    """Whose shift it is, and when its people take turns."""
+    """A shift: its group, its kind, and when its people hand over."""
 
-    starts_at = time_field("From", required=False, help_text="In your own time zone. Empty: it has always been.")
+    starts_at = time_field("From", required=False, more_help=" Empty: it has no beginning.")
     ends_at = time_field(
-        "Until", required=False, help_text="Not included. A shorter shift wins over longer ones. Empty: it goes on."
+        "Until",
+        required=False,
+        more_help=" Not included. A shorter shift wins over longer ones. Empty: it has no end.",
     )
 
     class Meta:
@@ -81,7 +83,7 @@ class ShiftForm(ServiceForm):
             "is_override",
         ]
         labels = {
-            "rotates_every": "Turns are counted in",
+            "rotates_every": "Days, weeks or months",
             "rotates_count": "Hand over every",
             "first_handoff_on": "First hand-off",
             "handoff_time": "Hand-off time",
@@ -101,25 +103,38 @@ class ShiftForm(ServiceForm):
 
 
 class WindowForm(WindowModelForm):
-    """The same time on some weekdays; the service says what is wrong with it."""
+    """The same time on some weekdays; the service validates it."""
 
     days = forms.MultipleChoiceField(choices=Weekday.choices, widget=forms.CheckboxSelectMultiple)
+    # A TimeField does not accept 24:00.
+    ends = forms.CharField(
+        label="Until",
+        max_length=8,
+        help_text="24:00 is the end of the day.",
+        widget=forms.TextInput(attrs={"size": 5, "placeholder": "18:00"}),
+    )
 
     class Meta:
         model = ShiftWindow
         fields = ["days", "starts", "ends", "days_later"]
-        labels = {"starts": "From", "ends": "Until", "days_later": "Ends days later"}
-        widgets = {
-            "starts": forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
-            "ends": forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
+        labels = {"starts": "From", "days_later": "Days later"}
+        help_texts = {
+            "days_later": "How many days after its start it ends: 3 from a Friday to the Monday. With 0, an end that "
+            "is not after the start is on the next day."
         }
+        widgets = {"starts": forms.TimeInput(attrs={"type": "time"}, format="%H:%M")}
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if self.instance.pk is not None:
+            self.initial["ends"], self.initial["days_later"] = self.instance.weekly.written_end
 
     def _post_clean(self) -> None:
         self.instance = construct_instance(self, self.instance, self._meta.fields, self._meta.exclude)
 
 
 class WindowInline(OrganizationInline):
-    """When the shift is on; none: around the clock."""
+    """The weekly windows of the shift; without any it is on around the clock."""
 
     model = ShiftWindow
     form = WindowForm
@@ -129,7 +144,7 @@ class WindowInline(OrganizationInline):
 
 
 class PersonInline(OrganizationInline):
-    """Who is on the shift, in the order of their turns."""
+    """The people on the shift, in the order of their turns."""
 
     model = ShiftPerson
     fields = ("user", "role", "position")
@@ -140,7 +155,7 @@ class PersonInline(OrganizationInline):
 
 @admin.register(Shift)
 class ShiftAdmin(OrganizationAdmin):
-    """Shifts: where they overlap, an override wins, then the shorter one, and then the longer one resumes."""
+    """Shifts of the organization. If shifts overlap, an override wins, then the shorter one."""
 
     singular, plural = "Shift", "Shifts"
     warns = True
@@ -161,8 +176,17 @@ class ShiftAdmin(OrganizationAdmin):
         ("Calendar (calendar shifts)", {"classes": ("collapse",), "fields": ("calendar_url", "calendar_state")}),
     )
     inlines = (PersonInline, WindowInline)
-    list_display = ("name", "group", "kind", "is_override", "time_zone", moment("ends_at", "Until"), "trouble")
+    list_display = (
+        "name",
+        "group",
+        "kind",
+        "is_override",
+        "time_zone",
+        moment("ends_at", "Until", empty="no end"),
+        "trouble",
+    )
     list_filter = ("kind", "is_override")
+    linked_lookups = ("group__id__exact",)
     list_select_related = ("group",)
     search_fields = ("name", "group__name")
 
@@ -170,24 +194,24 @@ class ShiftAdmin(OrganizationAdmin):
         return ("group", "calendar_state") if obj else ("calendar_state",)
 
     def get_fieldsets(self, request: HttpRequest, obj: Shift | None = None) -> Any:
-        """Hide a calendar's address, often a secret, from who may only look."""
-        found = super().get_fieldsets(request, obj)
+        """Hide a calendar's address, which is often a secret, from users who may not change the shift."""
+        fieldsets = super().get_fieldsets(request, obj)
         if obj is not None:
-            if _STANDS not in request.META:
-                request.META[_STANDS] = standing_of(obj.group, at=instant(request))
-            said = format_html("On call in {} now: {}.", obj.group, _who(request.META[_STANDS]))
-            found = ((None, {**found[0][1], "description": said}), *found[1:])
-        return found if self.has_change_permission(request, obj) else found[:-1]
+            if _ON_CALL_BEFORE not in request.META:
+                request.META[_ON_CALL_BEFORE] = on_call_status_of(obj.group, at=instant(request))
+            description = format_html("On call in {} now: {}.", obj.group, _on_call_text(request.META[_ON_CALL_BEFORE]))
+            fieldsets = ((None, {**fieldsets[0][1], "description": description}), *fieldsets[1:])
+        return fieldsets if self.has_change_permission(request, obj) else fieldsets[:-1]
 
     @admin.display(description="Calendar")
     def trouble(self, shift: Shift) -> str:
-        """Return since when the calendar cannot be read; nothing where all is well."""
+        """Return since when the calendar cannot be read or names nobody; "" if all is well."""
         since = shift.calendar_failing_since
-        return f"cannot be read since {timezone.localtime(since):%Y-%m-%d %H:%M}" if since else ""
+        return f"{shift.calendar_trouble} since {timezone.localtime(since):%Y-%m-%d %H:%M}" if since else ""
 
     @admin.display(description="Last read")
     def calendar_state(self, shift: Shift) -> str:
-        """Return when the calendar was read, and what failed since."""
+        """Return when the calendar was last read, and what failed since."""
         if shift.kind != Shift.Kind.CALENDAR:
             return "not a calendar shift"
         read = f"{shift.calendar_read_at:%Y-%m-%d %H:%M} UTC" if shift.calendar_read_at else "not yet"
@@ -210,17 +234,17 @@ class ShiftAdmin(OrganizationAdmin):
             **form.cleaned_data,
         }
         group = stored.group if stored is not None else values.pop("group")
-        before = standing_of(group, at=now)
+        before = on_call_status_of(group, at=now)
         saved = create_shift(group, **values) if stored is None else update_shift(stored, **values)
-        request.META[_SAID] = _change(before, standing_of(group, at=now))
+        request.META[_SAVED_TEXT] = _saved_text(before, on_call_status_of(group, at=now))
         return saved
 
     def message_user(self, request: HttpRequest, message: Any, *args: Any, **options: Any) -> None:
-        """Say what a saved shift means instead of that it was saved."""
-        super().message_user(request, request.META.pop(_SAID, message), *args, **options)
+        """Say who is on call after a shift was saved, instead of only that it was saved."""
+        super().message_user(request, request.META.pop(_SAVED_TEXT, message), *args, **options)
 
     def delete_says(self, obj: Shift) -> str:
-        return "What it lies upon resumes at once: another shift, or the member list. Nobody else may be on call then."
+        return "The shift below it resumes at once, or the member list. It is possible that nobody is on call then."
 
     def delete_through(self, request: HttpRequest, obj: Shift, *, now: datetime) -> None:
         delete_shift(obj, actor=person(request))

@@ -1,9 +1,11 @@
-"""`out-of-office/`: who is away when and who is told instead; everybody's own, all of them for group admins."""
+"""`out-of-office/`: who is out of office and who covers.
+
+Users see their own entries, Managers also those of their members, and users who may see all groups all entries.
+"""
 
 from typing import Any
 
-from django.db.models import Q, QuerySet
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
@@ -11,73 +13,85 @@ from rest_framework.request import Request
 from accounts.api.permissions import entitled
 from accounts.api.viewsets import WarningViewSet
 from accounts.entitlements import Entitlement
-from accounts.models import Group, User
+from accounts.models.groups import Group
+from accounts.models.users import User
 from accounts.permissions import may
-from escalation.api.shifts import number_parameter
-from escalation.services.absences import create_absence, delete_absence, may_edit_absences, update_absence
-from escalation.shift_models import OutOfOffice
-from heartbeat_project.kernel.api import OwnedRelatedField, Strict
+from escalation.models.on_call import OutOfOffice
+from escalation.oncall.absences import (
+    create_absence,
+    delete_absence,
+    may_edit_absence,
+    update_absence,
+    visible_absences,
+)
+from heartbeat_project.kernel.api import Filters, IdFilter, InstantField, OwnedRelatedField, Strict
 
 
 class EditsAbsence(BasePermission):
-    """Changing an entry is for the person, and for who updates all groups."""
+    """Allow changes to the person, to Managers of their group, and to users who update all groups."""
 
-    message = "You can change when you are out of office yourself; for others it takes the right to update all groups."
+    message = (
+        "You can change your own entries, and those of members within a group that you manage. To change those of "
+        "others you need the right to update all groups."
+    )
     code = "forbidden"
 
     def has_object_permission(self, request: Request, view: Any, obj: OutOfOffice) -> bool:  # noqa: ARG002 - DRF's protocol
-        """Refuse changes to the entry of somebody else."""
+        """Refuse changes to other people's entries."""
         if request.method in SAFE_METHODS:
             return True
-        return isinstance(request.user, User) and may_edit_absences(request.user, obj.user)
+        return isinstance(request.user, User) and may_edit_absence(request.user, obj.user, group=obj.group)
 
 
 class OutOfOfficeSerializer(Strict):
-    """A time in which the cover is told instead of the user."""
+    """A time in which a user is out of office and the cover is notified instead."""
 
     id = serializers.IntegerField(read_only=True)
     user = OwnedRelatedField(queryset=User.objects.all(), required=False, help_text="You, if left out.")
-    cover = OwnedRelatedField(queryset=User.objects.all(), help_text="Who is told instead.")
+    cover = OwnedRelatedField(queryset=User.objects.all(), help_text="The user who is notified instead.")
     group = OwnedRelatedField(
         queryset=Group.objects.all(), required=False, allow_null=True, help_text="Null: in all groups."
     )
-    starts_at = serializers.DateTimeField()
-    ends_at = serializers.DateTimeField(help_text="Not included.")
+    starts_at = InstantField()
+    ends_at = InstantField(help_text="Not included.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse to make it somebody else's."""
+        """Refuse to give the entry to another user."""
         if self.instance is not None and attrs.pop("user", self.instance.user) != self.instance.user:
             raise serializers.ValidationError({"user": ["This cannot be changed."]}, code="fixed")
         return attrs
 
 
-@extend_schema_view(
-    list=extend_schema(parameters=[OpenApiParameter("user", int, description="Only those of this user.")]),
-)
-class OutOfOfficeViewSet(WarningViewSet):
-    """Out of office: entries of one person may not overlap, and covers may not lead back."""
+class OutOfOfficeFilters(Filters):
+    """The filters of the list."""
 
-    queryset = OutOfOffice.objects.select_related("user", "cover")
+    user = IdFilter(source="user_id", required=False, help_text="Only those of this user.")
+
+
+class OutOfOfficeViewSet(WarningViewSet):
+    """Out-of-office entries. Those of one person may not overlap, and covers may not form a cycle."""
+
+    queryset = OutOfOffice.objects.select_related("user", "cover", "group")
     serializer_class = OutOfOfficeSerializer
     permission_classes = [entitled(), EditsAbsence]
     organization_path = "user__organization"
+    filters = OutOfOfficeFilters
 
     def get_queryset(self) -> QuerySet[OutOfOffice]:
-        """Return one's own entries and those one covers; all of them for who sees all groups."""
+        """Return the entries that the user may see; all of the organization if they may see all groups."""
         entries: QuerySet[OutOfOffice] = super().get_queryset()
-        if self.nobody_asks:
+        if self.is_schema_generation:
             return entries
         if not may(self.user, Entitlement.GROUPS_VIEW_ALL) and not may(self.user, Entitlement.GROUPS_UPDATE_ALL):
-            entries = entries.filter(Q(user=self.user) | Q(cover=self.user))
-        wanted = number_parameter(self.request, "user") if self.action == "list" else None
-        return entries if wanted is None else entries.filter(user_id=wanted)
+            entries = entries.filter(visible_absences(self.user))
+        return entries
 
     def at_stake(self, serializer: Any) -> list[Any]:
-        """Whoever names nobody is away themselves."""
+        """Add the caller, whose entry it is if the request names no user."""
         return [self.user, *super().at_stake(serializer)]
 
     def perform_create(self, serializer: Any) -> None:
-        """Write the entry."""
+        """Create the entry."""
         fields = dict(serializer.validated_data)
         serializer.instance = create_absence(fields.pop("user", self.user), actor=self.user, now=self.now, **fields)
 

@@ -1,34 +1,51 @@
-"""`shifts/`: who of a group is on call when, for who may see the group; changed by its Managers and group admins."""
+"""`shifts/`: who of a group is on call; for users who may see the group, changed by its Managers and group admins."""
 
 from typing import Any
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field, extend_schema_view
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from accounts.api.permissions import holds
 from accounts.api.viewsets import WarningViewSet
+from accounts.api.windows import WindowSerializer
 from accounts.entitlements import Entitlement
-from accounts.models import Group, GroupMember, GroupRole, User
+from accounts.models.groups import Group, GroupMember, GroupRole
+from accounts.models.users import User
 from accounts.permissions import may
 from accounts.selectors import may_update_group, visible_groups
-from escalation.api.on_call import NamedSerializer
-from escalation.on_call import Standing, standing_of
-from escalation.services.shifts import (
-    MOST_PEOPLE,
-    MOST_TURNS,
-    MOST_WINDOWS,
+from escalation.models.on_call import SHIFT_ROLES, Shift, ShiftWindow, Weekday
+from escalation.oncall.selectors import OnCallStatus, on_call_status_of
+from escalation.oncall.shifts import (
+    MAX_PEOPLE,
+    MAX_TURNS,
+    MAX_WINDOWS,
     PersonRule,
     WindowRule,
     create_shift,
     delete_shift,
     update_shift,
 )
-from escalation.shift_models import SHIFT_ROLES, Shift, Weekday
-from heartbeat_project.kernel.api import CleanCharField, OwnedRelatedField, Rows, Strict
-from heartbeat_project.kernel.errors import FieldError
+from heartbeat_project.kernel.api import (
+    CleanCharField,
+    IdFilter,
+    InstantField,
+    NameFilter,
+    OwnedRelatedField,
+    Rows,
+    Strict,
+)
+from heartbeat_project.kernel.ids import MAX_ID
+
+
+class NamedSerializer(serializers.Serializer[Any]):
+    """An object by id and name."""
+
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+
 
 GROUP_VIEWERS = (
     Entitlement.GROUPS_VIEW_ALL,
@@ -40,7 +57,7 @@ GROUP_VIEWERS = (
 
 @extend_schema_field({"type": "string", "pattern": "^[0-9]{2}:[0-9]{2}(:[0-9]{2})?$", "example": "09:00"})
 class ClockField(serializers.TimeField):
-    """A time as clocks on the wall show it; JSON Schema's own format for times wants a zone with it."""
+    """A time of day without a time zone, which JSON Schema's own format for times requires."""
 
 
 def managed_groups(user: User) -> QuerySet[Group]:
@@ -54,58 +71,52 @@ def managed_groups(user: User) -> QuerySet[Group]:
 
 
 class ManagesGroup(BasePermission):
-    """Looking takes the right to see groups; changing takes being a Manager of the group, or updating all groups."""
+    """Allow reading with the right to see groups, changes to Managers of the group and users who update all groups."""
 
-    message = "Only a Manager of the group, or who may update all groups, can change its shifts."
+    message = "Only Managers of the group and users who may update all groups can change its shifts."
     code = "forbidden"
 
     def has_permission(self, request: Request, view: Any) -> bool:  # noqa: ARG002 - DRF's protocol
-        """Refuse who can neither look nor change anything."""
+        """Refuse users who can neither read nor change any shift."""
         if request.method in SAFE_METHODS:
             return holds(request.user, GROUP_VIEWERS)
         return isinstance(request.user, User) and managed_groups(request.user).exists()
 
     def has_object_permission(self, request: Request, view: Any, obj: Shift) -> bool:  # noqa: ARG002 - DRF's protocol
-        """Refuse changes to the shift of a group that is somebody else's."""
+        """Refuse changes to the shifts of other people's groups."""
         if request.method in SAFE_METHODS:
             return True
         return isinstance(request.user, User) and may_update_group(request.user, obj.group)
 
 
-class WindowSerializer(Strict):
-    """The same time on some weekdays."""
+class ShiftWindowSerializer(WindowSerializer):
+    """The same time on some weekdays, in the shift's time zone."""
 
-    days = serializers.ListField(
-        child=serializers.ChoiceField(choices=Weekday.choices),
-        min_length=1,
-        max_length=7,
-        help_text="On which the window begins.",
-    )
-    starts = ClockField()
-    ends = ClockField(help_text="Not included; not after the start means on the next day.")
-    days_later = serializers.IntegerField(
-        min_value=0, max_value=7, required=False, help_text="On which day it ends; 3: from a Friday to the Monday."
-    )
+    def to_representation(self, instance: ShiftWindow) -> dict[str, Any]:
+        """Return the window as a request has it."""
+        return instance.weekly.dump()
 
 
 class PersonSerializer(Strict):
     """One person in a group role; the order of the list is the order of the turns."""
 
-    user = serializers.IntegerField(source="user_id", min_value=1, max_value=2**63 - 1)
+    user = serializers.IntegerField(source="user_id", min_value=1, max_value=MAX_ID)
     role = serializers.ChoiceField(choices=SHIFT_ROLES, default=GroupRole.PRIMARY)
 
 
 class OnCallChangeSerializer(serializers.Serializer[Any]):
-    """Who is on call in the group, Managers apart and covers instead of who is out, before and after a change."""
+    """Who is on call in the group before and after a change: covers instead of people who are out, no Managers."""
 
     before = NamedSerializer(many=True)
     after = NamedSerializer(many=True, help_text="From this moment on.")
     until = serializers.DateTimeField(allow_null=True, help_text="Null: no change is planned.")
-    next = NamedSerializer(many=True, help_text="Who is on call from then on.")
+    next = NamedSerializer(many=True, help_text="The people who are on call from then on.")
 
 
 class ShiftSerializer(Strict):
-    """A shift; given people and windows replace those that were there."""
+    """A shift; people and windows in a request replace all earlier ones."""
+
+    changing = frozenset({"calendar_read_at", "calendar_error", "on_call"})
 
     id = serializers.IntegerField(read_only=True)
     group = OwnedRelatedField(queryset=Group.objects.all())
@@ -114,39 +125,41 @@ class ShiftSerializer(Strict):
     time_zone = CleanCharField(
         max_length=64, required=False, help_text="For example Europe/Berlin; the organization's if left out."
     )
-    starts_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Null: it has always been.")
-    ends_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Not included. Null: it goes on.")
+    starts_at = InstantField(required=False, allow_null=True, help_text="Null: it has no beginning.")
+    ends_at = InstantField(required=False, allow_null=True, help_text="Not included. Null: it has no end.")
     windows = Rows(
-        child=WindowSerializer(), required=False, max_length=MOST_WINDOWS, help_text="None: around the clock."
+        child=ShiftWindowSerializer(), required=False, max_length=MAX_WINDOWS, help_text="None: around the clock."
     )
-    people = Rows(child=PersonSerializer(), required=False, max_length=MOST_PEOPLE)
+    people = Rows(child=PersonSerializer(), required=False, max_length=MAX_PEOPLE)
     rotates_every = serializers.ChoiceField(choices=Shift.Every.choices, required=False)
-    rotates_count = serializers.IntegerField(min_value=1, max_value=MOST_TURNS, required=False)
+    rotates_count = serializers.IntegerField(min_value=1, max_value=MAX_TURNS, required=False)
     first_handoff_on = serializers.DateField(
         required=False, allow_null=True, help_text="Rotating: the first turn begins on this day."
     )
     handoff_time = ClockField(required=False, help_text="In the shift's time zone.")
     handoff_weekday = serializers.SerializerMethodField(help_text="Of weekly hand-offs: that of `first_handoff_on`.")
-    people_at_once = serializers.IntegerField(min_value=1, max_value=MOST_PEOPLE, required=False)
+    people_at_once = serializers.IntegerField(min_value=1, max_value=MAX_PEOPLE, required=False)
     calendar_url = CleanCharField(
         max_length=1000,
         required=False,
         allow_blank=True,
         allow_null=True,
-        help_text="Calendar: where it is read from. Null for who cannot change the shift.",
+        help_text="Calendar shifts: the address that is read. Null for users who cannot change the shift.",
     )
     is_override = serializers.BooleanField(
-        required=False, help_text="It wins over every ordinary shift while it lasts, however long."
+        required=False, help_text="It wins over every ordinary shift, whatever their lengths."
     )
     calendar_read_at = serializers.DateTimeField(read_only=True, allow_null=True)
-    calendar_error = serializers.CharField(read_only=True)
+    calendar_error = serializers.CharField(
+        read_only=True, help_text="Why the last try failed, or what of the calendar could not be read or matched."
+    )
     on_call = serializers.SerializerMethodField(
-        help_text="In the answer to a change: who is on call in the group before and after it; else null."
+        help_text="In the answer to a change: who is on call in the group before and after it. Otherwise null."
     )
 
     @extend_schema_field(OnCallChangeSerializer(allow_null=True))
     def get_on_call(self, shift: Shift) -> dict[str, Any] | None:
-        """Return what the change that is answered did."""
+        """Return who is on call before and after the change of this request."""
         return getattr(shift, "on_call", None)
 
     def get_handoff_weekday(self, shift: Shift) -> str | None:
@@ -155,7 +168,7 @@ class ShiftSerializer(Strict):
         return str(Weekday.values[first.weekday()]) if first else None
 
     def validate_calendar_url(self, url: str | None) -> str:
-        """Return the address; null means none."""
+        """Return the address; "" for null."""
         return url or ""
 
     def validate_windows(self, windows: list[dict[str, Any]]) -> list[WindowRule]:
@@ -173,67 +186,59 @@ class ShiftSerializer(Strict):
         return attrs
 
     def to_representation(self, instance: Shift) -> dict[str, Any]:
-        """Return the shift; a calendar's address is often a secret."""
-        shown = super().to_representation(instance)
+        """Return the shift; without its calendar's address, often a secret, for users who cannot change it."""
+        fields = super().to_representation(instance)
         if not holds(self.context["request"].user, Entitlement.GROUPS_UPDATE_ALL) and (
             not instance.calendar_url or not may_update_group(self.context["request"].user, instance.group)
         ):
-            shown["calendar_url"] = None
-        return shown
+            fields["calendar_url"] = None
+        return fields
 
 
 def _person(user: User) -> dict[str, Any]:
     return {"id": user.pk, "name": str(user)}
 
 
-def number_parameter(request: Request, name: str) -> int | None:
-    """Return the id given as a query parameter. Raises FieldError for what is none."""
-    wanted = request.query_params.get(name)
-    if wanted is None:
-        return None
-    if not (wanted.isascii() and wanted.isdigit() and len(wanted) <= 18):
-        raise FieldError(name, "Give an id.")
-    return int(wanted)
+class ShiftFilters(NameFilter):
+    """The filters of the list."""
+
+    group = IdFilter(source="group_id", required=False, help_text="Only those of this group.")
 
 
-@extend_schema_view(
-    list=extend_schema(parameters=[OpenApiParameter("group", int, description="Only those of this group.")]),
-)
 class ShiftViewSet(WarningViewSet):
-    """Shifts: fixed, rotating, or read from a calendar; where they overlap, the shorter one wins."""
+    """Shifts: fixed, rotating, or read from a calendar. If they overlap, the shorter one wins."""
 
     queryset = Shift.objects.select_related("group").prefetch_related("windows", "people")
     serializer_class = ShiftSerializer
     permission_classes = [ManagesGroup]
     organization_path = "group__organization"
+    filters = ShiftFilters
 
     def get_queryset(self) -> QuerySet[Shift]:
         """Return the shifts of the groups that the user may see."""
         shifts: QuerySet[Shift] = super().get_queryset()
-        if self.nobody_asks:
+        if self.is_schema_generation:
             return shifts
-        shifts = shifts.filter(group__in=visible_groups(self.user))
-        wanted = number_parameter(self.request, "group") if self.action == "list" else None
-        return shifts if wanted is None else shifts.filter(group_id=wanted)
+        return shifts.filter(group__in=visible_groups(self.user))
 
     def perform_create(self, serializer: Any) -> None:
         """Create the shift."""
         fields = dict(serializer.validated_data)
         group = fields.pop("group")
-        before = standing_of(group, at=self.now)
+        before = on_call_status_of(group, at=self.now)
         serializer.instance = create_shift(group, actor=self.user, now=self.now, **fields)
         self._show_change(serializer.instance, before)
 
     def perform_update(self, serializer: Any) -> None:
         """Change the shift."""
-        before = standing_of(serializer.instance.group, at=self.now)
+        before = on_call_status_of(serializer.instance.group, at=self.now)
         serializer.instance = update_shift(
             serializer.instance, actor=self.user, now=self.now, **serializer.validated_data
         )
         self._show_change(serializer.instance, before)
 
-    def _show_change(self, shift: Any, before: Standing) -> None:
-        after = standing_of(shift.group, at=self.now)
+    def _show_change(self, shift: Any, before: OnCallStatus) -> None:
+        after = on_call_status_of(shift.group, at=self.now)
         shift.on_call = {
             "before": [_person(user) for user in before.notified],
             "after": [_person(user) for user in after.notified],
@@ -242,5 +247,5 @@ class ShiftViewSet(WarningViewSet):
         }
 
     def perform_destroy(self, instance: Shift) -> None:
-        """Delete the shift; what it lay upon resumes."""
+        """Delete the shift; the shift below it resumes."""
         delete_shift(instance, actor=self.user)

@@ -1,4 +1,4 @@
-"""A plain HTTP gateway for SMS or voice, described by settings: an address and a body with places to fill."""
+"""A plain HTTP gateway for SMS or voice, described by settings: an address and a body with placeholders."""
 
 import json
 import re
@@ -7,15 +7,15 @@ from urllib.parse import quote, urlencode
 
 from django.conf import settings
 
-from escalation.channels import outgoing
+from escalation.channels import http_client
 from escalation.channels.base import DeliveryError, Message
 
 
 def send(kind: str, *, message: Message, text: str) -> str:
-    """Hand the message to the gateway and return the id it gave, or our own where it gave none.
+    """Send the message to the gateway and return the id that it answers, or our own id if it answers none.
 
-    `{to}`, `{text}`, `{kind}` and `{id}` are filled into the address and into every text of the JSON body; without a
-    body these four go as a form.
+    `{to}`, `{text}`, `{kind}` and `{id}` are replaced in the address and in every text of the JSON body; without a body
+    in the settings, these four are sent as a form.
     """
     values = {"to": message.address, "text": text, "kind": kind, "id": str(message.id)}
     template = settings.GATEWAY_BODY
@@ -25,7 +25,7 @@ def send(kind: str, *, message: Message, text: str) -> str:
         body, content = json.dumps(_filled(template, values)).encode(), "application/json"
     headers = {"Content-Type": content, "Idempotency-Key": values["id"], **settings.GATEWAY_HEADERS}
     address = fill(settings.GATEWAY_URL, {name: quote(value, safe="") for name, value in values.items()})
-    reply = outgoing.post(address, body=body, headers=headers)
+    reply = http_client.post(address, body=body, headers=headers)
     if not reply.body.strip():
         return values["id"]
     if not reply.headers.get("content-type", "").startswith("application/json"):
@@ -33,14 +33,14 @@ def send(kind: str, *, message: Message, text: str) -> str:
     try:
         answer = json.loads(reply.body)
     except (ValueError, RecursionError) as error:
-        raise DeliveryError("The answer said that it is JSON, and was not.", uncertain=True) from error
-    found = [answer.get(name) for name in ("id", "message_id", "messageId")] if isinstance(answer, dict) else []
-    return next((str(value) for value in found if isinstance(value, str | int) and value), values["id"])
+        raise DeliveryError("The gateway's answer is not the JSON that it claims to be.", uncertain=True) from error
+    ids = [answer.get(name) for name in ("id", "message_id", "messageId")] if isinstance(answer, dict) else []
+    return next((str(value) for value in ids if isinstance(value, str | int) and value), values["id"])
 
 
 def fill(template: str, values: dict[str, str]) -> str:
-    """Return the template with its places filled; other braces stay what they are."""
-    return re.sub(r"\{(to|text|kind|id)\}", lambda place: values[place[1]], template)
+    """Return the template with its placeholders replaced; other braces stay as they are."""
+    return re.sub(r"\{(to|text|kind|id)\}", lambda placeholder: values[placeholder[1]], template)
 
 
 def _filled(part: Any, values: dict[str, str]) -> Any:

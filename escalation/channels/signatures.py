@@ -1,4 +1,4 @@
-"""The signatures that providers put on what they send us (pure)."""
+"""The signatures of requests that providers send to us (pure)."""
 
 import base64
 import hashlib
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-# So old, or so far ahead of our clock, a signed request of Slack's may be; an older one may be somebody's recording.
+# How old, or how far ahead of our clock, a signed request from Slack may be; an older one may be a replay.
 SLACK_TOLERANCE: Final = timedelta(minutes=5)
 
 
@@ -22,7 +22,7 @@ def twilio_signature(url: str, fields: Mapping[str, Sequence[str]], *, token: st
 
 
 def is_from_twilio(signature: str, *, url: str, fields: Mapping[str, Sequence[str]], token: str) -> bool:
-    """Answer whether Twilio signed this request with our token; without a token nobody did."""
+    """Return whether Twilio signed this request with our token; no request counts as signed without a token."""
     return bool(token) and _same(signature, twilio_signature(url, fields, token=token))
 
 
@@ -36,7 +36,7 @@ def slack_signature(body: bytes, *, timestamp: str, secret: str) -> str:
 
 
 def is_from_slack(signature: str, *, body: bytes, timestamp: str, secret: str, now: datetime) -> bool:
-    """Answer whether Slack signed this request with our secret within the last five minutes."""
+    """Return whether Slack signed this request with our secret within the last five minutes."""
     if not secret or not (timestamp.isascii() and timestamp.isdigit()) or len(timestamp) > 12:
         return False
     if abs(now.timestamp() - int(timestamp)) > SLACK_TOLERANCE.total_seconds():
@@ -44,5 +44,5 @@ def is_from_slack(signature: str, *, body: bytes, timestamp: str, secret: str, n
     return _same(signature, slack_signature(body, timestamp=timestamp, secret=secret))
 
 
-def _same(given: str, expected: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())
+def _same(received: str, expected: str) -> bool:
+    return hmac.compare_digest(received.encode("utf-8", "surrogatepass"), expected.encode())

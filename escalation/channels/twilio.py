@@ -5,38 +5,45 @@ Sources: Twilio's documentation of the Message and Call resources, of TwiML, and
 
 import base64
 import json
-from collections.abc import Collection, Mapping, Sequence
+import logging
+import re
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import urlencode, urlsplit
-from xml.sax.saxutils import escape
 
 from django.conf import settings
 
-from alerting.states import Action
-from escalation import links
-from escalation.channels import menus, outgoing
+from escalation.channels import http_client, twiml
 from escalation.channels.base import DeliveryError, Message
 from escalation.channels.signatures import is_from_twilio
-from escalation.models import Notification
-from escalation.selectors import ASKING, TO_OWNER, told_in
-from escalation.services.offers import alert_of, offered_in, refusal
 from heartbeat_project.kernel.addresses import is_public
+
+log = logging.getLogger(__name__)
 
 MENU_PATH: Final = "/api/v1/responses/twilio/voice/%s/"
 CALLBACK_PATH: Final = "/api/v1/provider-callbacks/twilio/%s/"
-# What became of a message or call, by Twilio's own word; other words are on the way there.
-DELIVERED: Final = frozenset({"delivered", "read", "completed"})
+# The final states of a message or call in Twilio's reports; other states come before these.
+DELIVERED: Final = frozenset({"delivered", "read"})
+# The state of a call that a person or an answering machine answered.
+COMPLETED: Final = "completed"
 FAILED: Final = frozenset({"failed", "undelivered", "busy", "no-answer", "canceled"})
-# Codes of refusals that are about the number: not valid, not reachable, no mobile phone, or its owner wrote STOP.
+# Machines are detected while the call goes on, so that a person hears no silence first; the callback gets the result.
+_DETECTION: Final = {"MachineDetection": "Enable", "AsyncAmd": "true"}
+OUR_ACCOUNT: Final = frozenset({401, 402})
+_CALL_SID: Final = re.compile(r"CA[0-9a-f]{32}")
+# Seconds to change a running call, within the 15 s that Twilio waits for the answer to its callback.
+_CHANGE_SECONDS: Final = 2.0
+# Error codes about the number: not valid, not reachable, no mobile phone, or its owner sent STOP.
 BAD_NUMBERS: Final = frozenset({"21211", "21214", "21217", "21610", "21614", "21635"})
-# Codes with which an SMS is not delivered because of us: queue, account, filter, price, sender that is not registered.
+STOPPED: Final = "21610"
+# Error codes of undelivered SMS that are our fault: queue, account, filter, price, sender that is not registered.
 OURS: Final = frozenset({"30001", "30002", "30007", "30010", "30032", "30034"})
 
 
 def send(kind: str, *, message: Message, text: str) -> str:
     """Send an SMS or start a call and return its SID.
 
-    Raises DeliveryError; `uncertain` also for a success that names no SID, because somebody may have been told.
+    Raises DeliveryError, which is `uncertain` also if the answer has no SID: somebody may have been notified.
     """
     fields = {"To": message.address}
     callback = callback_url(str(message.id))
@@ -45,70 +52,83 @@ def send(kind: str, *, message: Message, text: str) -> str:
         fields |= {"MessagingServiceSid" if sender.startswith("MG") else "From": sender, "Body": text}
         fields |= {"StatusCallback": callback} if callback else {}
     else:
-        menu_at = f"{settings.BASE_URL}{MENU_PATH % links.token(message.id)}" if callback else ""
-        fields |= {"From": settings.TWILIO_VOICE_FROM, "Twiml": _call(text, message=message, menu_at=menu_at)}
-        fields |= {"StatusCallback": callback} if callback else {}
+        twiml_document = _call(text, message=message, keys_arrive=bool(callback))
+        fields |= {"From": settings.TWILIO_VOICE_FROM, "Twiml": twiml_document}
+        fields |= {"StatusCallback": callback, **_DETECTION, "AsyncAmdStatusCallback": callback} if callback else {}
     resource = "Messages" if kind == "sms" else "Calls"
-    url = f"{settings.TWILIO_URL}/2010-04-01/Accounts/{settings.TWILIO_ACCOUNT_SID}/{resource}.json"
-    try:
-        reply = outgoing.post(
-            url,
-            body=urlencode(fields).encode(),
-            headers={"Content-Type": "application/x-www-form-urlencoded", "Authorization": _authorization()},
-        )
-    except outgoing.Refused as error:
-        raise _in_their_words(error) from error
-    sid = _json(reply.body).get("sid")
+    sid = _json(_post(resource, fields)).get("sid")
     if not isinstance(sid, str) or not sid:
-        raise DeliveryError("The answer named no SID.", uncertain=True)
+        raise DeliveryError("The answer has no SID.", uncertain=True)
     return sid
 
 
+def leave_on_machine(call: str, text: str) -> bool:
+    """Make a call that an answering machine took say `text` and end; return whether Twilio accepted the change.
+
+    If it comes too late, the machine keeps what the call has said so far.
+    """
+    if not _CALL_SID.fullmatch(call):
+        return False
+    try:
+        _post(f"Calls/{call}", {"Twiml": twiml.left_on_a_machine(text)}, seconds=_CHANGE_SECONDS)
+    except DeliveryError as error:
+        log.warning("call %s could not be changed for an answering machine: %s", call, error)
+        return False
+    return True
+
+
+def is_machine(answered_by: str) -> bool:
+    """Return whether a machine took the call; if Twilio does not know, it counts as a person."""
+    return answered_by == "fax" or answered_by.startswith("machine_")
+
+
 def callback_url(message_id: str) -> str:
-    """Return where Twilio is to report what became of a message; nothing where it could not reach us."""
+    """Return the address to which Twilio reports the state of a message; "" if Twilio cannot reach us."""
     host = urlsplit(settings.BASE_URL).hostname or ""
-    named = "." in host and not host.replace(".", "").isdigit() and not host.endswith((".local", ".internal"))
-    return settings.BASE_URL + CALLBACK_PATH % message_id if named or is_public(host) else ""
+    has_public_name = "." in host and not host.replace(".", "").isdigit() and not host.endswith((".local", ".internal"))
+    return settings.BASE_URL + CALLBACK_PATH % message_id if has_public_name or is_public(host) else ""
+
+
+def field(fields: Mapping[str, str], name: str, *, length: int = 200) -> str:
+    """Return a field of a request from Twilio: at most `length` letters, and printable ones alone."""
+    return "".join(sign for sign in fields.get(name, "")[:length] if sign.isprintable())
 
 
 def is_signed(signature: str, *, url: str, fields: Mapping[str, Sequence[str]]) -> bool:
-    """Answer whether Twilio signed this request with our token."""
+    """Return whether Twilio signed this request with our token."""
     return is_from_twilio(signature, url=url, fields=fields, token=settings.TWILIO_AUTH_TOKEN)
 
 
 def says_bad_number(status: str, *, code: str) -> bool:
-    """Answer whether a report of an SMS says that the number did not take it; once, a phone may have been off."""
+    """Return whether an SMS was undelivered because of the number; a single time, the phone may have been off."""
     return status == "undelivered" and code not in OURS
 
 
-def line(told: Notification) -> menus.Line | None:
-    """Return the conference line that a call connects to; None without one, or where the person may not respond."""
-    bridge = alert_of(told).bridge
-    if bridge is None or not bridge.phone_number or refusal(told):
-        return None
-    return menus.Line(number=bridge.phone_number, code=bridge.access_code)
+def _call(text: str, *, message: Message, keys_arrive: bool) -> str:
+    """Return what a call says, twice; with a menu of keys if the person may respond and Twilio can reach us."""
+    if message.alert or message.bundle:
+        text = f"{text} This call is for {message.reader}."  # two people may share the phone
+    menu = message.call_menu
+    if menu is None or not keys_arrive:
+        return twiml.twice(text)
+    return twiml.menu(
+        f"{text}{menu.addition}",
+        answer_to=f"{settings.BASE_URL}{MENU_PATH % menu.token}",
+        actions=menu.actions,
+        line=menu.line,
+        many=menu.many,
+        to_owner=menu.to_owner,
+    )
 
 
-def together(offered: Collection[Action]) -> list[Action]:
-    """Return what of this can be done with all alerts of a call at once.
-
-    They can be assigned; and who has them can say that they are on it, which only those are offered who have them.
-    """
-    have_them = Action.ASSIGN not in offered and Action.HOLD in offered
-    return [action for action in offered if action is (Action.ACKNOWLEDGE if have_them else Action.ASSIGN)]
-
-
-def _call(text: str, *, message: Message, menu_at: str) -> str:
-    """Return what a call says, twice; with a menu of keys where Twilio can reach us and the person may respond."""
-    offered = offered_in(message.id) if menu_at and message.kind in ASKING else ()
-    told = told_in(message.id).first() if offered else None
-    if told is not None:
-        many = message.bundle is not None
-        options = together(offered) if many else offered
-        to_owner = message.kind in TO_OWNER
-        return menus.menu(text, answer_to=menu_at, offered=options, line=line(told), many=many, to_owner=to_owner)
-    say = f"<Say>{escape(text)}</Say>"
-    return f'<Response><Pause length="1"/>{say}<Pause length="1"/>{say}</Response>'
+def _post(resource: str, fields: Mapping[str, str], *, seconds: float | None = None) -> bytes:
+    """Create or change a resource of our account and return the answer; raise DeliveryError with Twilio's message."""
+    url = f"{settings.TWILIO_URL}/2010-04-01/Accounts/{settings.TWILIO_ACCOUNT_SID}/{resource}.json"
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Authorization": _authorization()}
+    try:
+        return http_client.post(url, body=urlencode(fields).encode(), headers=headers, seconds=seconds).body
+    except http_client.Refused as error:
+        raise _with_twilios_message(error) from error
 
 
 def _authorization() -> str:
@@ -116,17 +136,19 @@ def _authorization() -> str:
     return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
 
-def _in_their_words(error: outgoing.Refused) -> DeliveryError:
-    """Say what Twilio said: its code leads to the page that explains it."""
+def _with_twilios_message(error: http_client.Refused) -> DeliveryError:
+    """Return the error with Twilio's message and code; Twilio has a page about each code."""
     answer = _json(error.reply.body)
     if not answer.get("message"):
         return error
-    said = f"{error.reply.status}: {answer['message']} (code {answer.get('code')})"
+    error_text = f"{error.reply.status}: {answer['message']} (code {answer.get('code')})"
     return DeliveryError(
-        said[:500],
-        permanent=error.permanent,
+        error_text[:500],
+        # An error of our own account can be mended while the alert is open.
+        permanent=error.permanent and error.reply.status not in OUR_ACCOUNT,
         retry_after=error.retry_after,
         bad_address=error.permanent and str(answer.get("code")) in BAD_NUMBERS,
+        stopped=str(answer.get("code")) == STOPPED,
     )
 
 

@@ -1,4 +1,4 @@
--- Lock the runs of taken alerts that are to be looked at, longest due first, passing over what somebody is acting on.
+-- Lock the runs whose review is due, longest due first; skip alerts that a person is acting on just now.
 -- Index: run_review, the partial index on review_at; then the alerts' primary key.
 SELECT run.id
 FROM escalation_escalationrun AS run

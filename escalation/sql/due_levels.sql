@@ -1,5 +1,6 @@
--- On which channels something is due, and of which urgency, the most urgent first.
--- Index: notification_due_by_urgency, one look for each pair of the two that there is, however much is due.
+-- The pairs of channel and urgency of which notifications are due, in this order.
+-- Index: notification_due_by_priority, a few look-ups for each pair that exists, however many notifications are due.
+-- A loose index scan: each step of the recursion jumps to the next pair, instead of reading all rows of a pair.
 WITH RECURSIVE level AS (
     (
         SELECT channel, urgency
@@ -23,9 +24,16 @@ WITH RECURSIVE level AS (
 SELECT channel, urgency
 FROM level
 WHERE EXISTS (
+    -- Rank by rank, in the order of the index: otherwise the planner reads rows that are not due yet, or the whole table.
     SELECT
-    FROM escalation_notification AS notification
-    WHERE notification.channel = level.channel AND notification.urgency = level.urgency
-      AND notification.next_attempt_at <= %(due_by)s
+    FROM (VALUES (0), (1), (2), (3), (4)) AS priority (rank)
+    CROSS JOIN LATERAL (
+        SELECT
+        FROM escalation_notification AS notification
+        WHERE notification.channel = level.channel AND notification.urgency = level.urgency
+          AND notification.priority_rank = priority.rank AND notification.next_attempt_at <= %(due_by)s
+        ORDER BY notification.next_attempt_at
+        LIMIT 1
+    ) AS due
 )
 ORDER BY channel, urgency

@@ -1,9 +1,9 @@
--- Who of those who stand at each run's place was never notified of its alert; nobody who opted out of what it is about.
+-- The people at each run's position who were never notified of its alert and did not opt out of its integration.
 -- Index: the runs' and alerts' primary keys, notification_once and timeline_by_alert by alert, opt_out_once.
 SELECT run.id, person.user_id
-FROM unnest(%(runs)s::bigint[], %(places)s::integer[]) AS given (run_id, place)
-JOIN json_to_recordset(%(people)s::json) AS person (place integer, user_id bigint) ON person.place = given.place
-JOIN escalation_escalationrun AS run ON run.id = given.run_id
+FROM unnest(%(runs)s::bigint[], %(batches)s::integer[]) AS run_batch (run_id, batch)
+JOIN json_to_recordset(%(people)s::json) AS person (batch integer, user_id bigint) ON person.batch = run_batch.batch
+JOIN escalation_escalationrun AS run ON run.id = run_batch.run_id
 JOIN alerting_alert AS alert ON alert.id = run.alert_id
 WHERE alert.status = 'open'
   AND NOT EXISTS (
@@ -11,10 +11,10 @@ WHERE alert.status = 'open'
     FROM escalation_notification AS notified
     WHERE notified.alert_id = alert.id AND notified.kind IN ('page', 'last_resort', 'assignment', 'reminder')
       AND notified.user_id = person.user_id AND notified.status <> 'superseded'
-    -- Asked for each alert by the index: as a join it could read all that was ever sent.
+    -- OFFSET 0 keeps this a look-up in the index for each alert: as a join it could read all notifications.
     OFFSET 0
   )
-  -- Whoever acknowledged knows of it, also where their own message was not sent any more.
+  -- People who acknowledged know of the alert, even if their own message was superseded.
   AND NOT EXISTS (
     SELECT
     FROM alerting_timelineentry AS entry

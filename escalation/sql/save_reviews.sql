@@ -1,4 +1,4 @@
--- Write down when alerts that people did something to are looked at again.
+-- Write when alerts that people acted on are reviewed next.
 -- Index: the runs' primary key; the caller holds their locks.
 UPDATE escalation_escalationrun AS run
 SET acted_at = moved.acted_at, review = moved.review, review_at = moved.review_at, step = moved.step, error = ''

@@ -1,8 +1,8 @@
--- Write where a batch of runs has come to: each run's place is given by its number.
+-- Write the new positions of a batch of runs; runs that came to the same position share one, by its number.
 -- Index: the runs' primary key; the caller holds their locks.
 UPDATE escalation_escalationrun AS run
-SET position = place.position, step = place.step, next_step_at = place.next_step_at, error = ''
-FROM unnest(%(ids)s::bigint[], %(places)s::integer[]) AS moved (id, place)
-JOIN json_to_recordset(%(standings)s::json)
-    AS place (number integer, position jsonb, step integer, next_step_at timestamptz) ON place.number = moved.place
+SET position = new.position, step = new.step, next_step_at = new.next_step_at, error = ''
+FROM unnest(%(ids)s::bigint[], %(numbers)s::integer[]) AS moved (id, number)
+JOIN json_to_recordset(%(positions)s::json)
+    AS new (number integer, position jsonb, step integer, next_step_at timestamptz) ON new.number = moved.number
 WHERE run.id = moved.id

@@ -1,4 +1,4 @@
--- Say in the timeline of each alert that is not over, and whose escalation goes on by this policy or play, that it was changed; once for the same words.
+-- Write in the timelines of alerts that follow this policy or play, and have a next step, that it was changed; the same text once.
 -- Index: alert_by_status, the runs' unique key on alert_id, timeline_by_alert.
 INSERT INTO alerting_timelineentry (alert_id, at, kind, actor_id, text)
 SELECT following.alert_id, %(now)s, 'rule_changed', %(actor)s, following.text
@@ -11,6 +11,6 @@ FROM (
 ) AS following
 WHERE NOT EXISTS (
     SELECT
-    FROM alerting_timelineentry AS said
-    WHERE said.alert_id = following.alert_id AND said.kind = 'rule_changed' AND said.text = following.text
+    FROM alerting_timelineentry AS earlier
+    WHERE earlier.alert_id = following.alert_id AND earlier.kind = 'rule_changed' AND earlier.text = following.text
 )

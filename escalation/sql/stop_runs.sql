@@ -1,4 +1,4 @@
--- End every escalation by this policy or play whose alert is not over, with the line in the timeline; returns the alerts.
+-- End the escalations of active alerts that follow this policy or play, with a timeline entry; returns the alerts' ids.
 -- Index: alert_by_status, the runs' unique key on alert_id. Rows are locked in id order, so that two callers never deadlock.
 WITH following AS (
     SELECT run.id, run.alert_id
@@ -11,13 +11,13 @@ WITH following AS (
 ),
 stopped AS (
     UPDATE escalation_escalationrun AS run
-    SET next_step_at = NULL, resting = FALSE,
-        -- As escalation.walk.Position keeps it: nothing comes any more, and no repeat either.
+    SET next_step_at = NULL, parked = FALSE,
+        -- A stopped escalation.engine.walk.Position: no cursor has a next stage, and all retries and repeats are used up.
         position = run.position || jsonb_build_object(
-            'stopped', TRUE, 'retries', '[]'::jsonb, 'lap', run.plan -> 'repeats',
-            'places', (
-                SELECT COALESCE(jsonb_agg(jsonb_build_array(place -> 0, NULL, FALSE) ORDER BY number), '[]')
-                FROM jsonb_array_elements(run.position -> 'places') WITH ORDINALITY AS track (place, number)
+            'stopped', TRUE, 'retries', '[]'::jsonb, 'repeat', run.plan -> 'repeats',
+            'cursors', (
+                SELECT COALESCE(jsonb_agg(jsonb_build_array(cursor -> 0, NULL, FALSE) ORDER BY number), '[]')
+                FROM jsonb_array_elements(run.position -> 'cursors') WITH ORDINALITY AS track (cursor, number)
             )
         )
     FROM following
@@ -26,6 +26,6 @@ stopped AS (
 ),
 logged AS (
     INSERT INTO alerting_timelineentry (alert_id, at, kind, actor_id, text)
-    SELECT alert_id, %(now)s, 'walk_ended', %(actor)s, %(text)s FROM stopped
+    SELECT alert_id, %(now)s, 'escalation_ended', %(actor)s, %(text)s FROM stopped
 )
 SELECT alert_id FROM stopped

@@ -1,1 +1,1 @@
-"""Pages for people on call."""
+"""The console: the web pages that people on call work with."""

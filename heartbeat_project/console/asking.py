@@ -1,4 +1,4 @@
-"""Changes that would leave heartbeats without anybody to notify are asked about before they are made."""
+"""Ask for confirmation before a change that would leave heartbeats without anybody to notify."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,25 +10,34 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 
-from accounts.models import User
+from accounts.models.users import User
 from heartbeat_project.kernel.consequences import Unconfirmed, confirm, consequences, seal
 
 P = ParamSpec("P")
 
 
-@contextmanager
-def asking(request: HttpRequest, *things: object, user: User, now: datetime) -> Iterator[None]:
-    """Make the change within the block, and take it back where it brings what the person has not confirmed.
+def sent_fields(request: HttpRequest) -> list[tuple[str, str]]:
+    """Return the fields of the form that was sent, one pair of name and value for each value."""
+    fields: list[tuple[str, str]] = []
+    for name, values in request.POST.lists():
+        fields.extend((name, value) for value in values)
+    return fields
 
-    `things` are the rows that change. Raises Unconfirmed; then nothing is changed.
+
+@contextmanager
+def ask_before(request: HttpRequest, *changed_rows: object, user: User, now: datetime) -> Iterator[None]:
+    """Run the block, and roll it back if it has consequences that the person has not confirmed.
+
+    `changed_rows` are the rows that the block changes. Raises Unconfirmed; then nothing is changed.
     """
     with transaction.atomic():
-        with consequences(things, actor=user, now=now) as found:
+        with consequences(changed_rows, actor=user, now=now) as warnings:
             yield
-        confirm(found, confirmed=request.POST.get("confirmed", ""))
-    for one in found:
-        messages.warning(request, one.detail)
+        confirm(warnings, confirmed=request.POST.get("confirmed", ""))
+    for consequence in warnings:
+        messages.warning(request, consequence.detail)
 
 
 def asks_first(
@@ -36,25 +45,24 @@ def asks_first(
 ) -> Callable[
     [Callable[Concatenate[HttpRequest, P], HttpResponse]], Callable[Concatenate[HttpRequest, P], HttpResponse]
 ]:
-    """Make a view ask what a change raises as Unconfirmed; `back` leads away from the question."""
+    """Decorate a view so that it answers Unconfirmed with a page that asks; `back` is the page of its "No" link."""
 
-    def decorated(
+    def decorate(
         view: Callable[Concatenate[HttpRequest, P], HttpResponse],
     ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
         @wraps(view)
         def ask(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             try:
                 return view(request, *args, **kwargs)
-            except Unconfirmed as asked:
-                given = [(name, value) for name, values in request.POST.lists() for value in values]
+            except Unconfirmed as question:
                 context = {
-                    "given": [(name, value) for name, value in given if name != "confirmed"],
-                    "consequences": asked.found,
-                    "seal": seal(asked.found),
-                    "back": back,
+                    "sent_fields": [field for field in sent_fields(request) if field[0] != "confirmed"],
+                    "consequences": question.consequences,
+                    "seal": seal(question.consequences),
+                    "back": reverse(back),
                 }
                 return render(request, "console/consequences.html", context)
 
         return ask
 
-    return decorated
+    return decorate

@@ -1,43 +1,49 @@
-"""What is done by a button to one contact method, be it a person's or a group's."""
+"""The buttons of one contact method of a person or a group: send a code or a test, enable, disable, delete."""
 
 from datetime import datetime
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest
 
-from accounts import services
-from accounts.models import ContactMethod, User
-from heartbeat_project.console.asking import asking
+from accounts.models.contact_methods import ContactMethod
+from accounts.models.users import User
+from accounts.services import contact_methods
+from heartbeat_project.console.asking import ask_before
 from heartbeat_project.kernel.errors import DomainError
 from heartbeat_project.kernel.mail import STORED, mail_is_stored
 
 
-def on_its_way(request: HttpRequest, what: str, method: ContactMethod, *, then: str, before: str = "") -> None:
-    """Say that something was sent over the contact method; where mail is only stored, say that."""
+def report_sending(
+    request: HttpRequest, message_name: str, method: ContactMethod, *, then: str, before: str = ""
+) -> None:
+    """Add a note to the next page: a message is on its way over the method, or is only stored.
+
+    `before` stands in front of the sentence; `then` ends it and says what to do next.
+    """
     if method.kind == ContactMethod.Kind.EMAIL and mail_is_stored():
-        messages.warning(request, f"{before}{STORED}. {what} over {method.label} is among the stored mail.")
+        messages.warning(request, f"{before}{STORED}. {message_name} over {method.label} is among the stored mail.")
     else:
-        messages.success(request, f"{before}{what} is on its way over {method.label}{then}")
+        messages.success(request, f"{before}{message_name} is on its way over {method.label}{then}")
 
 
 def act_on(request: HttpRequest, method: ContactMethod, action: str, *, user: User, now: datetime) -> None:
-    """Do it and say on the next page what came of it. Raises Http404 for a button that there is not.
+    """Do what a button asks for, and add the result to the next page.
 
-    Raises Unconfirmed where it would leave heartbeats without anybody to notify.
+    Raises Http404 for an unknown action, and Unconfirmed if it would leave heartbeats without anybody to notify.
     """
     try:
         if action == "code":
-            services.request_code(method, actor=user)
-            on_its_way(request, "A new code", method, then=": one a minute at most.")
+            contact_methods.request_code(method, actor=user)
+            report_sending(request, "A new code", method, then=": one a minute at most.")
         elif action == "test":
-            services.request_test(method, actor=user, now=now)
-            on_its_way(request, "A test", method, then=". If it fails, this page says why: load it again.")
+            contact_methods.request_test(method, actor=user, now=now)
+            report_sending(request, "A test", method, then=". If it fails, this page says why: load it again.")
         elif action in {"enable", "disable"}:
-            with asking(request, method, user=user, now=now):
-                services.update_contact_method(method, actor=user, enabled=action == "enable")
+            with ask_before(request, method, user=user, now=now):
+                contact_methods.update_contact_method(method, actor=user, enabled=action == "enable")
         elif action == "delete":
-            with asking(request, method, user=user, now=now):
-                services.delete_contact_method(method, actor=user)
+            with ask_before(request, method, user=user, now=now):
+                contact_methods.delete_contact_method(method, actor=user)
             messages.success(request, f"{method.label} is removed.")
         else:
             raise Http404

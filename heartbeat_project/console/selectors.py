@@ -1,20 +1,23 @@
-"""What the alerts area shows."""
+"""Queries of the alerts area: the list of alerts, the recipients to choose from, and the heartbeat panel."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from django.db.models import Case, Count, F, IntegerField, Q, Value, When
+from django.db.models import Case, Count, IntegerField, Q, Value, When
 
-from accounts.models import User
-from alerting.models import Alert
-from alerting.selectors import visible_alerts
+from accounts.models.groups import Group
+from accounts.models.users import User
+from alerting.models.alerts import Alert
+from alerting.selectors import containing, visible_alerts
 from alerting.states import LIVE, Status
-from integrations.models import Heartbeat
-from integrations.selectors import may_see_integrations, state_of
+from heartbeat_project.kernel.ids import read_id
+from integrations.heartbeats.selectors import may_configure, may_see_integrations, state_of
+from integrations.models.heartbeats import Heartbeat
+from integrations.models.integrations import InboundIntegration
 
 PAGE_SIZE = 50
-ID_DIGITS = 18  # what a bigint surely holds
+SUGGESTIONS = 6  # groups at most, and as many people: what fits on a phone above the keyboard
 TABS = {
     "open": ("Open", [Status.OPEN]),
     "assigned": ("Assigned", [Status.ASSIGNED]),
@@ -25,17 +28,17 @@ TABS = {
 
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """One tab above the alerts; `count` is None where counting would not end."""
+    """One tab above the alerts; `count` is None for all alerts, because counting those would take too long."""
 
     slug: str
     label: str
     count: int | None
-    here: bool
+    is_current: bool
 
 
 @dataclass(frozen=True, slots=True)
 class AlertPage:
-    """Fifty alerts, newest first; `older` is the id that the next page starts below."""
+    """At most PAGE_SIZE alerts, newest first; the next page has the ids below `older`."""
 
     tabs: list[Tab]
     alerts: list[Alert]
@@ -46,20 +49,30 @@ class AlertPage:
 
 
 @dataclass(frozen=True, slots=True)
+class Recipients:
+    """A few groups and people to choose from; `more` is true if further ones match."""
+
+    groups: list[Group]
+    people: list[User]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class HeartbeatRow:
-    """What people on call see of a heartbeat: never its URL."""
+    """One heartbeat of the panel; the times are None unless `details` is true (the user may configure it)."""
 
     integration_id: int
     name: str
     state: str
-    interval_minutes: Any
+    details: bool
     last_ping_at: datetime | None
     deadline_at: datetime | None
+    suspended_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatPanel:
-    """Fifty heartbeats, the silent ones first, then the ones due soonest, and how many are in which state."""
+    """At most PAGE_SIZE heartbeats, the silent ones first, and the number of heartbeats in each state."""
 
     rows: list[HeartbeatRow]
     counts: list[tuple[str, int]]
@@ -75,20 +88,19 @@ def alert_page(user: User, *, tab: str, search: str = "", before: int | None = N
     live: dict[str, int] = dict(
         visible.filter(status__in=sorted(LIVE)).order_by().values_list("status").annotate(number=Count("pk")),
     )
-    found = visible.filter(status__in=TABS[tab][1]).select_related("owner", "acknowledged_by")
+    matching = visible.filter(status__in=TABS[tab][1]).select_related("owner", "acknowledged_by")
     if search:
-        words = Q(subject__icontains=search) | Q(source_name__icontains=search) | Q(owner__name__icontains=search)
-        if search.isdecimal() and len(search) <= ID_DIGITS:
-            words |= Q(pk=int(search))
-        found = found.filter(words)
+        matching = matching.filter(containing(search))
     if before:
-        found = found.filter(pk__lt=before)
-    rows = list(found.order_by("-pk")[: PAGE_SIZE + 1])
+        matching = matching.filter(pk__lt=before)
+    # One row more than a page holds shows whether there is an older page, without counting.
+    rows = list(matching.order_by("-pk")[: PAGE_SIZE + 1])
+    tabs: list[Tab] = []
+    for slug, (label, statuses) in TABS.items():
+        count = None if slug == "all" else sum(live.get(status, 0) for status in statuses)
+        tabs.append(Tab(slug, label, count, is_current=slug == tab))
     return AlertPage(
-        tabs=[
-            Tab(slug, label, None if slug == "all" else sum(live.get(status, 0) for status in statuses), slug == tab)
-            for slug, (label, statuses) in TABS.items()
-        ],
+        tabs=tabs,
         alerts=rows[:PAGE_SIZE],
         tab=tab,
         search=search,
@@ -97,48 +109,113 @@ def alert_page(user: User, *, tab: str, search: str = "", before: int | None = N
     )
 
 
+def export_query(page: AlertPage) -> dict[str, str]:
+    """Return the query of the export of all alerts in the page's tab that match its search, as CSV."""
+    query = {"format": "csv"}
+    if page.tab != "all":
+        (status,) = TABS[page.tab][1]
+        query["status"] = status
+    return query | ({"search": page.search} if page.search else {})
+
+
+def find_recipients(
+    organization_id: int, *, search: str = "", not_groups: Iterable[int] = (), not_people: Iterable[int] = ()
+) -> Recipients:
+    """Return up to SUGGESTIONS groups and as many active people whose name or e-mail contains `search`.
+
+    Names that begin with it come first. If `search` is empty, people only fill up what groups leave free.
+    """
+    matching_groups = Group.objects.filter(organization_id=organization_id, name__icontains=search)
+    matching_people = User.objects.filter(organization_id=organization_id, is_active=True)
+    matching_people = matching_people.filter(Q(name__icontains=search) | Q(email__icontains=search))
+    begins_first = Case(When(name__istartswith=search, then=Value(0)), default=Value(1), output_field=IntegerField())
+    other_groups = matching_groups.exclude(pk__in=list(not_groups))
+    groups = list(other_groups.order_by(begins_first, "name", "pk")[: SUGGESTIONS + 1])
+    limit = SUGGESTIONS if search else max(0, SUGGESTIONS - len(groups))
+    other_people = matching_people.exclude(pk__in=list(not_people))
+    people = list(other_people.order_by(begins_first, "name", "pk")[: limit + 1])
+    return Recipients(groups[:SUGGESTIONS], people[:limit], len(groups) > SUGGESTIONS or len(people) > limit)
+
+
 def heartbeat_panel(user: User, *, page: int = 1, now: datetime) -> HeartbeatPanel | None:
-    """Return one page of the organization's heartbeats, or None for those who may not see them."""
+    """Return one page of the organization's heartbeats, or None if the user may not see them.
+
+    Silent heartbeats come first. Users who may see deadlines then get those that are due soonest, the others the
+    order of names.
+    """
     if not may_see_integrations(user):
         return None
-    heartbeats = Heartbeat.objects.filter(integration__organization_id=user.organization_id)
-    suspended = Q(suspended_until__isnull=False, suspended_until__gt=now)
-    counted = heartbeats.aggregate(
-        missed=Count("pk", filter=Q(state="missed")),
-        waiting=Count("pk", filter=Q(state="waiting") & ~suspended),
-        healthy=Count("pk", filter=Q(state="healthy") & ~suspended),
-        maintenance=Count("pk", filter=suspended & Q(state__in=["waiting", "healthy"])),
-        disabled=Count("pk", filter=Q(state="disabled")),
-    )
-    total = sum(counted.values())
+    counts = _counts_by_state(user.organization_id, now=now)
+    total = sum(counts.values())
     pages = max(1, -(-total // PAGE_SIZE))
     page = min(max(1, page), pages)
-    silent_first = Case(When(state="missed", then=Value(0)), default=Value(1), output_field=IntegerField())
-    rows = heartbeats.select_related("integration").order_by(
-        silent_first,
-        F("deadline_at").asc(nulls_last=True),
-        "integration__name",
-        "pk",
-    )[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
+    details = may_configure(user)
+    page_rows = _silent_first(user.organization_id, details=details, start=(page - 1) * PAGE_SIZE)
     return HeartbeatPanel(
         rows=[
             HeartbeatRow(
                 integration_id=heartbeat.pk,
                 name=heartbeat.integration.name,
                 state=state_of(heartbeat, now=now),
-                interval_minutes=heartbeat.interval_minutes,
-                last_ping_at=heartbeat.last_ping_at,
-                deadline_at=heartbeat.deadline_at,
+                details=details,
+                last_ping_at=heartbeat.last_ping_at if details else None,
+                deadline_at=heartbeat.deadline_at if details else None,
+                suspended_until=heartbeat.suspended_until if details else None,
             )
-            for heartbeat in rows
+            for heartbeat in page_rows
         ],
-        counts=[(state, number) for state, number in counted.items() if number],
+        counts=[(state, number) for state, number in counts.items() if number],
         total=total,
         page=page,
         pages=pages,
     )
 
 
+def _counts_by_state(organization_id: int, *, now: datetime) -> dict[str, int]:
+    """Return the number of heartbeats in each state, in the order of the panel.
+
+    Most heartbeats are healthy, and counting them one by one is slow: they are what the others leave of all.
+    """
+    heartbeats = Heartbeat.objects.filter(integration__organization_id=organization_id)
+    suspended = Q(suspended_until__gt=now)
+    counts = heartbeats.filter(~Q(state="healthy") | suspended).aggregate(
+        missed=Count("pk", filter=Q(state="missed")),
+        waiting=Count("pk", filter=Q(state="waiting") & ~suspended),
+        maintenance=Count("pk", filter=suspended & Q(state__in=["waiting", "healthy"])),
+        disabled=Count("pk", filter=Q(state="disabled")),
+    )
+    integrations = InboundIntegration.objects.filter(organization_id=organization_id)
+    total = integrations.filter(type=InboundIntegration.Type.HEARTBEAT).count()
+    # Two statements: a heartbeat may change in between.
+    counts["healthy"] = max(0, total - sum(counts.values()))
+    return {state: counts[state] for state in ("missed", "waiting", "healthy", "maintenance", "disabled")}
+
+
+def _silent_first(organization_id: int, *, details: bool, start: int) -> list[Heartbeat]:
+    """Return a page of heartbeats, those that are missed first, from the one at `start` on.
+
+    One ordering of all of them would sort all. Each of these parts is in the order of an index, and short before it.
+    """
+    heartbeats = Heartbeat.objects.filter(integration__organization_id=organization_id).select_related("integration")
+    by_name = ["integration__name", "pk"]
+    silent, others = heartbeats.filter(state="missed"), heartbeats.exclude(state="missed")
+    if details:
+        # As in the condition of the index heartbeat_due.
+        running = Q(state__in=["waiting", "healthy"], deadline_at__isnull=False)
+        timed = others.filter(running).order_by("deadline_at", *by_name)
+        parts = [silent.order_by("deadline_at", *by_name), timed, others.exclude(running).order_by(*by_name)]
+    else:
+        parts = [silent.order_by(*by_name), others.order_by(*by_name)]
+    rows: list[Heartbeat] = []
+    for part in parts:
+        found = list(part[start : start + PAGE_SIZE - len(rows)])
+        rows += found
+        if len(rows) == PAGE_SIZE:
+            break
+        start = max(0, start - part.count()) if start and not found else 0
+    return rows
+
+
 def page_number(text: str) -> int:
-    """Return the page that an address asks for; what is no sensible number means the first."""
-    return int(text) if text.isdecimal() and len(text) < ID_DIGITS else 1
+    """Return the page number that an address asks for; anything that is not a positive number means page 1."""
+    return read_id(text) or 1

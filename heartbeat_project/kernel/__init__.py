@@ -1,1 +1,1 @@
-"""What every app may use and what knows no app: the clock, errors, SQL files, ids, and the API's common rules."""
+"""Code that every app may use and that imports no app: the clock, errors, SQL files, ids, and common API rules."""

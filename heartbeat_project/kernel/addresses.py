@@ -7,30 +7,39 @@ from typing import Final
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host, by name or address, is the machine itself."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")  # RFC 6761
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def is_public(address: str, *, allowed: Sequence[Network] = ()) -> bool:
-    """Answer whether the address is on the public internet, or in one of the allowed networks.
+    """Return whether the address is on the public internet, or in one of the allowed networks.
 
-    An IPv6 address that carries an IPv4 address (mapped, 6to4, Teredo, NAT64) is judged by that: it leads there.
-    Text that is no address is not public.
+    An IPv6 address that embeds an IPv4 address (mapped, 6to4, Teredo, NAT64) is judged by the IPv4 address, because
+    that is where the packets go. Text that is not an address is not public.
     """
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    target = _carried(found)
-    if any(judged in network for judged in (found, target) for network in allowed):
+    target = carried(parsed)
+    if any(parsed in network or target in network for network in allowed):
         return True
     if target.is_multicast or target.is_unspecified or not target.is_global:
         return False
-    # Deprecated, but some systems still route them inwards.
+    # Both are deprecated, but some systems still route them into the private network.
     return not (isinstance(target, ipaddress.IPv6Address) and (target.is_site_local or target.is_reserved))
 
 
-def _carried(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 address stands for, or the address itself."""
+def carried(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 address embeds (mapped, 6to4, Teredo, NAT64), or the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in NAT64:

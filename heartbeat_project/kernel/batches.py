@@ -1,4 +1,4 @@
-"""Batches of rows in which one poisoned row must not stop the rest."""
+"""Batches of rows in which one failing row must not stop the others."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -8,17 +8,18 @@ from django.db import InterfaceError, OperationalError, transaction
 log = logging.getLogger(__name__)
 
 
-def together_or_alone(
+def run_batch_isolating_failures(
     ids: Sequence[int],
     *,
-    what: str,
+    batch_name: str,
     act: Callable[[Sequence[int]], int],
-    set_aside: Callable[[int, Exception], None],
+    quarantine: Callable[[int, Exception], None],
 ) -> int:
-    """Return what `act` returns for all ids together; if that fails, the sum of what it returns for each alone.
+    """Return the count that `act` returns for all ids together; if that fails, the sum of its counts for single ids.
 
-    Each try is a savepoint of the caller's transaction. An id that fails alone is given to `set_aside` with its error,
-    which must see to it that somebody learns of it. A store that is away is no fault of a row and is raised.
+    Each try is a savepoint of the caller's transaction. `quarantine` is called with each id that fails alone and with
+    its error, and must make sure that somebody learns of it. Raises OperationalError or InterfaceError if the
+    database is away, because no row causes that.
     """
     if not ids:
         return 0
@@ -28,15 +29,15 @@ def together_or_alone(
     except (OperationalError, InterfaceError):
         raise
     except Exception:
-        log.exception("%s: %d together failed, trying each alone", what, len(ids))
-    done = 0
+        log.exception("%s: the batch of %d rows failed; trying each row alone", batch_name, len(ids))
+    count = 0
     for row_id in ids:
         try:
             with transaction.atomic():
-                done += act([row_id])
+                count += act([row_id])
         except (OperationalError, InterfaceError):
             raise
         except Exception as error:
-            log.exception("%s: %d failed and is set aside", what, row_id)
-            set_aside(row_id, error)
-    return done
+            log.exception("%s: row %d failed", batch_name, row_id)
+            quarantine(row_id, error)
+    return count

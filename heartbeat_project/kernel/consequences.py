@@ -1,4 +1,7 @@
-"""What a change does to who is notified: asked where something is changed, answered by the app that knows them all."""
+"""The consequences of a change for who is notified.
+
+Any app asks when it changes something; the app above them all, which knows every recipient, registers the answer.
+"""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,55 +13,55 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
-    """A code for programs, and a sentence for people."""
+    """One consequence: a code for programs and a sentence for people."""
 
     code: str
     detail: str
 
 
 class Unconfirmed(Exception):
-    """A change that was rolled back because nobody has confirmed what it brings."""
+    """A change was rolled back because its consequences were not confirmed."""
 
-    def __init__(self, found: Sequence[Consequence]) -> None:
-        super().__init__(" ".join(one.detail for one in found))
-        self.found = found
+    def __init__(self, consequences: Sequence[Consequence]) -> None:
+        super().__init__(" ".join(consequence.detail for consequence in consequences))
+        self.consequences = consequences
 
 
 class Question(Protocol):
-    """What the answering app is called with before a change; what it returns is called after the change."""
+    """The function of the answering app. It is called before the change; the function that it returns, after it."""
 
     def __call__(self, things: Sequence[object], *, actor: Any, now: datetime) -> Callable[[], list[Consequence]]:
-        """Take down how the things stand that are about to change."""
+        """Record the state of `things` before they change; return a function that compares it with the new state."""
 
 
 _answerer: list[Question] = []
 
 
 def answer_with(question: Question) -> None:
-    """Register who answers; once, when Django starts."""
+    """Register the function that answers; call it once, when Django starts."""
     _answerer[:] = [question]
 
 
 @contextmanager
 def consequences(things: Iterable[object], *, actor: Any, now: datetime) -> Iterator[list[Consequence]]:
-    """Fill the list that is given with what the change within the block brought, once it is over.
+    """Yield a list that holds the consequences of the change within the block once the block has ended.
 
-    `things` are the rows that change, or whose rows do. Within a transaction that is rolled back afterwards this
-    foretells what a change would bring.
+    `things` are the rows that change, or the parents of the rows that change. Within a transaction that is rolled back
+    afterwards, the list previews the consequences of a change.
     """
-    found: list[Consequence] = []
+    collected: list[Consequence] = []
     after = [ask(list(things), actor=actor, now=now) for ask in _answerer]
-    yield found
+    yield collected
     for answer in after:
-        found += answer()
+        collected += answer()
 
 
-def seal(found: Iterable[Consequence]) -> str:
-    """Return what stands for these consequences where somebody confirms them, and for no others."""
-    return hashlib.sha256("\n".join(one.detail for one in found).encode()).hexdigest()
+def seal(items: Iterable[Consequence]) -> str:
+    """Return a digest by which a person confirms exactly these consequences."""
+    return hashlib.sha256("\n".join(consequence.detail for consequence in items).encode()).hexdigest()
 
 
-def confirm(found: Sequence[Consequence], *, confirmed: str) -> None:
-    """Raise Unconfirmed unless `confirmed` is the seal of what was found, or nothing was."""
-    if found and confirmed != seal(found):
-        raise Unconfirmed(found)
+def confirm(items: Sequence[Consequence], *, confirmed: str) -> None:
+    """Raise Unconfirmed if there are consequences and `confirmed` is not their seal."""
+    if items and confirmed != seal(items):
+        raise Unconfirmed(items)

@@ -1,10 +1,10 @@
-"""Errors that a user can be told about, whatever interface they came through."""
+"""Errors that every interface can show to a user."""
 
 
 class DomainError(Exception):
-    """A rule of the domain refused what was asked.
+    """A rule of the domain refused the request.
 
-    `code` is stable and machine-readable, `title` names the kind of problem, `status` is the HTTP status that fits.
+    `code` is stable and machine-readable, `title` names the kind of problem, `status` is the matching HTTP status.
     The message says what is wrong and what to do about it.
     """
 
@@ -32,3 +32,23 @@ class Forbidden(DomainError):
     code = "forbidden"
     title = "Not permitted"
     status = 403
+
+
+class NotNow(DomainError):
+    """The request cannot be served now; `retry_after` is the number of seconds to wait before the next try."""
+
+    code = "busy"
+    title = "Try again in a moment"
+    status = 503
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TooManyTries(NotNow):
+    """Somebody tried too often."""
+
+    code = "too_many_tries"
+    title = "Too many tries"
+    status = 429

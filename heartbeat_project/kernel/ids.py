@@ -1,7 +1,19 @@
-"""Secrets that name things: ping tokens and API keys."""
+"""Identifiers: ids that come from outside, ping tokens and API keys."""
 
 import hashlib
 import secrets
+from typing import Final
+
+MAX_ID: Final = 2**63 - 1  # the largest bigint
+_DIGITS: Final = len(str(MAX_ID))
+
+
+def read_id(text: str) -> int | None:
+    """Return the id that a text of ASCII digits holds; None if the text cannot be an id, however long it is."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
+        return None
+    number = int(text)
+    return number if 0 < number <= MAX_ID else None
 
 
 def new_token() -> str:

@@ -1,4 +1,4 @@
-"""Whether mail leaves this installation."""
+"""Answers whether this installation sends mail or only stores it."""
 
 from typing import Final
 
@@ -8,5 +8,5 @@ STORED: Final = "Stored, not sent: no mail server is set up"
 
 
 def mail_is_stored() -> bool:
-    """Answer whether mail is only stored, because no EMAIL_URL is set."""
+    """Return whether mail is only stored, because no EMAIL_URL is set."""
     return bool(settings.EMAIL_BACKEND == settings.STORED_MAIL_BACKEND)

@@ -1,4 +1,4 @@
--- Note that organizations had their list of a day; returns those that had none of it yet, which this call alone may mail.
+-- Note that organizations got their list of a day; returns those that had not, which only this call may mail.
 -- Index: integrations_dailylist_pkey, by the organization.
 INSERT INTO integrations_dailylist AS list (organization_id, day)
 SELECT organization_id, day

@@ -1,4 +1,4 @@
--- Count the pings of one span (a day) by integration and hour; counting it again gives the same.
+-- Count the pings of one period (a day) by integration and hour; counting it again gives the same.
 -- Index: none; the partition of the day is read once, whole, and no other.
 INSERT INTO integrations_pinghour (integration_id, hour, pings)
 SELECT integration_id, date_trunc('hour', received_at, 'UTC'), count(*)

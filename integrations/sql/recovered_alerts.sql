@@ -3,7 +3,7 @@
 SELECT alert.id, heartbeat.integration_id, heartbeat.last_ping_at
 FROM alerting_alert AS alert
 JOIN integrations_heartbeat AS heartbeat ON heartbeat.integration_id = alert.integration_id
-WHERE alert.status IN ('open', 'assigned', 'on_hold') AND alert.source = 'Heartbeat'
+WHERE alert.status IN ('open', 'assigned', 'on_hold') AND alert.integration_type = 'heartbeat'
   AND heartbeat.state IN ('waiting', 'healthy')
   AND (%(only)s::bigint[] IS NULL OR alert.integration_id = ANY(%(only)s::bigint[]))
 ORDER BY heartbeat.integration_id

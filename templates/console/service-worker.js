@@ -1,12 +1,12 @@
-// Shows push messages, also while no page is open.
+{% load static %}// Show push messages, even while no page is open.
 self.addEventListener("push", (event) => {
-  const said = event.data ? event.data.json() : {};
+  const message = event.data ? event.data.json() : {};
   event.waitUntil(
-    self.registration.showNotification(said.title || "Heartbeat", {
-      body: said.body,
-      tag: said.tag,
-      data: { url: said.url },
-      icon: "/static/heartbeat/favicon.svg",
+    self.registration.showNotification(message.title || "Heartbeat", {
+      body: message.body,
+      tag: message.tag,
+      data: { url: message.url },
+      icon: "{% static "heartbeat/favicon.svg" %}",
       requireInteraction: true,
     }),
   );
@@ -14,23 +14,23 @@ self.addEventListener("push", (event) => {
 
 self.addEventListener("notificationclick", (event) => {
   event.notification.close();
-  const wanted = new URL(event.notification.data?.url || "/", self.location.origin);
-  event.waitUntil(self.clients.openWindow(self.location.origin + wanted.pathname));
+  const target = new URL(event.notification.data?.url || "{% url "console:alerts" %}", self.location.origin);
+  event.waitUntil(self.clients.openWindow(self.location.origin + target.pathname));
 });
 
-// The push service gives this browser another subscription now and then. Whoever knows the old one is this browser: so
-// page.js keeps it where this program finds it, for browsers that do not say it here.
-const OLD = "/push/subscription";
+// A push service replaces this browser's subscription now and then. The old subscription proves to the server which
+// browser this is. Some browsers do not pass it to this event, so page.js stores it in a cache.
+const CACHE_KEY = new URL("push/subscription", self.location).href;
 
-async function remembered() {
-  const kept = await (await caches.open("push")).match(OLD);
-  return kept ? kept.json() : null;
+async function storedSubscription() {
+  const response = await (await caches.open("push")).match(CACHE_KEY);
+  return response ? response.json() : null;
 }
 
 async function renew(event) {
-  const kept = await remembered();
-  const said = event.oldSubscription ? JSON.parse(JSON.stringify(event.oldSubscription)) : null;
-  const old = said?.keys?.auth ? said : kept;
+  const stored = await storedSubscription();
+  const passed = event.oldSubscription ? JSON.parse(JSON.stringify(event.oldSubscription)) : null;
+  const old = passed?.keys?.auth ? passed : stored;
   const fresh =
     event.newSubscription ||
     (await self.registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: "{{ push_key }}" }));
@@ -40,7 +40,7 @@ async function renew(event) {
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ old, new: fresh }),
   });
-  if (answer.ok) await (await caches.open("push")).put(OLD, new Response(JSON.stringify(fresh)));
+  if (answer.ok) await (await caches.open("push")).put(CACHE_KEY, new Response(JSON.stringify(fresh)));
 }
 
 self.addEventListener("pushsubscriptionchange", (event) => event.waitUntil(renew(event)));

@@ -9,9 +9,16 @@ from django.db import connection
 from django.db.models import Q
 from django.test.utils import CaptureQueriesContext
 
-from accounts.models import ContactMethod
+from accounts.models.contact_methods import ContactMethod
+from accounts.models.users import Role, User
+from alerting.selectors import containing
+from heartbeat_project.api.alert_export import AlertExport
+from heartbeat_project.console.selectors import _silent_first
 from heartbeat_project.kernel.sql import statement
-from integrations.ingest.record import NO_PROCESS, PULSE_PARAMETERS
+from integrations.models.events import InboundEvent
+from integrations.models.integrations import InboundIntegration
+from integrations.ping_lane.batch import NO_PROCESS, PULSE_PARAMETERS
+from tests.conftest import NOON
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(
@@ -27,14 +34,16 @@ INSERT INTO escalation_escalationpolicy (id, organization_id, name, description,
     VALUES (900, 900, 'p', '', 'high', true, false, 'user', 0, false, true, 0, 1);
 INSERT INTO integrations_inboundintegration (id, organization_id, type, name, token, escalation_policy_id, enabled, created_at)
     SELECT n, 900, 'heartbeat', 'job ' || n, 'token' || n, 900, true, %(now)s FROM generate_series(1, 20000) AS n;
+INSERT INTO integrations_formertoken (token, integration_id, ends_at)
+    SELECT 'former' || n, n, %(now)s FROM generate_series(1, 5000) AS n;
 INSERT INTO integrations_heartbeat (integration_id, interval_minutes, grace_minutes, start_timer, allow_get, state, ping_count,
     armed_at, deadline_at, error)
     SELECT n, 5, 0, 'when_enabled', false, 'healthy', 0, %(now)s, %(now)s + n * interval '1 second', ''
     FROM generate_series(1, 20000) AS n;
 INSERT INTO alerting_alert (organization_id, status, priority, subject, short_text, long_text, facts, source, source_name, source_id,
-    integration_id, expected_at, opened_at, closed_at, close_reason)
+    integration_id, integration_type, expected_at, opened_at, closed_at, close_reason)
     SELECT 900, CASE WHEN n <= 20 THEN 'open' ELSE 'closed' END, 'high', 's', 's', 'l', '[]', 'Heartbeat', 'job', n::text,
-           n, %(now)s, %(now)s, CASE WHEN n <= 20 THEN NULL ELSE %(now)s::timestamptz END, ''
+           n, 'heartbeat', %(now)s, %(now)s, CASE WHEN n <= 20 THEN NULL ELSE %(now)s::timestamptz END, ''
     FROM generate_series(1, 20000) AS n;
 INSERT INTO accounts_group (id, organization_id, name, description, created_at)
     SELECT n, 900, 'group ' || n, '', %(now)s FROM generate_series(1, 5000) AS n;
@@ -61,12 +70,15 @@ INSERT INTO accounts_contactmethod (id, user_id, kind, label, address, position,
 """
 
 
+@pytest.fixture(scope="module")
+def filled_tables(fill_once):
+    with fill_once(FILL, now=NOON):
+        yield NOON
+
+
 @pytest.fixture
-def filled(now):
-    with connection.cursor() as cursor:
-        for sentence in FILL.strip().split(";\n"):
-            cursor.execute(sentence, {"now": now} if "%(now)s" in sentence else None)
-    return now
+def filled(filled_tables, db):
+    return filled_tables
 
 
 def add_contacts(now):
@@ -92,14 +104,15 @@ def test_each_statement_says_what_it_does_and_which_index_serves_it():
 
 def test_pings_are_recorded_by_the_token_and_the_primary_keys(filled):
     parameters = {"tokens": ["token7", "token9"], "received": [filled] * 2, "methods": ["POST"] * 2, "ips": [None] * 2}
-    found = plan("record_pings", parameters)
+    found = plan("record_pings", {**parameters, "agents": [None] * 2, "set_back": timedelta(), "unmoved": None})
     assert re.search(r"Index Scan using integrations_inboundintegration_token", found), found
     assert "Index Scan using integrations_heartbeat_pkey" in found
+    assert re.search(r"Index Scan using integrations_formertoken_(pkey|token)", found), found
     assert "Seq Scan on integrations" not in found
 
 
 def test_the_detector_reads_only_what_is_due(filled):
-    found = plan("claim_missed", {"horizon": filled + timedelta(seconds=20), "now": filled, "limit": 500})
+    found = plan("claim_missed", {"judge_until": filled + timedelta(seconds=20), "now": filled, "limit": 500})
     assert "heartbeat_due" in found, found
     assert "Seq Scan" not in found
 
@@ -110,12 +123,25 @@ def test_a_pulse_asks_the_same_index_whether_a_deadline_has_passed(filled):
     assert "Seq Scan on integrations_heartbeat" not in found
 
 
-def test_misses_are_marked_and_told_by_primary_keys(filled):
+def test_misses_are_marked_and_notified_by_primary_keys(filled):
     found = plan("mark_missed", {"ids": list(range(100, 200)), "now": filled + timedelta(hours=1)})
     assert "integrations_heartbeat_pkey" in found, found
     assert "integrations_inboundintegration_pkey" in found
     assert "Seq Scan on integrations_heartbeat" not in found
     assert "Seq Scan on integrations_inboundintegration " not in found
+
+
+def test_a_step_of_the_clock_moves_deadlines_in_batches_by_primary_key(filled):
+    parameters = {"after": 100, "last": 20_000, "limit": 50, "by": timedelta(hours=2), "total": timedelta(hours=2)}
+    found = plan("move_heartbeats_back", {**parameters, "until": filled})
+    assert "integrations_heartbeat_pkey" in found, found
+    assert "Seq Scan on integrations_heartbeat" not in found
+
+
+def test_the_clock_is_read_with_two_looks(filled):
+    found = plan("read_clock", {"now": None, "offset": timedelta()})
+    assert "integrations_databaseclock_pkey" in found or "Seq Scan on integrations_databaseclock" in found, found
+    assert "clock_step_undone" in found or "Seq Scan on integrations_clockstep" in found, found
 
 
 @pytest.fixture
@@ -144,10 +170,52 @@ def test_the_recovery_reads_only_live_alerts(filled, only_partial):
 def test_an_outage_is_applied_in_batches_by_primary_key(filled):
     found = plan(
         "move_by_outage",
-        {"after": 100, "limit": 50, "started_at": filled, "ended_at": filled + timedelta(minutes=1), "text": "x"},
+        {"after": 100, "limit": 50, "started_at": filled, "ended_at": filled + timedelta(minutes=1)},
     )
     assert "integrations_heartbeat_pkey" in found, found
     assert "Seq Scan on integrations_heartbeat" not in found
+
+
+def test_a_page_of_an_export_reads_its_ids_and_no_other_alerts(filled):
+    role = {"entitlements": ["Messages_View_GlobalAccess"]}
+    viewer = User.objects.create(organization_id=900, email="viewer@example.com", created_at=filled)
+    viewer.roles.add(Role.objects.create(organization_id=900, name="Viewer", **role))
+    # Matches are rare, and there are none among the newest ids.
+    for condition in (Q(), Q(status="open"), containing("nothing")):
+        export = AlertExport(viewer, condition, file_format="csv")
+        with CaptureQueriesContext(connection) as queries:
+            next(export.parts())
+        ends, page = (query["sql"] for query in queries.captured_queries[-2:])
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN (COSTS OFF) {ends}")
+            assert "Index Only Scan" in str(cursor.fetchall())
+            cursor.execute(f"EXPLAIN (COSTS OFF) {page}")
+            found = "\n".join(line for (line,) in cursor.fetchall())
+        # By the primary key, or by an index that has the ids behind what is asked for: both read this page's ids only.
+        assert re.search(r"Index Cond: .*\(id >= \d+\) AND \(id < \d+\)\)", found), found
+        assert "Seq Scan on alerting_alert" not in found
+
+
+def test_usage_reads_what_happened_since_the_last_count(filled):
+    """The times differ by organization, so the planner knows no values that statistics could be asked about."""
+    parameters = {"organizations": [900, 7], "starts": [filled] * 2, "ends_at": filled + timedelta(days=1)}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO escalation_notification (id, organization_id, user_id, kind, channel, label, address, step, retry,"
+            " subject, text, status, attempts, created_at, accepted_at, provider_id, last_error)"
+            " SELECT gen_random_uuid(), 900, 1, 'page', 'email', '', '', 0, 0, '', '', 'accepted', 1, %(now)s,"
+            " %(now)s::timestamptz - n * interval '1 minute', '', '' FROM generate_series(1, 20000) AS n",
+            {"now": filled},
+        )
+        for analysed in (False, True):
+            if analysed:
+                cursor.execute("ANALYZE escalation_notification")
+            found = plan("count_usage", {**parameters, "stored": "stored"})
+            assert re.search(r"alert_by_time( on \w+)?\n +Index Cond: .*organization_id.*opened_at", found), found
+            assert re.search(r"notification_by_time( on \w+)?\n +Index Cond: .*organization_id.*accepted_at", found), (
+                found
+            )
+            assert "Seq Scan" not in found
 
 
 def test_who_opted_out_is_read_by_the_integrations(filled):
@@ -178,13 +246,28 @@ def test_the_numbers_for_prometheus_are_counted_among_what_is_live(filled, only_
     assert len(counts) == 3
 
 
+def test_tries_are_counted_by_the_primary_key_and_old_ones_found_by_their_age(filled):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO accounts_trycount (key, tries, until)"
+            " SELECT n::text, 1, %s::timestamptz + n * interval '1 second' FROM generate_series(1, 20000) AS n",
+            [filled],
+        )
+        cursor.execute("ANALYZE accounts_trycount")
+    parameters = {"keys": ["a", "b"], "now": filled, "within": timedelta(minutes=5)}
+    found = plan("count_tries", parameters, app="accounts")
+    assert "Conflict Arbiter Indexes: accounts_trycount_pkey" in found, found
+    assert "try_count_age" in found
+    assert "Seq Scan" not in found
+
+
 def test_refusals_are_counted_by_the_primary_key(filled):
     parameters = {
         "ids": list(range(100, 120)),
         "addresses": ["a@example.com"] * 20,
         "errors": ["no"] * 20,
         "numbers": [1] * 20,
-        "twice": ["sms"],
+        "phones": ["sms"],
         "now": filled,
     }
     add_contacts(filled)
@@ -205,3 +288,63 @@ def test_what_fails_and_a_browser_that_renews_are_found_by_their_indexes(filled)
     assert "contact_failed_lately" in failing.explain()
     browser = ContactMethod.objects.filter(kind="push", address='{"endpoint":"https://p.example/7"}')
     assert "contact_by_subscription" in browser.explain()
+
+
+def test_what_waits_is_counted_for_each_mail_by_indexes_alone(filled):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO integrations_inboundevent (type, received_at, headers, raw, size, state, attempts, result, "
+            "fault,"
+            " organization_id, answers, turn) SELECT 'email', %s, '{}', '', 1000,"
+            " CASE WHEN n %% 4 = 0 THEN 'waiting' ELSE 'read' END, 0, '[]', '', nullif(n %% 20, 0), "
+            "gen_random_uuid(), n"
+            " FROM generate_series(1, 40000) AS n",
+            [filled],
+        )
+        cursor.execute("ANALYZE integrations_inboundevent")
+        # The table is small here, and just written: which index could serve is asked.
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+    sizes = dict.fromkeys(("share", "share_bytes", "of_message", "kept_free", "kept_free_bytes"), 1_000)
+    parameters = {
+        "type": "email",
+        "received_at": filled,
+        "raw": b"x",
+        "size": 1,
+        "answers": "0198c0de-0000-7000-8000-000000000000",
+        "attempts": 3,
+        "in_all": 10_000,
+        "in_all_bytes": 1 << 30,
+        **sizes,
+    }
+    for organization in (4, None):
+        found = plan("store_event", {**parameters, "organization": organization})
+        # inbound_share, inbound_by_message and inbound_next, as PostgreSQL names them on a partition.
+        assert found.count("other_organization_id_turn_size_idx") == 2, found
+        assert "other_answers_idx" in found
+        assert "other_attempts_turn_id_idx" in found
+        assert "Seq Scan" not in found
+    new = InboundEvent.objects.filter(state="waiting", attempts=0, organization__isnull=False).order_by("turn", "id")
+    assert "other_attempts_turn_id_idx" in new.explain()
+    assert "Sort" not in new[:20].explain()
+
+
+def test_a_page_of_a_list_of_integrations_is_read_in_the_order_of_an_index(filled):
+    integrations = InboundIntegration.objects.filter(organization_id=900).order_by("name", "pk")
+    found = integrations.values_list("pk")[10_000:10_050].explain()
+    assert "integration_by_name" in found, found
+    assert "Sort" not in found
+    assert "Seq Scan" not in found
+
+
+def test_the_heartbeats_of_the_panel_are_read_in_the_order_of_their_deadlines(filled):
+    with CaptureQueriesContext(connection) as captured:
+        rows = _silent_first(900, details=True, start=0)
+    assert len(rows) == 50
+    [timed] = [
+        query["sql"] for query in captured if "IN ('waiting', 'healthy')" in query["sql"] and "NOT (" in query["sql"]
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {timed}")
+        found = "\n".join(line for (line,) in cursor.fetchall())
+    assert "heartbeat_due" in found, found
+    assert "Seq Scan" not in found

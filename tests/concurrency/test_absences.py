@@ -3,17 +3,17 @@
 import pytest
 from django.db import transaction
 
-from escalation.rosters import pure_absence
-from escalation.rota.covers import leads_back
-from escalation.services.absences import create_absence
-from escalation.shift_models import OutOfOffice
+from escalation.models.on_call import OutOfOffice
+from escalation.oncall.absences import create_absence
+from escalation.oncall.rota.covers import find_cycle
+from escalation.oncall.rotas import pure_absence
 from heartbeat_project.kernel.errors import FieldError
 from tests.concurrency.test_detectors import at_once
 from tests.factories import WHEN, OrganizationFactory, UserFactory
 from tests.world import minutes
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.serial]
-SPAN = {"starts_at": WHEN, "ends_at": WHEN + minutes(60)}
+PERIOD = {"starts_at": WHEN, "ends_at": WHEN + minutes(60)}
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def people():
 def test_one_of_two_overlapping_entries_of_a_person_is_refused(people, close_connections, _):
     ana, bob, cy = people
     raised = at_once(
-        lambda: create_absence(ana, actor=ana, cover=bob, now=WHEN, **SPAN),
-        lambda: create_absence(ana, actor=ana, cover=cy, now=WHEN, **SPAN),
+        lambda: create_absence(ana, actor=ana, cover=bob, now=WHEN, **PERIOD),
+        lambda: create_absence(ana, actor=ana, cover=cy, now=WHEN, **PERIOD),
     )
     assert [type(error) for error in raised] == [FieldError]
     assert OutOfOffice.objects.count() == 1
@@ -37,8 +37,8 @@ def test_one_of_two_overlapping_entries_of_a_person_is_refused(people, close_con
 def test_one_of_two_who_would_cover_each_other_is_refused(people, close_connections, _):
     ana, bob, _cy = people
     raised = at_once(
-        lambda: create_absence(ana, actor=ana, cover=bob, now=WHEN, **SPAN),
-        lambda: create_absence(bob, actor=bob, cover=ana, now=WHEN, **SPAN),
+        lambda: create_absence(ana, actor=ana, cover=bob, now=WHEN, **PERIOD),
+        lambda: create_absence(bob, actor=bob, cover=ana, now=WHEN, **PERIOD),
     )
     assert [(type(error), error.code) for error in raised] == [(FieldError, "circle")]
     assert OutOfOffice.objects.count() == 1
@@ -53,8 +53,8 @@ def test_without_the_lock_both_would_have_been_written(people, close_connections
 
     def write(user, cover):
         with transaction.atomic():
-            entry = OutOfOffice(user=user, cover=cover, **SPAN)
-            assert leads_back(pure_absence(entry), [pure_absence(other) for other in OutOfOffice.objects.all()]) is None
+            entry = OutOfOffice(user=user, cover=cover, **PERIOD)
+            assert find_cycle(pure_absence(entry), [pure_absence(other) for other in OutOfOffice.objects.all()]) is None
             looked.wait(timeout=30)
             entry.save()
 

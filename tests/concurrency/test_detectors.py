@@ -6,17 +6,21 @@ from collections.abc import Callable
 import pytest
 from django.db import IntegrityError, close_old_connections, connection, transaction
 
-from alerting.models import Alert
+from alerting.models.alerts import Alert
 from alerting.states import LIVE
-from escalation.models import Notification
+from escalation.models.notifications import Notification
 from heartbeat_project.kernel.sql import statement
-from integrations.ingest.record import Arrival, record_pings, record_pulse
-from integrations.models import Heartbeat, InboundIntegration, Outage
-from integrations.services import misses
-from integrations.services.heartbeats import update_heartbeat
-from integrations.services.misses import detect_misses
-from integrations.services.outages import move_deadlines
-from integrations.services.recoveries import close_recovered
+from integrations.heartbeats import detection
+from integrations.heartbeats.detection import detect_misses
+from integrations.heartbeats.edits import update_heartbeat
+from integrations.heartbeats.outages import move_deadlines
+from integrations.heartbeats.recoveries import close_recovered
+from integrations.maintenance.windows import suspend_heartbeats
+from integrations.models.heartbeats import Heartbeat
+from integrations.models.integrations import InboundIntegration
+from integrations.models.outages import Outage
+from integrations.models.windows import MaintenanceWindow
+from integrations.ping_lane.batch import Arrival, record_pings, record_pulse
 from tests.factories import OrganizationFactory, UserFactory
 from tests.world import minutes, seconds
 
@@ -90,8 +94,8 @@ def test_without_the_lock_the_detectors_collide_and_the_database_still_forbids_a
     """The negative control: the same claim without FOR UPDATE SKIP LOCKED."""
     silent_heartbeats(1_000, now=now)
     unlocked = statement("integrations", "claim_missed").replace("FOR UPDATE SKIP LOCKED", "")
-    monkeypatch.setattr(misses, "statement", lambda *_: unlocked)
-    monkeypatch.setattr(misses, "_set_aside", _raise)
+    monkeypatch.setattr(detection, "statement", lambda *_: unlocked)
+    monkeypatch.setattr(detection, "_quarantine", _raise)
 
     raised = at_once(*[lambda: detect_misses(now=now, limit=50) for _ in range(8)])
 
@@ -116,6 +120,7 @@ def test_the_database_refuses_a_second_live_alert_and_a_second_alert_for_one_sil
                 organization=first.organization,
                 subject="again",
                 source="Heartbeat",
+                integration_type="heartbeat",
                 source_name=backup.name,
                 source_id=str(backup.pk),
                 integration_id=backup.pk,
@@ -212,6 +217,21 @@ def test_two_pulses_that_end_one_outage_write_it_once(now):
     assert Outage.objects.count() == 1
 
 
+def test_a_later_outage_is_not_applied_before_one_that_another_is_applying(now):
+    """A deadline that the first moves into the second would be taken for overdue before it."""
+    [made] = silent_heartbeats(1, now=now)
+    first, second = (
+        Outage.objects.create(started_at=now + minutes(start), ended_at=now + minutes(start + 2)) for start in (-1, 2)
+    )
+    with transaction.atomic():
+        Outage.objects.select_for_update().get(pk=first.pk)
+        assert at_once(lambda: move_deadlines(now=now + minutes(5))) == []
+    assert not Outage.objects.filter(pk=second.pk, moved_count__gt=0).exists()
+    move_deadlines(now=now + minutes(5))
+    assert Heartbeat.objects.get(pk=made.pk).armed_at == now + minutes(3)
+    assert not Outage.objects.filter(done_at=None).exists()
+
+
 def test_an_outage_that_another_is_applying_is_not_waited_for(now):
     silent_heartbeats(1, now=now)
     record_pulse(now=now + minutes(3))
@@ -269,20 +289,57 @@ def test_pings_of_many_heartbeats_in_different_orders_never_deadlock(now):
 def test_without_the_order_of_the_locks_the_same_pings_do_deadlock(now, monkeypatch):
     forwards = [Arrival(token=integration.token, received_at=now) for integration in silent_heartbeats(400, now=now)]
     ordered = statement("integrations", "record_pings")
-    by_id = "WHERE heartbeat.integration_id IN (SELECT id FROM accepted)\n    ORDER BY heartbeat.integration_id\n"
+    by_id = "WHERE heartbeat.integration_id IN (SELECT id FROM arrived)\n    ORDER BY heartbeat.integration_id\n"
     as_they_came = (
-        "JOIN (SELECT id, min(ordinality) AS turn FROM known GROUP BY id) AS came"
+        "JOIN (SELECT id, min(ordinality) AS turn FROM arrived GROUP BY id) AS came"
         " ON came.id = heartbeat.integration_id ORDER BY came.turn\n"
     )
     unordered = ordered.replace(by_id, as_they_came).replace("    FOR UPDATE\n", "    FOR UPDATE OF heartbeat\n")
     assert unordered != ordered
-    monkeypatch.setattr("integrations.ingest.record.statement", lambda *_: unordered)
+    monkeypatch.setattr("integrations.ping_lane.batch.statement", lambda *_: unordered)
 
-    raised = at_once(
-        *[lambda batch=batch: [record_pings(batch) for _ in range(50)] for batch in (forwards, forwards[::-1])]
-    )
+    over = threading.Event()
+
+    def record_until_one_fails(batch):
+        try:
+            for _ in range(1_000):
+                if over.is_set():
+                    break
+                record_pings(batch)
+        finally:
+            over.set()
+
+    raised = at_once(*[lambda batch=batch: record_until_one_fails(batch) for batch in (forwards, forwards[::-1])])
 
     assert any("deadlock detected" in str(error) for error in raised), raised
+
+
+def test_a_window_that_begins_locks_heartbeats_in_the_order_of_pings(now):
+    """Else the two wait for each other, and a thousand pings may be refused."""
+    first, second = silent_heartbeats(2, now=now)
+    Heartbeat.objects.filter(pk=first.pk).update(deadline_at=now + minutes(1))  # now it lies behind the other
+    MaintenanceWindow.objects.create(
+        organization=first.organization, name="all", starts_at=now, ends_at=now + minutes(9), all_integrations=True
+    )
+
+    def begin():
+        with connection.cursor() as cursor:  # as for many
+            cursor.execute("SET enable_indexscan = off; SET enable_bitmapscan = off")
+        suspend_heartbeats(now=now)
+
+    waiting = threading.Thread(target=lambda: at_once(begin))
+    with transaction.atomic():
+        Heartbeat.objects.select_for_update().get(pk=first.pk)
+        waiting.start()
+        with connection.cursor() as cursor:
+            blocked = False
+            while not blocked:
+                assert waiting.is_alive(), "it did not wait: this test proves nothing"
+                cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+                [blocked] = cursor.fetchone()
+        Heartbeat.objects.select_for_update(nowait=True).get(pk=second.pk)
+    waiting.join(timeout=60)
+    assert Heartbeat.objects.filter(suspended_until=now + minutes(9)).count() == 2
 
 
 def test_two_recoveries_at_once_close_each_alert_once(now):
@@ -297,3 +354,11 @@ def test_two_recoveries_at_once_close_each_alert_once(now):
     assert Alert.objects.filter(status="closed", close_reason="closed by heartbeat").count() == 100
     for alert in Alert.objects.prefetch_related("timeline")[:100]:
         assert [entry.kind for entry in alert.timeline.all()].count("closed") == 1
+
+
+def test_a_worker_that_is_gone_in_the_middle_of_a_transaction_lets_go_of_its_locks():
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW idle_in_transaction_session_timeout")
+        assert cursor.fetchone() == ("1min",)
+        cursor.execute("SHOW synchronous_commit")
+        assert cursor.fetchone() == ("on",)

@@ -5,8 +5,9 @@ import threading
 import pytest
 from django.db.models import QuerySet
 
-from accounts.models import GroupMember
-from accounts.services import add_member, members
+from accounts.models.groups import GroupMember
+from accounts.services import members
+from accounts.services.members import add_member
 from tests import factories
 from tests.concurrency.test_detectors import at_once
 from tests.factories import WHEN

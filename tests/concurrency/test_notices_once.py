@@ -4,24 +4,20 @@ from datetime import timedelta
 
 import pytest
 
-from escalation.models import Notification
-from escalation.services.calendars import report_unreadable_calendars
-from escalation.services.shift_notices import send_shift_notices
-from escalation.shift_models import Shift
-from integrations.models import CoverageWatch
-from integrations.services import coverage_watch
-from integrations.services.coverage_watch import watch_coverage
+from escalation.models.notifications import Notification
+from escalation.models.on_call import Shift
+from escalation.notifications.notices.operator import notify_operator
+from escalation.notifications.notices.shift_changes import send_shift_notices
+from escalation.notifications.notices.unreadable_calendars import report_unreadable_calendars
+from integrations.coverage import watch
+from integrations.coverage.watch import watch_coverage
+from integrations.models.mails import CoverageWatch
 from tests.concurrency.test_detectors import at_once
-from tests.factories import WHEN, GroupFactory, HeartbeatFactory, OrganizationFactory, UserFactory
+from tests.factories import WHEN, GroupFactory, HeartbeatFactory, UserFactory
 from tests.factories.shifts import make_shift
 from tests.world import minutes
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.serial]
-
-
-@pytest.fixture
-def organization():
-    return OrganizationFactory()
 
 
 @pytest.fixture
@@ -46,7 +42,7 @@ def test_without_the_claim_a_second_look_writes_no_second_mail_either(organizati
     UserFactory(organization=organization, roles=["Owner"])
     HeartbeatFactory(organization=organization)
     watch_coverage(now=WHEN)
-    monkeypatch.setattr(coverage_watch, "LOOK_EVERY", timedelta(0))
+    monkeypatch.setattr(watch, "LOOK_EVERY", timedelta(0))
     CoverageWatch.objects.update(due_at=WHEN)
     at_once(*[lambda: watch_coverage(now=WHEN + minutes(20), limit=1)] * 2)
     assert Notification.objects.filter(kind="notice").count() == 1
@@ -64,4 +60,12 @@ def test_a_calendar_is_reported_once(team, close_connections, _):
     make_shift(team, kind="calendar", calendar_url="https://example.com/x.ics")
     Shift.objects.update(calendar_failing_since=WHEN)
     at_once(*[lambda: report_unreadable_calendars(now=WHEN + minutes(31))] * 2)
+    assert Notification.objects.filter(kind="notice").count() == 1
+
+
+@pytest.mark.parametrize("_", range(3))
+def test_the_operator_is_notified_of_an_incident_once(organization, close_connections, _):
+    UserFactory(organization=organization, roles=["Owner"])
+    raised = at_once(*[lambda: notify_operator("broker", subject="Away", text="Look", now=WHEN)] * 3)
+    assert raised == []
     assert Notification.objects.filter(kind="notice").count() == 1

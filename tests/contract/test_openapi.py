@@ -1,6 +1,7 @@
 """The OpenAPI document is true: requests made from it never end in a 5xx, and the answers have its shapes."""
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -15,8 +16,8 @@ from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
-from accounts.models import ContactMethod
-from accounts.services import create_api_key
+from accounts.models.contact_methods import ContactMethod
+from accounts.services.api_keys import create_api_key
 from tests import factories
 from tests.factories import WHEN
 from tests.factories.shifts import make_absence, make_rotation
@@ -43,6 +44,7 @@ def owner_key(connection_stays):
     organization = factories.OrganizationFactory()
     owner = factories.UserFactory(organization=organization, roles=["Owner"])
     factories.HeartbeatFactory(organization=organization)
+    factories.ApiIntegrationFactory(organization=organization)
     factories.AlertFactory(organization=organization)
     factories.BridgeFactory(organization=organization)
     group = factories.GroupFactory(organization=organization, primary=[owner])
@@ -54,9 +56,14 @@ def owner_key(connection_stays):
 
 
 @schema.parametrize()
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=20 if settings.get_current_profile_name() == "long" else 1,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 def test_no_request_made_from_the_document_is_a_fault(case, owner_key):
-    response = case.call(headers={"Authorization": f"Bearer {owner_key}"})
+    # The client that reads answers here does not unpack them.
+    response = case.call(headers={"Authorization": f"Bearer {owner_key}", "Accept-Encoding": "identity"})
     case.validate_response(response, checks=[not_a_server_error, response_schema_conformance, content_type_conformance])
 
 
@@ -68,8 +75,8 @@ def test_the_document_is_made_without_a_warning(client):
 
 
 def test_the_document_names_what_messages_offer_for_every_channel():
-    offers = json.loads(document)["components"]["schemas"]["Offers"]
-    assert list(offers["properties"]) == ContactMethod.Kind.values
+    allowed_actions = json.loads(document)["components"]["schemas"]["AllowedActions"]
+    assert list(allowed_actions["properties"]) == ContactMethod.Kind.values
 
 
 @pytest.mark.django_db
@@ -80,7 +87,17 @@ def test_there_is_a_page_to_try_it_that_loads_nothing_from_elsewhere(client):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("method", ["options", "post", "put", "trace"])
+def test_the_page_to_try_it_is_read_and_nothing_else(client, method):
+    assert getattr(client, method)("/api/v1/docs/").status_code == 405
+
+
+@pytest.mark.django_db
 def test_an_address_that_does_not_exist_is_a_problem_document_for_scripts_and_a_page_for_people(client):
     script, person = client.get("/api/v1/nothing/"), client.get("/nothing/")
     assert (script.status_code, script["Content-Type"]) == (404, "application/problem+json")
     assert (person.status_code, person["Content-Type"].partition(";")[0]) == (404, "text/html")
+
+
+def test_its_texts_name_no_file_that_a_reader_of_the_api_cannot_open():
+    assert re.findall(r"[\w./-]*(?:docs/|\.md\b|\.py\b)[\w./-]*", document.decode()) == []

@@ -1,12 +1,12 @@
-"""In a real browser: an open page goes on telling the news while the reader works in it."""
+"""In a real browser: an open page goes on notifying the news while the reader works in it."""
 
 import re
 
 import pytest
 from playwright.sync_api import expect
 
-from alerting.models import Alert
-from alerting.services import close_alerts
+from alerting.models.alerts import Alert
+from alerting.services.alerts import close_alerts
 from heartbeat_project.kernel import clock
 from tests import factories
 from tests.e2e.test_browser_seed_walk import sign_in
@@ -78,7 +78,7 @@ def test_a_closed_alert_stops_showing_buttons_also_under_the_focus(page, alert):
     news(page)
     expect(page.locator("#alert-head")).to_contain_text("Closed")
     expect(page).to_have_title(re.compile("^Closed: "))
-    expect(page.locator("#alert-facts")).to_contain_text("closed by heartbeat")
+    expect(page.locator("#alert-facts")).to_contain_text("Closed by its heartbeat")
     for name in ("Assign to me", "Acknowledge", "Escalate", "Hold"):
         expect(page.get_by_role("button", name=name)).to_have_count(0)
     expect(page.locator("#alert-do")).to_be_focused()
@@ -88,7 +88,7 @@ def test_a_closed_alert_stops_showing_buttons_also_under_the_focus(page, alert):
 def test_what_is_being_written_is_kept_when_the_alert_closes(page, alert):
     page.clock.install()
     sign_in(page, f"/alerts/{alert.pk}/")
-    page.get_by_text("Reply…").click()
+    page.get_by_text("Note…").click()
     page.get_by_label("Note").fill("The disk was full")
     close_alerts([alert.pk], reason="closed by heartbeat", now=clock.now())
     news(page)
@@ -97,3 +97,32 @@ def test_what_is_being_written_is_kept_when_the_alert_closes(page, alert):
     expect(page.get_by_label("Note")).to_have_value("The disk was full")
     page.get_by_role("button", name="Add to the timeline").click()
     expect(page.locator("#alert-progress")).to_contain_text("The disk was full")
+
+
+def test_an_alert_is_sent_from_a_phone_without_scrolling(page, organization, ines, team):
+    organization.escalation_policies.update(quick_launch=False)
+    policy = factories.PolicyFactory(organization=organization, name="Fire brigade", quick_launch=True)
+    organization.response_plays.update(enabled=False)
+    factories.UserFactory(organization=organization, name="Ben Okafor")
+    page.set_viewport_size({"width": 360, "height": 740})
+    sign_in(page, "/alerts/new/")
+    expect(page.get_by_label("What is wrong?")).to_be_focused()
+    expect(page.get_by_label("Escalation Policy / Response Play")).to_have_value(f"policy:{policy.pk}")
+    expect(page.get_by_role("checkbox", name="Operations")).to_be_checked()
+    page.keyboard.type("Smoke")
+    page.keyboard.press("Enter")  # goes on to the button, and sends nothing
+    button = page.get_by_role("button", name="Send alert to 1 person")
+    expect(button).to_be_focused()
+    page.get_by_label("Find a group or person").fill("oka")
+    expect(page.locator("#found input")).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("checkbox", name="Ben Okafor")).to_be_checked()
+    expect(page.locator("#who")).to_contain_text("Ben Okafor, Ines")
+    button = page.get_by_role("button", name="Send alert to 2 people")
+    expect(button).to_be_in_viewport(ratio=1)
+    expect(page.locator("#who")).to_be_in_viewport(ratio=1)
+    assert page.evaluate("[scrollY, document.documentElement.scrollWidth]") == [0, 360]
+    button.click()
+    page.wait_for_url("**/alerts/*/")
+    assert Alert.objects.get().subject == "Smoke"
+    assert page.troubles == []

@@ -9,13 +9,16 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from accounts.models import ContactMethod
-from alerting.models import AlertRecipient
+from accounts.models.contact_methods import ContactMethod
+from alerting.models.alerts import AlertRecipient
 from heartbeat_project.kernel import clock
-from integrations.ingest.record import record_pulse
-from integrations.models import InboundIntegration
-from integrations.selectors import api_url
-from integrations.services.tick import tick
+from integrations.heartbeats.selectors import api_url
+from integrations.heartbeats.tick import tick
+from integrations.inbound.receive import receive
+from integrations.inbound.replays import sample
+from integrations.models.integrations import InboundIntegration
+from integrations.models.outages import IngestState
+from integrations.ping_lane.batch import record_pulse
 from tests import factories
 from tests.e2e.conftest import PASSWORD
 from tests.factories.shifts import make_absence, make_rotation
@@ -132,6 +135,13 @@ def _furnished(organization, ines, team):
     """Fill the pages: an open alert with all its parts, and heartbeats in several states."""
     now = clock.now()
     record_pulse(now=now - timedelta(minutes=20))
+    monitoring = factories.ApiIntegrationFactory(
+        organization=organization, name="Monitoring", recipient_groups=[team], mapping={"each": "{{ payload.title }}"}
+    )
+    server = "the-server-with-the-long-name.branch-office.example.com"
+    body = {"title": f"Disk full on {server}", "tags": [{"path": "/a/very/long/path" * 9}], "text": "many words " * 99}
+    decoded = sample(body, {"user-agent": "x" * 200}, now=now)
+    event = receive(monitoring, decoded, now=now).event_id
     bridge = factories.BridgeFactory(organization=organization, name="Operations line")
     silent = factories.HeartbeatFactory(
         organization=organization,
@@ -142,11 +152,9 @@ def _furnished(organization, ines, team):
     )
     factories.HeartbeatFactory(organization=organization, name="Switched off", enabled=False)
     factories.HeartbeatFactory(organization=organization, name="Nightly backup", now=now)
-    record_pulse(now=now - timedelta(minutes=20) + timedelta(seconds=1))
-    for second in range(0, 1200, 4):
-        record_pulse(now=now - timedelta(seconds=1200 - second))
+    IngestState.objects.update(stored_until=now)  # the pulses of twenty minutes
     tick(now=now)
-    [alert] = organization.alerts.all()
+    alert = organization.alerts.get(integration_type="heartbeat")
     hook = ContactMethod.objects.create(
         user=ines, kind="webhook", label="Hook", address="https://hooks.example.com/x", verified_at=now, position=1
     )
@@ -157,7 +165,9 @@ def _furnished(organization, ines, team):
         address="+4915123456789",
         position=2,
         send_error="Twilio: 401: Authenticate (code 20003)",
-        windows=[{"days": ["mon", "tue", "wed", "thu", "fri"], "from": "22:00", "to": "06:00"}],
+        windows=[
+            {"days": ["monday", "tuesday", "wednesday", "thursday", "friday"], "starts": "22:00", "ends": "06:00"}
+        ],
     )
     AlertRecipient.objects.get_or_create(alert=alert, user=ines)
     weekdays = ["monday", "tuesday", "wednesday", "thursday", "friday"]
@@ -166,8 +176,8 @@ def _furnished(organization, ines, team):
         team, primary=[ines], first=first, name="Office hours", windows=[(weekdays, "00:00", "22:00")]
     )
     cover = factories.UserFactory(organization=organization, name="Max with a long name")
-    span = {"starts_at": now - timedelta(hours=1), "ends_at": now + timedelta(days=2)}
-    absence = make_absence(ines, cover, **span)
+    rota_period = {"starts_at": now - timedelta(hours=1), "ends_at": now + timedelta(days=2)}
+    absence = make_absence(ines, cover, **rota_period)
     return {
         "sign-in": "/login/",
         "alerts": "/",
@@ -181,6 +191,12 @@ def _furnished(organization, ines, team):
         "list": f"{INBOUND}?type=heartbeat",
         "form": f"{INBOUND}add/",
         "saved": f"{INBOUND}{silent.pk}/change/",
+        "API integrations": f"{INBOUND}?type=api",
+        "form of an API integration": f"{INBOUND}add/?type=api",
+        "API integration": f"{INBOUND}{monitoring.pk}/change/",
+        "event": f"{INBOUND}{monitoring.pk}/events/{event}/",
+        "replay": f"{INBOUND}{monitoring.pk}/events/{event}/replay/",
+        "mapping": f"{INBOUND}{monitoring.pk}/mapping/",
         "policy": f"/admin/escalation/escalationpolicy/{silent.escalation_policy_id}/change/",
         "policies": "/admin/escalation/escalationpolicy/",
         "group": f"/admin/accounts/group/{team.pk}/change/",
@@ -265,7 +281,7 @@ def test_a_browser_subscribes_to_push_with_our_key_and_our_service_worker(chromi
         SUBSCRIPTION,
     )
     page.get_by_label("Label of this browser").fill("Push-Laptop")
-    page.get_by_role("button", name="Add this browser").click()
+    page.get_by_role("button", name="Get alerts in this browser").click()
     expect(page.locator(".messages")).to_contain_text("A code is on its way over Push-Laptop")
     added = ines.contact_methods.get(kind="push")
     assert json.loads(added.address)["endpoint"] == "https://push.example.net/65?/service-worker.js"

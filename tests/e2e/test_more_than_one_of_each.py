@@ -71,22 +71,22 @@ def frozen(stack, *processes: str):
 
 
 def test_each_silence_is_one_alert_and_one_mail_and_one_recovery_however_many_processes_look(stack, second_url, post):
-    # One person for each: what is told to one person in the same second may come in one message.
+    # One person for each: what is asked to one person in the same second may come in one message.
     people = [stack.person(name.replace(" ", "")) for name in names()]
     jobs = [
-        stack.heartbeat(name, tell=[person], interval_minutes=0.2, start_timer="first_ping")
+        stack.heartbeat(name, recipients=[person], interval_minutes=0.2, start_timer="first_ping")
         for name, person in zip(names(), people, strict=True)
     ]
-    doors = [(job["api_url"], f"{second_url}/Heartbeat/{job['api_url'].rsplit('/', 1)[1]}") for job in jobs]
+    endpoints = [(job["api_url"], f"{second_url}/Heartbeat/{job['api_url'].rsplit('/', 1)[1]}") for job in jobs]
 
-    assert [stack.ping(door) for pair in doors for door in pair] == [200] * 2 * JOBS
+    assert [stack.ping(endpoint) for pair in endpoints for endpoint in pair] == [200] * 2 * JOBS
     ids = ",".join(str(job["id"]) for job in jobs)
     counted = f"SELECT count(*), count(DISTINCT integration_id) FROM integrations_ping WHERE integration_id IN ({ids})"
-    assert stack.sql(counted) == [(2 * JOBS, JOBS)], "each ping through either door is in the history once"
+    assert stack.sql(counted) == [(2 * JOBS, JOBS)], "each ping through either endpoint is in the history once"
 
-    until(lambda: len(subjects(post, "silent")) == JOBS, seconds=60, what=f"each is told\n{stack.tail()}")
-    for number, job in enumerate(jobs):  # the two doors take turns
-        assert stack.ping(doors[number][number % 2]) == 200
+    until(lambda: len(subjects(post, "silent")) == JOBS, seconds=60, what=f"each is notified\n{stack.tail()}")
+    for number, job in enumerate(jobs):  # the two endpoints take turns
+        assert stack.ping(endpoints[number][number % 2]) == 200
         assert stack.call("PATCH", f"/api/v1/integrations/{job['id']}/", {"interval_minutes": 60})[0] == 200
     until(lambda: len(subjects(post, "recovered")) == JOBS, seconds=30, what=f"each recovered\n{stack.tail()}")
     time.sleep(4)  # several ticks of both beats: a doubled message would come now
@@ -104,13 +104,14 @@ def test_each_silence_is_one_alert_and_one_mail_and_one_recovery_however_many_pr
     assert dict(stack.sql(kinds)) == {"opened": JOBS, "closed": JOBS}
 
 
+@pytest.mark.long
 def test_the_second_of_each_does_all_the_work_while_the_first_stands_still(stack, second_url, post):
-    job = stack.heartbeat("night job", tell=[stack.person("nora")], start_timer="first_ping")
+    job = stack.heartbeat("night job", recipients=[stack.person("nora")], start_timer="first_ping")
     token = job["api_url"].rsplit("/", 1)[1]
     alerts = f"SELECT status FROM alerting_alert WHERE integration_id = {job['id']}"
     with frozen(stack, "web", "engine", "delivery", "beat"):
         assert stack.ping(f"{second_url}/Heartbeat/{token}") == 200
-        until(lambda: post.to("nora@example.com"), seconds=60, what=f"nora is told\n{stack.tail()}")
+        until(lambda: post.to("nora@example.com"), seconds=60, what=f"nora is notified\n{stack.tail()}")
         assert stack.sql(alerts) == [("open",)]
         assert stack.ping(f"{second_url}/Heartbeat/{token}") == 200
         slower = stack.call("PATCH", f"{second_url}/api/v1/integrations/{job['id']}/", {"interval_minutes": 60})
@@ -121,3 +122,8 @@ def test_the_second_of_each_does_all_the_work_while_the_first_stands_still(stack
     time.sleep(4)  # what stood still goes on, and finds nothing left to do
     assert [("silent" in str(mail["Subject"]).lower()) for mail in post.to("nora@example.com")] == [True, False]
     assert stack.sql(alerts) == [("closed",)]
+
+
+def test_a_further_organization_is_created_while_the_server_runs(stack):
+    said = stack.manage("create_organization", "Beta", "ben@example.com")
+    assert f"Sign in at {stack.url}/login/ as ben@example.com with the password " in said

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from typing import Any, cast
 
-from accounts.models import Group, Organization, User
-from alerting.models import Alert, Bridge
-from escalation.models import EscalationPolicy, ResponsePlay
-from integrations.models import InboundIntegration
+from accounts.models.groups import Group
+from accounts.models.organizations import Organization
+from accounts.models.users import User
+from alerting.models.alerts import Alert
+from alerting.models.bridges import Bridge
+from escalation.models.policies import EscalationPolicy, ResponsePlay
+from integrations.models.integrations import InboundIntegration
 from tests.factories import models
 
 # factory-boy makes the row in its metaclass, which type checkers do not follow.
@@ -17,5 +20,6 @@ BridgeFactory: Callable[..., Bridge] = cast("Any", models.BridgeFactory)
 PolicyFactory: Callable[..., EscalationPolicy] = cast("Any", models.PolicyFactory)
 PlayFactory: Callable[..., ResponsePlay] = cast("Any", models.PlayFactory)
 HeartbeatFactory: Callable[..., InboundIntegration] = cast("Any", models.HeartbeatFactory)
+ApiIntegrationFactory: Callable[..., InboundIntegration] = cast("Any", models.ApiIntegrationFactory)
 AlertFactory: Callable[..., Alert] = cast("Any", models.AlertFactory)
 WHEN = models.WHEN

@@ -4,13 +4,17 @@ from datetime import UTC, datetime
 
 import factory
 
-from accounts.models import Group, GroupMember, Organization, User
-from accounts.services import create_user
-from alerting.models import Alert, Bridge
-from escalation.models import EscalationPolicy, PolicyRole, ResponsePlay
-from escalation.services.policies import found_organization
-from integrations.models import InboundIntegration
-from integrations.services.heartbeats import create_heartbeat
+from accounts.models.groups import Group, GroupMember
+from accounts.models.organizations import Organization
+from accounts.models.users import User
+from accounts.services.users import create_user
+from alerting.models.alerts import Alert
+from alerting.models.bridges import Bridge
+from escalation.models.policies import EscalationPolicy, PolicyRole, ResponsePlay
+from escalation.policies.shipped_policies import found_organization
+from integrations.heartbeats.edits import create_heartbeat
+from integrations.inbound.edits import create_event_integration
+from integrations.models.integrations import InboundIntegration
 
 WHEN = datetime(2026, 3, 2, 11, 0, tzinfo=UTC)
 
@@ -127,6 +131,24 @@ class HeartbeatFactory(factory.django.DjangoModelFactory):
         if "escalation_policy" not in fields and "response_play" not in fields:
             fields["escalation_policy"] = organization.escalation_policies.order_by("id").first()
         return create_heartbeat(organization, actor=None, **fields)
+
+
+class ApiIntegrationFactory(factory.django.DjangoModelFactory):
+    """An API integration, made by the service."""
+
+    class Meta:
+        model = InboundIntegration
+
+    organization = factory.SubFactory(OrganizationFactory)
+    name = factory.Sequence("API {}".format)
+    type = "api"
+    now = WHEN
+
+    @classmethod
+    def _create(cls, model_class, organization, **fields):
+        if "escalation_policy" not in fields and "response_play" not in fields:
+            fields["escalation_policy"] = organization.escalation_policies.order_by("id").first()
+        return create_event_integration(organization, **fields)
 
 
 class AlertFactory(factory.django.DjangoModelFactory):

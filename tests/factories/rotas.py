@@ -1,6 +1,8 @@
-"""Random organizations of groups within groups, shifts, turns, overrides and absences, with an oracle of who is on call.
+"""Random organizations of groups within groups, shifts, turns, overrides and absences, with an oracle of who is on
+call.
 
-The oracle reads the rules of domain.md one by one, walks day by day and turn by turn, and knows nothing of spans.
+The oracle reads the rules of domain.md one by one, walks day by day and turn by turn, and knows nothing of rota
+periods.
 """
 
 import random
@@ -8,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from escalation.rosters import MEMBER_LIST, Roster
-from escalation.rota.clocks import instant
-from escalation.rota.covers import Absence, Reach
-from escalation.rota.shifts import BEGINNING, END, Duty, Period, Rotation, Shift, Window, handoff_days
+from escalation.oncall.rota.covers import Absence, Reach
+from escalation.oncall.rota.shifts import BEGINNING, END, Period, RoleHolder, RotaShift, Rotation, handoff_days
+from escalation.oncall.rotas import MEMBER_LIST, GroupRota
+from heartbeat_project.kernel.local_time import instant
+from heartbeat_project.kernel.weekly import WeeklyWindow
 
 PEOPLE, GROUPS = range(1, 9), (1, 2, 3)
 START = datetime(2026, 3, 25, tzinfo=UTC)  # the clocks change in Berlin four days later
@@ -23,9 +26,9 @@ ROLES = ("primary", "primary", "secondary")
 class RandomRota:
     """People, groups and shifts by number; `shifts` have all their stored people, in office or gone."""
 
-    members: dict[int, list[Duty]] = field(default_factory=dict)
+    members: dict[int, list[RoleHolder]] = field(default_factory=dict)
     within: dict[int, list[int]] = field(default_factory=dict)
-    shifts: dict[int, list[Shift]] = field(default_factory=dict)
+    shifts: dict[int, list[RotaShift]] = field(default_factory=dict)
     absences: list[Absence] = field(default_factory=list)
     gone: set[int] = field(default_factory=set)
     silent: set[int] = field(default_factory=set)  # active, but without a contact method
@@ -35,15 +38,15 @@ class RandomRota:
         active = set(PEOPLE) - self.gone
         return Reach(group, {user: found for user, found in of.items() if found}, active, active - self.silent)
 
-    def roster(self, group: int) -> Roster:
-        """Return what `escalation.rosters` would read."""
-        members = {duty.user for duty in self.members[group]}
+    def group_rota(self, group: int) -> GroupRota:
+        """Return what `escalation.oncall.rotas` would read."""
+        members = {role_holder.user for role_holder in self.members[group]}
         found = [_of_members(shift, members, members - self.gone) for shift in self.shifts[group]]
         if all(shift.ends_at != END for shift in found if not shift.override):
-            listed = tuple(duty for duty in self.members[group] if duty.role != "manager")
-            found.append(Shift(MEMBER_LIST, "Member list", ZoneInfo("UTC"), listed))
-        managers = tuple(duty.user for duty in self.members[group] if duty.role == "manager")
-        return Roster(tuple(found), managers, self.reach(group))
+            listed = tuple(role_holder for role_holder in self.members[group] if role_holder.role != "manager")
+            found.append(RotaShift(MEMBER_LIST, "Member list", ZoneInfo("UTC"), listed))
+        managers = tuple(role_holder.user for role_holder in self.members[group] if role_holder.role == "manager")
+        return GroupRota(tuple(found), managers, self.reach(group))
 
     def groups(self, group: int) -> list[int]:
         """Return a group and those within it."""
@@ -51,17 +54,24 @@ class RandomRota:
 
     # -- the oracle ------------------------------------------------------------------------------------------------
     def on_call(self, group: int, at: datetime) -> set[tuple[int, str, int]]:
-        """Return (whose duty it is, role, who is notified) for one group alone, Managers apart."""
-        members = {duty.user for duty in self.members[group]}
-        on: list[tuple[tuple[object, ...], list[Duty]]] = []
+        """Return (who is on call, role, who is notified) for one group alone, Managers apart."""
+        members = {role_holder.user for role_holder in self.members[group]}
+        on: list[tuple[tuple[object, ...], list[RoleHolder]]] = []
         for shift in self.shifts[group]:
             periods = [one for one in _periods(shift, at) if one.starts_at <= at < one.ends_at]
             if periods:
                 least = min((one.ends_at - one.starts_at, -one.starts_at.timestamp()) for one in periods)
-                people = [duty for one in periods for duty in one.duties] or _people(shift, at, members - self.gone)
-                on.append(((not shift.override, *least, -shift.id), [duty for duty in people if duty.user in members]))
+                people = [role_holder for one in periods for role_holder in one.role_holders] or _people(
+                    shift, at, members - self.gone
+                )
+                on.append(
+                    (
+                        (not shift.override, *least, -shift.id),
+                        [role_holder for role_holder in people if role_holder.user in members],
+                    )
+                )
         if all(shift.ends_at != END for shift in self.shifts[group] if not shift.override):
-            listed = [duty for duty in self.members[group] if duty.role != "manager"]
+            listed = [role_holder for role_holder in self.members[group] if role_holder.role != "manager"]
             on.append(((True, timedelta.max, 0.0, 0), listed))
         on.sort(key=lambda one: one[0])
         answers = [self._notified(group, people, at) for _, people in on]
@@ -73,37 +83,42 @@ class RandomRota:
         return {(inner, *one) for inner in self.groups(group) for one in self.on_call(inner, at)}
 
     def managers(self, group: int, at: datetime) -> set[tuple[int, str, int]]:
-        return self._notified(group, [duty for duty in self.members[group] if duty.role == "manager"], at)
+        return self._notified(
+            group, [role_holder for role_holder in self.members[group] if role_holder.role == "manager"], at
+        )
 
-    def _notified(self, group: int, duties: list[Duty], at: datetime) -> set[tuple[int, str, int]]:
-        found = {(duty.user, duty.role, self._stands_in(duty.user, group, at)) for duty in duties}
+    def _notified(self, group: int, role_holders: list[RoleHolder], at: datetime) -> set[tuple[int, str, int]]:
+        found = {
+            (role_holder.user, role_holder.role, self._resolve_cover(role_holder.user, group, at))
+            for role_holder in role_holders
+        }
         return {one for one in found if one[2] not in self.gone}
 
-    def _stands_in(self, person: int, group: int, at: datetime) -> int:
-        way = [person]
+    def _resolve_cover(self, person: int, group: int, at: datetime) -> int:
+        path = [person]
         while True:
-            out = [one for one in self.absences if one.user == way[-1] and one.starts_at <= at < one.ends_at]
+            out = [one for one in self.absences if one.user == path[-1] and one.starts_at <= at < one.ends_at]
             here = [one for one in out if one.group == group] or [one for one in out if one.group is None]
-            if not here or here[0].cover in way:
+            if not here or here[0].cover in path:
                 break
-            way.append(here[0].cover)
-        return next((one for one in reversed(way[1:]) if self._can(one)), person)
+            path.append(here[0].cover)
+        return next((one for one in reversed(path[1:]) if self._can(one)), person)
 
     def _can(self, person: int) -> bool:
         return person not in self.gone | self.silent
 
 
-def _of_members(shift: Shift, members: set[int], active: set[int]) -> Shift:
+def _of_members(shift: RotaShift, members: set[int], active: set[int]) -> RotaShift:
     here = active if shift.rotation else members
     rotation = shift.rotation and replace(
-        shift.rotation, order=tuple(duty for duty in shift.rotation.order if duty.user in here)
+        shift.rotation, order=tuple(role_holder for role_holder in shift.rotation.order if role_holder.user in here)
     )
-    entries = shift.entries and tuple(one for one in shift.entries if one.duties[0].user in members)
-    duties = tuple(duty for duty in shift.duties if duty.user in here)
-    return replace(shift, duties=duties, rotation=rotation, entries=entries)
+    entries = shift.entries and tuple(one for one in shift.entries if one.role_holders[0].user in members)
+    role_holders = tuple(role_holder for role_holder in shift.role_holders if role_holder.user in here)
+    return replace(shift, role_holders=role_holders, rotation=rotation, entries=entries)
 
 
-def _periods(shift: Shift, at: datetime) -> list[Period]:
+def _periods(shift: RotaShift, at: datetime) -> list[Period]:
     if shift.entries is not None:
         found = list(shift.entries)
     elif shift.windows:
@@ -117,19 +132,21 @@ def _periods(shift: Shift, at: datetime) -> list[Period]:
                     found.append(Period(begins, instant(ends, shift.zone)))
     else:
         found = [Period(BEGINNING, END)]
-    return [Period(max(one.starts_at, shift.starts_at), min(one.ends_at, shift.ends_at), one.duties) for one in found]
+    return [
+        Period(max(one.starts_at, shift.starts_at), min(one.ends_at, shift.ends_at), one.role_holders) for one in found
+    ]
 
 
-def _people(shift: Shift, at: datetime, active: set[int]) -> list[Duty]:
+def _people(shift: RotaShift, at: datetime, active: set[int]) -> list[RoleHolder]:
     if shift.entries is not None or shift.rotation is None:
-        return list(shift.duties)
+        return list(shift.role_holders)
     rotation, turn = shift.rotation, _turn(shift.rotation, at, shift.zone)
-    order, since = (rotation.order, rotation.since) if rotation.order else (shift.duties, 0)
+    order, since = (rotation.order, rotation.since) if rotation.order else (shift.role_holders, 0)
     if rotation.since < 0 <= turn:
-        order, since = shift.duties, 0
+        order, since = shift.role_holders, 0
     found = []
     for role in ("primary", "secondary"):
-        people = [duty for duty in order if duty.role == role and duty.user in active]
+        people = [role_holder for role_holder in order if role_holder.role == role and role_holder.user in active]
         first = (turn - since) * rotation.at_once
         found += [people[(first + more) % len(people)] for more in range(rotation.at_once) if people]
     return list(dict.fromkeys(found))
@@ -171,7 +188,7 @@ def random_rota(seed: int) -> RandomRota:
     for group in GROUPS:
         people = choose.sample(PEOPLE, k=choose.randint(2, 6))
         roles = [choose.choice((*ROLES, "manager")) for _ in people]
-        rota.members[group] = [Duty(user, role) for user, role in zip(people, roles, strict=True)]
+        rota.members[group] = [RoleHolder(user, role) for user, role in zip(people, roles, strict=True)]
         rota.within[group] = [inner for inner in GROUPS if inner > group and choose.random() < 0.4]
         rota.shifts[group] = []
         for _ in range(choose.choice((0, 1, 2, 2, 3, 4))):
@@ -192,14 +209,14 @@ def random_rota(seed: int) -> RandomRota:
     return rota
 
 
-def _shift(choose: random.Random, number: int, people: list[int]) -> Shift:
+def _shift(choose: random.Random, number: int, people: list[int]) -> RotaShift:
     zone = ZoneInfo(choose.choice(("UTC", "Europe/Berlin", "Australia/Lord_Howe")))
-    duties = tuple(
-        dict.fromkeys(Duty(choose.choice(people), choose.choice(ROLES)) for _ in range(choose.randint(1, 5)))
+    role_holders = tuple(
+        dict.fromkeys(RoleHolder(choose.choice(people), choose.choice(ROLES)) for _ in range(choose.randint(1, 5)))
     )
     windows = tuple(_window(choose) for _ in range(choose.choice((0, 1, 1, 2))))
     begins = START + choose.randint(-96, 120) * HOUR
-    made = Shift(number, f"Shift {number}", zone, duties, windows, override=choose.random() < 0.2)
+    made = RotaShift(number, f"Shift {number}", zone, role_holders, windows, override=choose.random() < 0.2)
     if choose.random() < 0.5:
         made = replace(made, starts_at=begins, ends_at=begins + choose.randint(1, 200) * HOUR)
     kind = choose.choice(("fixed", "rotating", "rotating", "calendar"))
@@ -207,10 +224,10 @@ def _shift(choose: random.Random, number: int, people: list[int]) -> Shift:
         entries = []
         for _ in range(choose.randint(0, 6)):
             at = START + choose.randint(-48, 200) * HOUR
-            duty = Duty(choose.choice(people), choose.choice(ROLES))
-            entries.append(Period(at, at + choose.randint(1, 48) * HOUR, (duty,)))
+            role_holder = RoleHolder(choose.choice(people), choose.choice(ROLES))
+            entries.append(Period(at, at + choose.randint(1, 48) * HOUR, (role_holder,)))
         entries.sort(key=lambda one: one.starts_at)
-        return replace(made, duties=(), windows=(), entries=tuple(entries))
+        return replace(made, role_holders=(), windows=(), entries=tuple(entries))
     if kind == "rotating":
         every, clock = (
             choose.choice(("day", "day", "week", "month")),
@@ -218,7 +235,7 @@ def _shift(choose: random.Random, number: int, people: list[int]) -> Shift:
         )
         days = handoff_days(windows, clock)
         first_on = date(2026, choose.randint(1, 4), choose.randint(1, 28))
-        order = tuple(choose.sample(duties, k=len(duties)))
+        order = tuple(choose.sample(role_holders, k=len(role_holders)))
         since = choose.choice((0, 0, choose.randint(-9, 60)))
         turns = choose.randint(1, 3)
         rotation = Rotation(every, turns, first_on, clock, choose.choice((1, 1, 2)), days, since, order)
@@ -226,11 +243,11 @@ def _shift(choose: random.Random, number: int, people: list[int]) -> Shift:
     return made
 
 
-def _window(choose: random.Random) -> Window:
+def _window(choose: random.Random) -> WeeklyWindow:
     starts, ends = (time(choose.randint(0, 23), choose.choice((0, 30))) for _ in range(2))
     days = frozenset(choose.sample(range(7), k=choose.choice((1, 2, 5, 7))))
     later = choose.choice((0, 0, 1, 3))
-    return Window(days, starts, ends, later or (0 if ends > starts else 1))
+    return WeeklyWindow(days, starts, ends, later or (0 if ends > starts else 1))
 
 
 def instants(seed: int, *, count: int, days: int = 10) -> list[datetime]:

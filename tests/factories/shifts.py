@@ -2,10 +2,11 @@
 
 from datetime import date, time
 
-from accounts.models import Group, User
-from escalation.services.absences import create_absence
-from escalation.services.shifts import PersonRule, WindowRule, create_shift
-from escalation.shift_models import OutOfOffice, Shift
+from accounts.models.groups import Group
+from accounts.models.users import User
+from escalation.models.on_call import OutOfOffice, Shift
+from escalation.oncall.absences import create_absence
+from escalation.oncall.shifts import PersonRule, WindowRule, create_shift
 from tests.factories import WHEN, UserFactory
 
 

@@ -1,4 +1,4 @@
-"""A delivery worker that dies where it is told to: `Mortal` gives orders to the program that this module also is.
+"""A delivery worker that dies where it is asked to: `Mortal` gives orders to the program that this module also is.
 
 The program loads Django once, and does each order in a child of its own, as a worker's pool does. A child counts the
 statements it sends to the database, and kills itself with SIGKILL before or after the one that the order names.
@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,9 +40,27 @@ class Mortal:
         self._pid = 0
         self._working = threading.Event()
 
-    def work(self, *, now: datetime, place: int = 0, side: str = BEFORE, **settings) -> End:
-        """Send what is due in a child, which dies before or after statement number `place` (0: nowhere)."""
-        order = {"now": now.isoformat(), "place": place, "side": side, "database": self._database, "settings": settings}
+    def work(
+        self,
+        *,
+        now: datetime,
+        place: int = 0,
+        side: str = BEFORE,
+        work: str = "escalation.notifications.deliver.deliver_due",
+        **settings,
+    ) -> End:
+        """Send what is due in a child, which dies before or after statement number `place` (0: nowhere).
+
+        `work` is another service's work, as module and function.
+        """
+        order = {
+            "work": work,
+            "now": now.isoformat(),
+            "place": place,
+            "side": side,
+            "database": self._database,
+            "settings": settings,
+        }
         assert self._process.stdin
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
@@ -91,7 +110,8 @@ def mortal(*, database: str, **env: str) -> Iterator[Mortal]:
                     process.wait(20)
 
 
-# -- the program --------------------------------------------------------------------------------------------------------
+# -- the program
+# --------------------------------------------------------------------------------------------------------
 def main() -> None:
     """Do one order after the other, each in a child."""
     import django
@@ -128,7 +148,7 @@ def _warm_up() -> None:
     from celery import current_app
     from django.template.loader import get_template
 
-    import escalation.services.delivery  # noqa: F401
+    import escalation.notifications.deliver  # noqa: F401
 
     for name in ("mail/page.txt", "mail/page.html"):
         get_template(name)
@@ -139,8 +159,6 @@ def _warm_up() -> None:
 def _work(order: dict, *, say) -> None:
     from django.conf import settings
     from django.db.backends.signals import connection_created
-
-    from escalation.services.delivery import deliver_due
 
     settings.DATABASES["default"]["NAME"] = order["database"]
     for name, value in order["settings"].items():
@@ -167,7 +185,8 @@ def _work(order: dict, *, say) -> None:
             connection.execute_wrappers.append(counted)
 
     connection_created.connect(count)
-    deliver_due(now=datetime.fromisoformat(order["now"]))
+    module, _, function = order["work"].rpartition(".")
+    getattr(import_module(module), function)(now=datetime.fromisoformat(order["now"]))
 
 
 if __name__ == "__main__":

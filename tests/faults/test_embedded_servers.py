@@ -14,10 +14,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from heartbeat_project.embedded import postgres, valkey
-from heartbeat_project.embedded.folders import DataFolder, open_data_folder
-from heartbeat_project.embedded.process import EmbeddedError, wait_until
-from heartbeat_project.embedded.testing import embedded_servers, running
+from embedded import postgres, valkey
+from embedded.folders import DataFolder, open_data_folder
+from embedded.process import EmbeddedError, wait_until
+from embedded.testing import embedded_servers, running
 
 PROJECT = Path(__file__).parents[2]
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -55,7 +55,7 @@ def gone(pid: int) -> bool:
 
 def start_and_kill_supervisor(data: DataFolder) -> int:
     """Start both servers under a supervisor that is then killed; return the postmaster's number."""
-    command = [sys.executable, "-m", "heartbeat_project.embedded.testing", "--dir", str(data.path), "--"]
+    command = [sys.executable, "-m", "embedded.testing", "--dir", str(data.path), "--"]
     with subprocess.Popen([*command, "sh", "-c", "echo up; sleep 600"], cwd=PROJECT, stdout=subprocess.PIPE) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == b"up\n"
@@ -146,7 +146,7 @@ def test_a_data_directory_of_another_major_version_is_refused_untouched(data):
     (database.home / "PG_VERSION").write_text("15\n")
 
     with pytest.raises(
-        EmbeddedError, match=r"made by PostgreSQL 15, and PostgreSQL 18 is installed.*Nothing was changed"
+        EmbeddedError, match=r"created by PostgreSQL 15, and the installed PostgreSQL 18.*Nothing was changed"
     ):
         database.prepare()
 
@@ -185,6 +185,21 @@ def test_a_deep_data_folder_still_gets_working_sockets(template):
         assert str(top) not in addresses.database_url
 
     shutil.rmtree(data.sockets())
+    shutil.rmtree(top)
+
+
+def test_a_data_folder_may_have_any_name_that_can_be_shown(template):
+    top = Path(tempfile.mkdtemp(prefix="hb-", dir="/tmp"))
+    top.chmod(0o755)
+    home = top / """it's "50%" $HOME, Übung\\ @#?&;"""
+    subprocess.run(["cp", "-a", str(template), str(home)], check=True)
+    shutil.rmtree(home / "postgres")  # made anew, under this name
+
+    with embedded_servers(home) as addresses, psycopg.connect(addresses.database_url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert str(home) not in addresses.database_url
+
+    shutil.rmtree(open_data_folder(home).sockets())
     shutil.rmtree(top)
 
 
@@ -242,10 +257,10 @@ def test_the_brokers_password_is_no_argument(data):
 
     assert broker.password not in " ".join(broker.program.command)
     broker.prepare()
-    assert (broker.home / "valkey.conf").stat().st_mode & 0o077 == 0
+    assert broker.configuration.stat().st_mode & 0o077 == 0
 
 
-def test_a_platform_without_carriers_is_told_what_to_set(data, monkeypatch):
+def test_a_platform_without_carriers_is_shown_what_to_set(data, monkeypatch):
     monkeypatch.setattr(postgres, "find_spec", lambda _: None)
     monkeypatch.setattr(valkey, "find_spec", lambda _: None)
 
@@ -258,7 +273,7 @@ def test_a_platform_without_carriers_is_told_what_to_set(data, monkeypatch):
 def test_a_command_beside_the_servers_gives_its_exit_code_and_leaves_nothing(tmp_path):
     command = "import os; print(os.environ['DATABASE_URL'].split('=')[1]); raise SystemExit(7)"
     done = subprocess.run(
-        [sys.executable, "-m", "heartbeat_project.embedded.testing", "--", sys.executable, "-c", command],
+        [sys.executable, "-m", "embedded.testing", "--", sys.executable, "-c", command],
         cwd=PROJECT,
         capture_output=True,
         text=True,

@@ -2,23 +2,15 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from benchmarks.chaos import under_fire
 from benchmarks.client import UNHEARD, pinging
 from tests.faults.wire import connect, ping, request
-from tests.processes import until
+from tests.processes import memory_mib, until
 
 pytestmark = pytest.mark.serial
-
-
-@pytest.fixture
-def emptied(ground):
-    ground.sql("TRUNCATE integrations_ping")
-    ground.sql("UPDATE integrations_heartbeat SET ping_count = 1, state = 'healthy'")
-    return ground
 
 
 def at_once(port: int, numbers: range, *, seconds: float = 30.0):
@@ -33,15 +25,10 @@ def stored(ground) -> set[int]:
     return {number for (number,) in ground.sql("SELECT integration_id FROM integrations_ping")}
 
 
-def memory_mib(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
-
-
 def test_the_database_restarts_and_a_web_process_is_killed_under_full_load(emptied):
     with emptied.web(workers=2) as web:
         before = web.pids()
-        log = under_fire(emptied, web, seconds=12, connections=48)
+        log = under_fire(emptied, web, seconds=8, connections=48)
         found = log.compare(emptied)
         until(lambda: web.started() == 3, seconds=60, what="the killed web process is replaced")
 
@@ -71,16 +58,16 @@ def test_a_broker_that_hangs_delays_no_ping_that_ends_a_silence(emptied):
 
         said = web.log.read_text()
 
-    assert "was not rung for" in said, "nobody rang"
+    assert "the wake-up for" in said, "no wake-up was tried"
     assert set(log.statuses) == {200}
-    # A ring on the way of the pings would hold up all sixteen clients for the second that it waits for the broker.
+    # A wake-up on the way of the pings would hold up all sixteen clients for the second that it waits for the broker.
     assert sorted(log.milliseconds)[-16] < 900
-    assert connections == 1, "the lane has one connection, and the doorbell none"
+    assert connections == 1, "the lane has one connection, and waking up workers none"
 
 
-def test_what_waits_on_a_frozen_database_is_bounded_and_the_rest_is_told_when_to_try_again(emptied):
-    with emptied.web(HEARTBEAT_PING_MAX_WAITING="20") as web:
-        assert ping(web.port).status == 200
+def test_what_waits_on_a_frozen_database_is_bounded_and_the_rest_is_notified_when_to_try_again(emptied):
+    with emptied.web(HEARTBEAT_PING_MAX_WAITING="40") as web:
+        assert ping(web.port, 101).status == 200
         [pid] = web.pids()
         with emptied.database.frozen():
             first = at_once(web.port, range(1, 101))
@@ -99,11 +86,13 @@ def test_what_waits_on_a_frozen_database_is_bounded_and_the_rest_is_told_when_to
     assert refused.seconds < 1
     assert set(log.statuses) == {503}
     assert grown < 10, "what is refused is kept"
-    # The batch under way is not waiting any more, however many came in the same moment: 20 more wait behind it.
+    # The batch under way is not waiting any more, however many came in the same moment: 20 more wait behind it, and
+    # the other half of the places is for heartbeats that have pinged.
     assert 20 <= [answer.status for answer in answers].count(200) <= 40
     assert {answer.status for answer in answers} == {200, 503}
 
 
+@pytest.mark.long
 def test_a_database_that_stays_frozen_holds_no_request_for_ever(emptied):
     with emptied.web() as web:
         assert ping(web.port).status == 200

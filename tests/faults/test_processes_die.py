@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from tests.processes import PostOffice, Stack, running_stack, until
+from heartbeat_project.operator_mail import FileStore, State
+from tests.processes import DeadMansSwitch, PostOffice, Stack, running_stack, until
 
 pytestmark = pytest.mark.serial
 
@@ -20,8 +21,16 @@ def post():
 
 
 @pytest.fixture(scope="module")
-def shared(post):
-    with running_stack(EMAIL_URL=post.url, HEARTBEAT_NOTIFICATION_LEASE_SECONDS="4") as stack:
+def switch():
+    with DeadMansSwitch() as switch:
+        yield switch
+
+
+@pytest.fixture(scope="module")
+def shared(post, switch):
+    operator = {"HEARTBEAT_OPERATOR_EMAIL": "ops@example.com", "HEARTBEAT_WATCHDOG_URL": switch.url}
+    short = {"HEARTBEAT_NOTIFICATION_LEASE_SECONDS": "4", "HEARTBEAT_STANDSTILL_SECONDS": "3"}
+    with running_stack(EMAIL_URL=post.url, **operator, **short) as stack:
         yield stack
 
 
@@ -36,25 +45,29 @@ _names = iter(range(1000))
 
 
 def silent(stack: Stack, count: int = 1):
-    """Create heartbeats of six seconds that tell one new person; return them and the address."""
+    """Create heartbeats of six seconds that notify one new person; return them and the address."""
     name = f"person{next(_names)}"
     person = stack.person(name)
-    made = [stack.heartbeat(f"{name} job {number}", tell=[person]) for number in range(count)]
+    made = [stack.heartbeat(f"{name} job {number}", recipients=[person]) for number in range(count)]
     return made, f"{name}@example.com"
 
 
-def told(post: PostOffice, address: str, names) -> list[str]:
-    """Return the names that pages to this address tell of, alone or in a bundle, as often as they do."""
+def names_in_pages(post: PostOffice, address: str, names) -> list[str]:
+    """Return the names that pages to this address are about, alone or in a bundle, as often as they do."""
     pages = [message for message in post.to(address) if re.search(r"silent|\d alerts:", str(message["Subject"]))]
     texts = [message.get_body(("plain",)).get_content() for message in pages]
     return [name for text in texts for name in names if re.search(rf"{name}\b", text)]
 
 
-def expect_each_told_once(stack: Stack, post: PostOffice, made, address: str, *, seconds: float = 45):
+def expect_each_notified_once(stack: Stack, post: PostOffice, made, address: str, *, seconds: float = 45):
     names = {integration["name"] for integration in made}
-    until(lambda: names <= set(told(post, address, names)), seconds=seconds, what=f"each is told\n{stack.tail()}")
+    until(
+        lambda: names <= set(names_in_pages(post, address, names)),
+        seconds=seconds,
+        what=f"each is notified\n{stack.tail()}",
+    )
     time.sleep(6)  # longer than the lease: a doubled message would come now
-    assert sorted(told(post, address, names)) == sorted(names)
+    assert sorted(names_in_pages(post, address, names)) == sorted(names)
     for integration in made:
         assert len(stack.alerts(integration["id"])) == 1
 
@@ -70,18 +83,20 @@ def test_a_delivery_worker_killed_after_the_claim_and_before_the_send(stack: Sta
     post.hanging.clear()
 
     stack.comes_back("delivery", after=killed)
-    expect_each_told_once(stack, post, made, address)
+    expect_each_notified_once(stack, post, made, address)
 
 
+@pytest.mark.long
 def test_an_engine_worker_killed_while_misses_are_due(stack: Stack, post: PostOffice):
     made, address = silent(stack, 5)
     for _ in range(3):
         killed = stack.kill("engine")
         stack.comes_back("engine", after=killed)
 
-    expect_each_told_once(stack, post, made, address)
+    expect_each_notified_once(stack, post, made, address)
 
 
+@pytest.mark.long
 def test_the_broker_is_flushed_and_restarted_while_tasks_are_unacknowledged(stack: Stack, post: PostOffice):
     post.hanging.set()
     post.connections = 0
@@ -93,12 +108,12 @@ def test_the_broker_is_flushed_and_restarted_while_tasks_are_unacknowledged(stac
     stack.comes_back("valkey", after=killed)
     post.hanging.clear()
 
-    expect_each_told_once(stack, post, made, address)
+    expect_each_notified_once(stack, post, made, address)
     later, address = silent(stack)
-    expect_each_told_once(stack, post, later, address)
+    expect_each_notified_once(stack, post, later, address)
 
 
-def test_pings_are_accepted_while_the_broker_is_away(stack: Stack, post: PostOffice):
+def test_while_the_broker_is_frozen_pings_are_accepted_and_people_are_notified(stack: Stack, post: PostOffice):
     made, address = silent(stack)
     pid = stack.pid("valkey")
     assert pid is not None
@@ -106,11 +121,14 @@ def test_pings_are_accepted_while_the_broker_is_away(stack: Stack, post: PostOff
     try:
         started = time.monotonic()
         assert stack.ping(made[0]["api_url"]) == 200
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 1
+        until(lambda: post.to(address), seconds=6 + 5, what=f"notified without the broker\n{stack.tail()}")
+        status, answer = stack.get("/readyz")
+        assert (status, answer["status"], "broker" in answer["parts"]) == (200, "degraded", True), answer
     finally:
         os.kill(pid, signal.SIGCONT)
 
-    expect_each_told_once(stack, post, made, address)
+    expect_each_notified_once(stack, post, made, address)
 
 
 def test_the_database_is_killed_under_load_and_no_acknowledged_ping_is_lost(stack: Stack, post: PostOffice):
@@ -142,17 +160,40 @@ def test_the_database_is_killed_under_load_and_no_acknowledged_ping_is_lost(stac
     assert stored - answered <= 4, "more was stored than could have been under way"
 
 
+def test_a_frozen_database_is_mailed_to_the_operator_while_it_lasts_and_once_it_is_over(
+    stack: Stack, post: PostOffice, switch
+):
+    """The long form of this waits for its two minutes: see test_operator_is_mailed.py."""
+    until(lambda: stack.get("/readyz")[1]["standstill"] == "", seconds=30, what="the work goes on")
+    until(lambda: switch.pings, seconds=30, what="the watchdog is pinged")
+    FileStore(stack.folder / "operator-mail").write(State())  # what another test may have caused within the hour
+    post.messages = [message for message in post.messages if message["To"] != "ops@example.com"]
+    with stack.frozen("postgres"):
+        started = time.monotonic()
+        status, answer = stack.get("/readyz")
+        assert (status, answer["checks"]["database"]["ok"]) == (503, False)
+        assert time.monotonic() - started < 4
+        assert stack.get("/healthz")[0] == 200
+        until(lambda: post.to("ops@example.com"), seconds=30, what=f"the operator is mailed\n{stack.tail()}")
+    until(lambda: len(post.to("ops@example.com")) == 2, seconds=60, what=f"and that it is over\n{stack.tail()}")
+    subjects = [str(message["Subject"]) for message in post.to("ops@example.com")]
+    assert subjects == ["Heartbeat stands still: people may not be notified", "Heartbeat works again"]
+    until(stack.ready, seconds=40, what="ready")  # a ping that was refused before counts for half a minute
+
+
+@pytest.mark.long
 def test_after_the_database_restarts_what_is_due_is_done(stack: Stack, post: PostOffice):
     made, address = silent(stack, 3)
     killed = stack.kill("postgres")
     stack.comes_back("postgres", after=killed)
 
-    expect_each_told_once(stack, post, made, address, seconds=90)
+    expect_each_notified_once(stack, post, made, address, seconds=90)
 
 
+@pytest.mark.long
 def test_web_killed_is_restarted_and_short_deafness_raises_no_false_alarm(stack: Stack, post: PostOffice):
     person = stack.person(f"person{next(_names)}")
-    calm = stack.heartbeat("calm", tell=[person], interval_minutes=1)
+    calm = stack.heartbeat("calm", recipients=[person], interval_minutes=1)
     assert stack.ping(calm["api_url"]) == 200
 
     killed = stack.kill("web")

@@ -1,16 +1,16 @@
-"""A tick that runs twice, late, or in two places at once changes nothing; a poison row stops nobody."""
+"""A tick that runs twice, late, or in two places at once changes nothing; a failing row stops nobody."""
 
 import pytest
 from django.core import mail
 from django.db import connection
 
-from alerting.models import Alert
-from escalation.models import Notification
-from escalation.services.delivery import deliver_due
-from escalation.services.engine import advance_escalations
-from integrations.models import Heartbeat, HeartbeatEvent
-from integrations.services import misses
-from integrations.services.tick import tick
+from alerting.models.alerts import Alert
+from escalation.engine.advance import advance_escalations
+from escalation.models.notifications import Notification
+from escalation.notifications.deliver import deliver_due
+from integrations.heartbeats import detection
+from integrations.heartbeats.tick import tick
+from integrations.models.heartbeats import Heartbeat, HeartbeatEvent
 from tests.world import World, minutes, seconds
 
 pytestmark = pytest.mark.django_db
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.django_db
 def test_every_tick_twice_changes_nothing(world: World):
     team = world.team("Database", primary=["ana"], secondary=["ben"])
     backup = world.heartbeat("backup", every=minutes(5), recipient_groups=[team])
-    for _ in range(11 * 60):
-        world.advance(seconds(1))
+    for _ in range(11 * 12):
+        world.advance(seconds(5))
         tick(now=world.now)
         advance_escalations(now=world.now)
         deliver_due(now=world.now)
@@ -47,7 +47,7 @@ def test_ticks_that_come_late_still_page_one_after_the_other(world: World):
 
 
 def test_a_clock_that_goes_back_pages_nobody_twice(world: World):
-    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    backup = world.heartbeat("backup", every=minutes(5), recipients=["ana"])
     world.advance(minutes(6))
     world.now -= minutes(3)
 
@@ -59,7 +59,7 @@ def test_a_clock_that_goes_back_pages_nobody_twice(world: World):
 
 
 def test_a_job_that_pings_after_the_clock_was_set_back_is_waited_for_again(world: World):
-    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    backup = world.heartbeat("backup", every=minutes(5), recipients=["ana"])
     world.advance(minutes(6))
     world.expect_page("ana", about=backup)
     world.now -= minutes(10)
@@ -75,52 +75,59 @@ def test_a_job_that_pings_after_the_clock_was_set_back_is_waited_for_again(world
     assert world.heartbeat_of(backup).error == ""
 
 
-def test_a_poison_row_is_set_aside_with_its_error_and_stops_nobody(world: World, monkeypatch):
+def test_a_failing_row_is_quarantined_with_its_error_and_stops_nobody(world: World, monkeypatch):
     world.person("olga", roles=["Owner"])
-    poison = world.heartbeat("poison", every=minutes(5), tell=["ana"])
-    good = world.heartbeat("good", every=minutes(5), tell=["ana"])
-    real = misses._said
+    broken = world.heartbeat("broken", every=minutes(5), recipients=["ana"])
+    good = world.heartbeat("good", every=minutes(5), recipients=["ana"])
+    real = detection._silence_of
     tried = set()
 
     def said(integration, *args, **kwargs):
-        if integration.name == "poison":
+        if integration.name == "broken":
             tried.add(kwargs["now"])
             raise ValueError("something nobody thought of\x00")
         return real(integration, *args, **kwargs)
 
-    monkeypatch.setattr(misses, "_said", said)
+    monkeypatch.setattr(detection, "_silence_of", said)
     world.advance(minutes(5))
 
     assert [alert.source_name for alert in Alert.objects.all()] == ["good"]
     world.expect_page("ana", about=good)
-    row = Heartbeat.objects.get(pk=poison.pk)
+    row = Heartbeat.objects.get(pk=broken.pk)
     assert "something nobody thought of" in row.error
     assert row.state == "waiting"
-    assert HeartbeatEvent.objects.filter(integration=poison, kind="set_aside").count() == 1
-    world.expect_mail("olga", saying="could not be opened")
+    assert HeartbeatEvent.objects.filter(integration=broken, kind="quarantine").count() == 1
+    said = world.expect_mail("olga", saying="could not be opened").body
+    assert "Nobody is notified of it before its alert can be opened" in " ".join(said.split())
     world.advance(minutes(2) + seconds(30))
     assert tried == {world.now - seconds(30) - minutes(ago) for ago in (0, 1, 2)}
-    assert HeartbeatEvent.objects.filter(integration=poison, kind="set_aside").count() == 1
+    assert HeartbeatEvent.objects.filter(integration=broken, kind="quarantine").count() == 1
     world.expect_nothing_else()
 
-    monkeypatch.setattr(misses, "_said", real)
+    # A ping ends this silence; the next one that cannot be recorded is news again.
+    world.ping(broken)
+    world.advance(minutes(5))
+    world.expect_mail("olga", saying="could not be opened")
+    assert HeartbeatEvent.objects.filter(integration=broken, kind="quarantine").count() == 2
+
+    monkeypatch.setattr(detection, "_silence_of", real)
     world.advance(minutes(1))
 
-    world.expect_page("ana", about=poison)
+    world.expect_page("ana", about=broken)
     world.expect_nothing_else()
-    assert Heartbeat.objects.get(pk=poison.pk).error == ""
+    assert Heartbeat.objects.get(pk=broken.pk).error == ""
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_crash_in_the_middle_of_a_tick_leaves_nothing_half_done(world: World, monkeypatch):
-    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    backup = world.heartbeat("backup", every=minutes(5), recipients=["ana"])
     world.advance(minutes(5) - seconds(1))
 
     def crash(*_, **__):
         raise SystemExit("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(misses.Starter, "start", crash)
+        patched.setattr(detection.EscalationStarter, "start", crash)
         world.now += seconds(1)
         with pytest.raises(SystemExit):
             world.beat()

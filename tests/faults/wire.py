@@ -29,12 +29,20 @@ def request(number: int = 1, *, head: bytes = b"", body: bytes = b"{}") -> bytes
     )
 
 
-def connect(port: int, *, seconds: float = 10.0) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=seconds)
+def connect(port: int, *, seconds: float = 10.0, source: str = "") -> socket.socket:
+    """Connect from `source`, one of loopback's sixteen million addresses on Linux, or from any."""
+    return socket.create_connection(
+        ("127.0.0.1", port), timeout=seconds, source_address=(source, 0) if source else None
+    )
+
+
+def loopback(number: int) -> str:
+    """Return an address for connection `number`, by which the rows of its pings are known."""
+    return f"127.{1 + number // 62_500}.{number // 250 % 250}.{1 + number % 250}"
 
 
 def heard(connection: socket.socket, *, seconds: float) -> Said:
-    """Read until an answer and a short silence, the end of the connection, or the end of patience."""
+    """Read until an answer and a short silence, the end of the connection, or the timeout."""
     started, raw = time.monotonic(), b""
     connection.settimeout(seconds)
     try:
@@ -42,7 +50,7 @@ def heard(connection: socket.socket, *, seconds: float) -> Said:
             raw += part
             connection.settimeout(0.05)
         return Said(raw, closed=True, seconds=time.monotonic() - started)
-    except TimeoutError:
+    except (TimeoutError, BlockingIOError):
         return Said(raw, closed=False, seconds=time.monotonic() - started)
     except OSError:
         return Said(raw, closed=True, seconds=time.monotonic() - started)

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from accounts.services.organizations import update_organization
-from alerting.models import Alert
+from alerting.models.alerts import Alert
 from alerting.states import Action
-from escalation.services.actions import act
-from escalation.services.plays import TierRule, update_play
-from escalation.services.policies import RoleRule, create_policy, delete_policy, update_policy
+from alerting.via import CONSOLE
+from escalation.policies.plays import TierRule, update_play
+from escalation.policies.policies import RoleRule, create_policy, delete_policy, update_policy
+from escalation.responses.act import act
 from tests.histories.machine import PEOPLE, REFUSED, History
 from tests.world import minutes
 
@@ -40,7 +41,7 @@ POLICY_EDITS: dict[str, dict[str, Any]] = {
     "no recovery notice": {"recovery_notice": False},
     "recovery notice": {"recovery_notice": True},
     "groups in turn": {"next_group_wait_minutes": 3},
-    "some actions withheld": {"withheld": ["email:escalate", "email:assign"]},
+    "some actions disabled": {"disabled_actions": ["email:escalate", "email:assign"]},
 }
 
 
@@ -72,7 +73,7 @@ class Alerts(History):
     @rule(who=people)
     def resume(self, who: str) -> None:
         alert = Alert.objects.filter(status="on_hold").order_by("-id").first()
-        act(alert, Action.RESUME, actor=self.user(who), now=self.world.now)
+        act(alert, Action.RESUME, via=CONSOLE, actor=self.user(who), now=self.world.now)
 
     @precondition(lambda self: Alert.objects.exists())
     @rule(place=places, who=people)
@@ -92,7 +93,7 @@ class Alerts(History):
     def act(self, action: Any, place: int, who: str, **more: Any) -> Alert | None:
         alert = self.alert(place)
         try:
-            return alert and act(alert, action, actor=self.user(who), now=self.world.now, **more)
+            return alert and act(alert, action, via=CONSOLE, actor=self.user(who), now=self.world.now, **more)
         except REFUSED:
             return None  # not from this state, or not to this person
 

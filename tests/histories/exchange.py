@@ -1,4 +1,7 @@
-"""A channel that remembers what it was given: the one place where it shows who was really told what, and when."""
+"""A channel that remembers what it was given.
+
+The one place where it shows who was really notified of what, and when.
+"""
 
 import re
 from collections.abc import Callable
@@ -8,9 +11,9 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from escalation.channels import email, texts, webhook
+from escalation.channels import email, message_text, webhook
 from escalation.channels.base import Channel, DeliveryError, Message
-from escalation.models import Notification
+from escalation.models.notifications import Notification
 
 KINDS = ("email", "sms", "webhook")
 # What cannot be taken back or recognized a second time.
@@ -40,7 +43,7 @@ class Sent:
     """A message that the channel took; `known` says whether the sender learned of it."""
 
     at: datetime
-    envelope: UUID
+    message_id: UUID
     channel: str
     address: str
     carried: tuple[Carried, ...]
@@ -58,7 +61,7 @@ class Exchange:
     worker_dies: str = ""
 
     def channels(self) -> dict[str, Callable[[], Channel]]:
-        return {kind: partial(_Line, self, kind) for kind in KINDS}
+        return {kind: partial(_TimelineKind, self, kind) for kind in KINDS}
 
     def take(self, kind: str, message: Message) -> str:
         trouble = self.troubles.get(message.address) or self.troubles.get(kind)
@@ -78,12 +81,12 @@ class Exchange:
         return f"given by {kind}"
 
     def _sent(self, kind: str, message: Message, *, known: bool) -> Sent:
-        words = {"email": lambda: email.compose(message).body, "sms": lambda: texts.short(message)}
+        words = {"email": lambda: email.compose(message).body, "sms": lambda: message_text.short(message)}
         text = words.get(kind, lambda: str(webhook.document(message)))()
-        rows = Notification.objects.filter(envelope=message.id, status="sending").select_related("alert", "run")
+        rows = Notification.objects.filter(message_id=message.id, status="sending").select_related("alert", "run")
         return Sent(
             at=self.now(),
-            envelope=message.id,
+            message_id=message.id,
             channel=kind,
             address=message.address,
             carried=tuple(_carried(row) for row in rows.order_by("alert_id", "kind")),
@@ -93,7 +96,7 @@ class Exchange:
 
 
 @dataclass
-class _Line:
+class _TimelineKind:
     exchange: Exchange
     kind: str
 
@@ -107,7 +110,7 @@ class _Line:
 def _carried(row: Notification) -> Carried:
     alert, run = row.alert, row.run
     return Carried(
-        key=(row.kind, row.alert_id, row.run_id, row.step, row.round, row.repeat, row.user_id, row.label)
+        key=(row.kind, row.alert_id, row.run_id, row.step, row.retry, row.repeat, row.user_id, row.label)
         if alert
         else (row.kind, row.pk),
         kind=row.kind,

@@ -5,10 +5,11 @@ from datetime import timedelta
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from accounts.models import User
-from integrations.models import MaintenanceWindow
-from integrations.services.heartbeats import delete_integration, rotate_token, update_heartbeat
-from integrations.services.windows import create_window, delete_window
+from accounts.models.users import User
+from integrations.configuration.edits import delete_integration, rotate_token
+from integrations.heartbeats.edits import update_heartbeat
+from integrations.maintenance.windows import create_window, delete_window
+from integrations.models.windows import MaintenanceWindow
 from tests.histories.machine import PEOPLE, History
 from tests.histories.oracle import Window
 from tests.world import minutes
@@ -37,7 +38,7 @@ class Jobs(History):
             self.ping(name)
 
     def would_repeat(self, name: str) -> bool:
-        """Answer whether an interval from now ends at the very instant of an earlier silence: a clock that was set
+        """Return whether an interval from now ends at the very instant of an earlier silence: a clock that was set
         back by whole seconds may bring that about, one that counts microseconds does not.
         """
         job = self.oracle.jobs[name]
@@ -47,7 +48,7 @@ class Jobs(History):
     def add(self, name: str, every: timedelta, first_ping: bool, who: str) -> None:
         if name not in self.oracle.jobs:
             policy = self.policies["together"] if "together" in self.policies else next(iter(self.policies.values()))
-            self.add_job(name, every, first_ping=first_ping, escalation_policy=policy, tell=[who])
+            self.add_job(name, every, first_ping=first_ping, escalation_policy=policy, recipients=[who])
 
     @rule(name=jobs)
     def delete(self, name: str) -> None:

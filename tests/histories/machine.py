@@ -7,23 +7,27 @@ from uuid import UUID
 
 import pytest
 from django.conf import settings
-from django.core.cache import cache
 from django.db import connection, transaction
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
-from accounts.models import Group, User
-from alerting.models import Alert, TimelineEntry
+from accounts.contact_kinds import CONTACT_KINDS
+from accounts.models.groups import Group
+from accounts.models.users import User
+from alerting.models.alerts import Alert, TimelineEntry
 from alerting.states import Action
-from escalation import channels
-from escalation.channels.lines import LINES
-from escalation.models import EscalationPolicy, Notification, ResponsePlay
-from escalation.services import outcomes
-from escalation.services.actions import act
-from escalation.services.plays import TierRule, create_play
+from alerting.via import CONSOLE
+from escalation.models.notifications import Notification
+from escalation.models.policies import EscalationPolicy, ResponsePlay
+from escalation.notifications import outcomes
+from escalation.notifications.providers import channel_pool
+from escalation.notifications.providers.sender_pool import SENDER_POOL
+from escalation.policies.plays import TierRule, create_play
+from escalation.responses.act import act
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.errors import DomainError, FieldError
-from integrations.models import Heartbeat, InboundIntegration
+from integrations.models.heartbeats import Heartbeat
+from integrations.models.integrations import InboundIntegration
 from tests.conftest import NOON
 from tests.histories.exchange import NEVER_AGAIN, Exchange, Sent, WorkerLost
 from tests.histories.oracle import Job, Oracle
@@ -37,12 +41,12 @@ REFUSED = (DomainError, FieldError)
 
 
 def _back_off(channel: str, _: UUID, tries: int) -> timedelta:
-    waits = outcomes.BACK_OFF.get(channel, outcomes.USUAL)
-    return waits[min(tries, len(waits)) - 1]
+    pauses = CONTACT_KINDS[channel].pauses
+    return pauses[min(max(tries, 1), len(pauses)) - 1]
 
 
 class WatchedWorld(World):
-    """The world, with the oracle told of all that passes, and a delivery whose worker may die."""
+    """The world, with the oracle notified of all that passes, and a delivery whose worker may die."""
 
     def __init__(self, oracle: Oracle, exchange: Exchange, *, now: datetime) -> None:
         self.oracle = oracle
@@ -67,7 +71,7 @@ class WatchedWorld(World):
             super().work(part)
         except WorkerLost:
             # The process is gone, and with it what it knew of its lines.
-            LINES._taken.clear()
+            SENDER_POOL.forget()
             return
         if part == "detector":
             self.oracle.tick(now=self.now)
@@ -95,16 +99,15 @@ class History(RuleBasedStateMachine):
     def begin(self, bundle: int, silent: bool) -> None:
         self.atomic = transaction.atomic()
         self.atomic.__enter__()
-        cache.clear()
-        LINES._taken.clear()
+        SENDER_POOL.forget()
         self.oracle = Oracle(now=NOON)
         self.exchange = Exchange(now=lambda: self.world.now)
         self.patched = pytest.MonkeyPatch()
         for kind, line in self.exchange.channels().items():
-            self.patched.setitem(channels.CHANNELS, kind, line)
+            self.patched.setitem(channel_pool.CHANNELS, kind, line)
         self.patched.setattr(settings, "SMS_PROVIDERS", ["gateway"])
         self.patched.setattr(clock, "now", lambda: self.world.now)
-        # The spread comes from a random id: without it a history can be told again.
+        # The spread comes from a random id: without it a history can be replayed.
         self.patched.setattr(outcomes, "back_off", _back_off)
         self.held: defaultdict[int | None, list[datetime]] = defaultdict(list)
         self.world = WatchedWorld(self.oracle, self.exchange, now=NOON)
@@ -147,7 +150,7 @@ class History(RuleBasedStateMachine):
         team = self.groups["database"]
         self.add_job("backup", minutes(5), escalation_policy=self.policies["together"], recipient_groups=[team])
         self.add_job("sync", minutes(2), escalation_policy=self.policies["in turn"], recipient_groups=[team])
-        self.add_job("report", minutes(3), response_play=self.plays["play"], tell=["dana"])
+        self.add_job("report", minutes(3), response_play=self.plays["play"], recipients=["dana"])
 
     def add_job(self, name: str, every: timedelta, *, first_ping: bool = False, **fields) -> None:
         start = "first_ping" if first_ping else "when_enabled"
@@ -175,13 +178,15 @@ class History(RuleBasedStateMachine):
         self.one_live_alert_for_each_job()
         self.what_is_open_goes_on_or_says_why_not()
         self.what_is_silent_is_not_forgotten()
-        self.nobody_is_told_twice()
+        self.nobody_is_notified_twice()
         self.nothing_is_sent_that_nobody_wants()
         self.silence_is_what_the_oracle_says()
 
     def one_live_alert_for_each_job(self) -> None:
         live = Counter(
-            Alert.objects.exclude(status__in=OVER).filter(source="Heartbeat").values_list("integration_id", flat=True)
+            Alert.objects.exclude(status__in=OVER)
+            .filter(integration_type="heartbeat")
+            .values_list("integration_id", flat=True)
         )
         assert all(count == 1 for count in live.values()), live
 
@@ -190,10 +195,15 @@ class History(RuleBasedStateMachine):
         stands_still = stands_still.exclude(run__acknowledge_stops=True, acknowledged_at__isnull=False)
         for alert in stands_still.exclude(notifications__status__in=["pending", "sending"]):
             said = set(alert.timeline.values_list("kind", flat=True))
-            assert said & {"walk_ended", "last_resort"}, f"nothing follows for {alert.source_name}: {story(alert)}"
+            assert said & {"escalation_ended", "last_resort"}, (
+                f"nothing follows for {alert.source_name}: {story(alert)}"
+            )
 
     def what_is_silent_is_not_forgotten(self) -> None:
-        """What was taken is looked at again, unless its rule says never and its owner knows; what is closed says why."""
+        """What was taken is looked at again, unless its rule says never and its owner knows.
+
+        What is closed says why.
+        """
         silent = {name for name, job in self.oracle.jobs.items() if job.missed}
         newest: dict[int | None, Alert] = {alert.integration_id: alert for alert in Alert.objects.order_by("id")}
         for alert in newest.values():
@@ -211,25 +221,26 @@ class History(RuleBasedStateMachine):
             assert run.review_at or (not run.reopen_after_minutes and self.owner_knows(alert)), story(alert)
 
     def owner_knows(self, alert: Alert) -> bool:
-        """Answer whether the owner took the alert, or did something since somebody else gave it to them."""
+        """Return whether the owner took the alert, or did something since somebody else gave it to them."""
         given = alert.timeline.filter(kind="assigned").order_by("-id").first()
         if alert.status != "assigned" or given is None or given.actor_id == alert.owner_id:
             return True
         return alert.timeline.filter(actor=alert.owner_id, id__gt=given.pk).exists()
 
-    def nobody_is_told_twice(self) -> None:
-        told: defaultdict[tuple, list[Sent]] = defaultdict(list)
+    def nobody_is_notified_twice(self) -> None:
+        notified: defaultdict[tuple, list[Sent]] = defaultdict(list)
         for sent in self.exchange.sent:
             for carried in sent.carried:
-                told[carried.key].append(sent)
-        for key, messages in told.items():
+                notified[carried.key].append(sent)
+        for key, messages in notified.items():
             if len(messages) == 1:
                 continue
-            assert sum(sent.known for sent in messages) <= 1, f"told twice: {key} {messages}"
-            assert messages[0].channel not in NEVER_AGAIN, f"rung twice: {key} {messages}"
-            # What was on hold in between is told by itself when somebody resumes it.
+            assert sum(sent.known for sent in messages) <= 1, f"notified twice: {key} {messages}"
+            assert len(messages) == 2, f"sent more than once more: {key} {messages}"
+            assert messages[0].channel not in NEVER_AGAIN, f"called twice: {key} {messages}"
+            # What was on hold in between is notified by itself when somebody resumes it.
             held = any(messages[0].at <= at <= messages[-1].at for at in self.held.get(key[1], ()))
-            assert held or len({sent.envelope for sent in messages}) == 1, f"under two ids: {key} {messages}"
+            assert held or len({sent.message_id for sent in messages}) == 1, f"under two ids: {key} {messages}"
 
     def nothing_is_sent_that_nobody_wants(self) -> None:
         for sent in self.exchange.sent:
@@ -273,7 +284,7 @@ class History(RuleBasedStateMachine):
         self.exchange.worker_dies = ""
         self.world.away.clear()
         for alert in Alert.objects.filter(status="on_hold"):
-            act(alert, Action.RESUME, actor=self.owner, now=self.world.now)
+            act(alert, Action.RESUME, via=CONSOLE, actor=self.owner, now=self.world.now)
         for _ in range(400):
             self.world.beat()
             wait = self.world.next_due() - self.world.now
@@ -283,21 +294,21 @@ class History(RuleBasedStateMachine):
         else:
             raise AssertionError(f"it never ends: {story(*Alert.objects.all())}")
         self.all_is_as_promised()
-        self.everybody_was_told_or_it_says_why_not()
+        self.everybody_was_notified_or_it_says_why_not()
         connection.check_constraints()
 
-    def everybody_was_told_or_it_says_why_not(self) -> None:
-        told = {
+    def everybody_was_notified_or_it_says_why_not(self) -> None:
+        notified = {
             carried.alert
             for sent in self.exchange.sent
             for carried in sent.carried
             if carried.alert is not None and carried.kind in {"page", "last_resort"}
         }
-        for alert in Alert.objects.filter(status="open").exclude(pk__in=told).select_related("run"):
+        for alert in Alert.objects.filter(status="open").exclude(pk__in=notified).select_related("run"):
             if alert.run.acknowledge_stops and alert.acknowledged_at is not None:
                 continue
             said = list(alert.timeline.values_list("kind", "text"))
-            failed = any(kind == "told_failed" and "last resort" in text for kind, text in said)
+            failed = any(kind == "notification_failed" and "last resort" in text for kind, text in said)
             nobody = any("There is no active Owner" in text for kind, text in said if kind == "last_resort")
             assert failed or nobody, f"{alert.source_name} reached nobody, and nobody knows why: {story(alert)}"
 
@@ -311,7 +322,7 @@ def story(*alerts: Alert) -> str:
         lines = TimelineEntry.objects.filter(alert=alert).values_list("at", "kind", "text")
         said += [f"  {at:%H:%M:%S} {kind}: {text}" for at, kind, text in lines]
         said += [
-            f"  {row.kind} {row.step}.{row.round}.{row.repeat} to {row.address}: {row.status}, {row.next_attempt_at}"
+            f"  {row.kind} {row.step}.{row.retry}.{row.repeat} to {row.address}: {row.status}, {row.next_attempt_at}"
             for row in Notification.objects.filter(alert=alert).order_by("created_at")
         ]
     return "\n".join(said)

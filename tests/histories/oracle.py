@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-DEAF_AFTER = timedelta(seconds=5)
+DEAF_AFTER = timedelta(seconds=2)
 CLOCK_WENT_BACK = timedelta(minutes=1)
 
 
@@ -18,6 +18,10 @@ class Job:
     armed: datetime | None = None
     missed: bool = False
     suspended: datetime | None = None
+    last: datetime | None = None
+    gap: timedelta | None = None
+    pinged_since_enabled: bool = False
+    excused: datetime | None = None
     silences: list[datetime] = field(default_factory=list)
 
     @property
@@ -46,7 +50,7 @@ class Window:
 
 
 class Oracle:
-    """All jobs and windows, and until when somebody was listening."""
+    """All jobs and windows, and until when pings could be stored."""
 
     def __init__(self, *, now: datetime) -> None:
         self.jobs: dict[str, Job] = {}
@@ -58,7 +62,7 @@ class Oracle:
     def start(self, name: str, *, now: datetime) -> None:
         """A fresh interval starts now, at the end of the maintenance that is on, or at the first ping."""
         job = self.jobs[name]
-        job.enabled, job.missed = True, False
+        job.enabled, job.missed, job.pinged_since_enabled = True, False, False
         job.suspended = max(
             (window.ends for window in self.windows.values() if window.covers(name) and window.is_on(now)),
             default=None,
@@ -71,7 +75,11 @@ class Oracle:
 
     def ping(self, name: str, *, now: datetime) -> None:
         job = self.jobs[name]
+        if job.last is not None and timedelta() <= now - job.last <= job.interval + job.grace:
+            job.gap = now - job.last
+        job.last = now if job.last is None else max(job.last, now)
         if job.enabled:
+            job.pinged_since_enabled = True
             # What ended with a miss begins anew; a timer that runs is never set back.
             since = None if job.missed else job.armed
             job.armed = max(moment for moment in (now, since, job.suspended) if moment is not None)
@@ -97,7 +105,7 @@ class Oracle:
 
     # -- what happens once a second -------------------------------------------------------------------------------
     def pulse(self, *, now: datetime) -> None:
-        if now - self.heard > DEAF_AFTER:
+        if now - self.heard >= DEAF_AFTER:
             self.outages.append((self.heard, now))
         if now > self.heard or now < self.heard - CLOCK_WENT_BACK:
             self.heard = now
@@ -126,7 +134,22 @@ class Oracle:
         """Time in which nobody could hear is no silence; what was overdue before is overdue."""
         for job in self._running():
             if job.armed and job.armed < ended and job.deadline > started:
-                job.armed = job.armed + (ended - max(job.armed, started))
+                first, last, off = self._expected(job, ended)
+                if first - off <= ended and first + off >= started:
+                    job.armed, job.excused = ended, last
+                else:
+                    job.armed = job.armed + (ended - max(job.armed, started))
+
+    def _expected(self, job: Job, until: datetime) -> tuple[datetime, datetime, timedelta]:
+        """Return the next ping that is expected, the last one by a time, and by how much each may be off."""
+        gap = job.gap if job.pinged_since_enabled and job.gap and job.gap <= job.interval + job.grace else job.interval
+        off = min(gap / 10, timedelta(minutes=5))
+        since = job.last if job.pinged_since_enabled else job.armed
+        assert since is not None
+        first = last = max(since, job.excused or since) + gap
+        while last + gap - off <= until:
+            last += gap
+        return first, last, off
 
     def _running(self) -> list[Job]:
         return [job for job in self.jobs.values() if job.running]

@@ -6,8 +6,7 @@ from datetime import timedelta
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from accounts.models import ContactMethod
-from accounts.services import deactivate_user, reactivate_user, update_group
+from accounts.models.contact_methods import ContactMethod
 from accounts.services.contact_methods import (
     create_contact_method,
     delete_contact_method,
@@ -15,11 +14,12 @@ from accounts.services.contact_methods import (
     update_contact_method,
     verify_contact_method,
 )
-from accounts.services.groups import Member
+from accounts.services.groups import Member, update_group
 from accounts.services.opt_outs import opt_in, opt_out
-from escalation.services.absences import create_absence, delete_absence
-from escalation.services.shifts import PersonRule, create_shift, delete_shift
-from escalation.shift_models import OutOfOffice, Shift
+from accounts.services.users import deactivate_user, reactivate_user
+from escalation.models.on_call import OutOfOffice, Shift
+from escalation.oncall.absences import create_absence, delete_absence
+from escalation.oncall.shifts import PersonRule, create_shift, delete_shift
 from tests.histories.jobs import jobs
 from tests.histories.machine import PEOPLE, REFUSED, History
 from tests.world import minutes
@@ -35,7 +35,7 @@ LABELS = {
 
 
 class People(History):
-    """The roster, and over what its people can be reached."""
+    """The rota, and over what its people can be reached."""
 
     @rule(name=groups, members=st.lists(st.tuples(people, roles), unique=True, max_size=5))
     def change_members(self, name: str, members: list[tuple[str, str]]) -> None:

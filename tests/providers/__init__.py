@@ -1,1 +1,1 @@
-"""Providers that speak the real wire on loopback, and answer as they are told."""
+"""Providers that speak the real wire on loopback, and answer as they are asked to."""

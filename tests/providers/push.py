@@ -65,7 +65,7 @@ class PushService(Provider):
         return known and parts["k"] == self.key
 
     def decrypted(self, body: bytes) -> bytes:
-        """Return the text, as RFC 8188 and RFC 8291 tell the browser to."""
+        """Return the text, as RFC 8188 and RFC 8291 notify the browser to."""
         salt, length = body[:16], body[20]
         theirs, sealed = body[21 : 21 + length], body[21 + length :]
         sender = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), theirs)

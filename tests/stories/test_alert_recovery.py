@@ -1,9 +1,10 @@
-"""A ping after a miss closes the alert and tells those who were told (domain: timing 5 and 6)."""
+"""A ping after a miss closes the alert and notifies those who were notified (domain: timing 5 and 6)."""
 
 import pytest
 from django.core import mail
 
-from escalation.models import EscalationRun, Notification
+from escalation.models.notifications import Notification
+from escalation.models.runs import EscalationRun
 from tests.world import minutes
 
 pytestmark = pytest.mark.django_db
@@ -19,7 +20,7 @@ def silent_and_back(world, *, after=0.2, **fields):
     return job
 
 
-def test_those_who_were_told_get_one_short_recovery_notice_and_nobody_else(world):
+def test_those_who_were_notified_get_one_short_recovery_notice_and_nobody_else(world):
     team = world.team("Database", primary=["ana", "bob"], secondary=["sam"])
     job = silent_and_back(world, recipient_groups=[team])
     for name in ("ana", "bob"):
@@ -32,10 +33,10 @@ def test_those_who_were_told_get_one_short_recovery_notice_and_nobody_else(world
 
 
 def test_the_notice_says_how_late_the_signal_was(world):
-    job = silent_and_back(world, tell=["ana"], after=1)
+    job = silent_and_back(world, recipients=["ana"], after=1)
     world.expect_page("ana", about=job)
     message = world.expect_recovery("ana", about=job)
-    assert message.subject == "[Recovered] backup"
+    assert message.subject == f"[Recovered] #{world.alert(job).pk} backup"
     assert "The signal came back 1 minute late." in message.body
 
 
@@ -50,7 +51,7 @@ def test_the_escalation_stops_and_nothing_that_was_waiting_is_sent(world):
 
 
 def test_recovery_notices_can_be_switched_off(world):
-    job = silent_and_back(world, tell=["ana"], escalation_policy=world.policy(recovery_notice=False))
+    job = silent_and_back(world, recipients=["ana"], escalation_policy=world.policy(recovery_notice=False))
     world.expect_page("ana", about=job)
     world.expect_nothing_else()
 
@@ -63,8 +64,9 @@ def test_the_last_resort_gets_the_recovery_notice_too(world):
     world.expect_nothing_else()
 
 
-def test_one_notice_however_often_a_person_was_told(world):
+def test_one_notice_however_often_a_person_was_notified(world):
     policy = world.policy(steps=[{"role": "primary", "retries": 2, "retry_interval_minutes": "0.1"}])
-    silent_and_back(world, tell=["ana"], escalation_policy=policy, after=0.5)
+    job = silent_and_back(world, recipients=["ana"], escalation_policy=policy, after=0.5)
+    number = world.alert(job).pk
     subjects = [message.subject for message in mail.outbox]
-    assert subjects == ["[Open] backup is silent"] * 3 + ["[Recovered] backup"]
+    assert subjects == [f"High #{number} [Open] backup is silent"] * 3 + [f"[Recovered] #{number} backup"]

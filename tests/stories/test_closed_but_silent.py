@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 
 from alerting.states import Action
-from escalation.services.actions import act
-from integrations.services.daily_lists import send_daily_lists
+from alerting.via import CONSOLE
+from escalation.responses.act import act
+from integrations.heartbeats.daily_lists import send_daily_lists
 from tests.world import minutes, seconds
 
 pytestmark = pytest.mark.django_db
@@ -29,7 +30,7 @@ def backup(world):
     """A heartbeat that is silent since 12:05."""
     world.person("olga", roles=["Owner"])
     world.person("adam", roles=["App Admin"])
-    backup = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    backup = world.heartbeat("backup", every=minutes(5), recipients=["ana"])
     world.advance(minutes(5))
     world.expect_page("ana", about=backup)
     return backup
@@ -38,7 +39,7 @@ def backup(world):
 @pytest.mark.parametrize("action", [Action.CLOSE, Action.CANCEL])
 def test_owners_and_app_admins_get_one_list_a_day_about_eight(world, backup, action):
     send(world)
-    act(world.alert(backup), action, actor=world.person("ana"), now=world.now, reason="later")
+    act(world.alert(backup), action, via=CONSOLE, actor=world.person("ana"), now=world.now, reason="later")
     at(world, 7, 59, days=1)
     assert send(world) == 0
     at(world, 8, 0)
@@ -58,7 +59,7 @@ def test_owners_and_app_admins_get_one_list_a_day_about_eight(world, backup, act
 def test_eight_is_that_of_the_organization(world, backup):
     world.organization.time_zone = "America/New_York"
     world.organization.save()
-    act(world.alert(backup), Action.CLOSE, actor=world.person("ana"), now=world.now)
+    act(world.alert(backup), Action.CLOSE, via=CONSOLE, actor=world.person("ana"), now=world.now)
     at(world, 12, 59)  # 7:59 there
     assert send(world) == 0
     at(world, 13)
@@ -69,12 +70,12 @@ def test_eight_is_that_of_the_organization(world, backup):
 
 
 def test_what_is_not_ended_by_hand_or_pings_again_is_not_listed(world, backup):
-    disabled = world.heartbeat("disabled", every=minutes(5), tell=["ana"])
-    recovered = world.heartbeat("recovered", every=minutes(5), tell=["ana"])
+    disabled = world.heartbeat("disabled", every=minutes(5), recipients=["ana"])
+    recovered = world.heartbeat("recovered", every=minutes(5), recipients=["ana"])
     world.advance(minutes(5))
     for heartbeat in (disabled, recovered):
         world.expect_page("ana", about=heartbeat)
-        act(world.alert(heartbeat), Action.CLOSE, actor=world.person("ana"), now=world.now)
+        act(world.alert(heartbeat), Action.CLOSE, via=CONSOLE, actor=world.person("ana"), now=world.now)
     world.ping(recovered)
     disabled.heartbeat.state, disabled.heartbeat.deadline_at, disabled.heartbeat.armed_at = "disabled", None, None
     disabled.heartbeat.save()

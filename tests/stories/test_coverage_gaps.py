@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from escalation.on_call import AHEAD
-from escalation.services.shifts import update_shift
-from integrations.coverage import coverage_of, gaps_among
+from escalation.oncall.selectors import AHEAD
+from escalation.oncall.shifts import update_shift
+from integrations.coverage.gaps import coverage_of, gaps_among
 from tests import factories
 from tests.factories.shifts import make_absence, make_rotation, make_shift
 from tests.world import minutes
@@ -30,7 +30,7 @@ def test_nothing_is_listed_where_somebody_is_always_there(world):
     team = world.team("Database", primary=["ana", "bob"])
     make_rotation(team, primary=[world.person("ana"), world.person("bob")])
     world.heartbeat("backup", every=minutes(5), recipient_groups=[team])
-    world.heartbeat("mirror", every=minutes(5), tell=["zoe"])
+    world.heartbeat("mirror", every=minutes(5), recipients=["zoe"])
     coverage = coverage_of(world.organization, at=world.now)
     assert (coverage.gaps, coverage.groups, coverage.looked_until) == ({}, [], world.now + AHEAD)
 
@@ -69,10 +69,10 @@ def test_a_cover_who_cannot_be_reached_and_a_cover_who_can(world):
 
 def test_a_contact_method_that_closes_at_night_takes_its_owner_along(world):
     ana = world.person("ana", time_zone="Europe/Berlin")
-    windows = [{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "from": "08:00", "to": "22:00"}]
+    windows = [{"days": list(ALWAYS), "starts": "08:00", "ends": "22:00"}]
     ana.contact_methods.update(label="Email-Second", windows=windows)
     policy = world.policy(steps=[{"role": "primary", "retries": 1, "retry_interval_minutes": 30}])
-    job = world.heartbeat("backup", every=minutes(5), tell=["ana"], escalation_policy=policy)
+    job = world.heartbeat("backup", every=minutes(5), recipients=["ana"], escalation_policy=policy)
     assert gap_of(world, job) == (at("2026-03-02T21:00"), at("2026-03-03T07:00"))
     ana.contact_methods.update(delay_minutes=3)
     assert gap_of(world, job) == (at("2026-03-02T20:57"), at("2026-03-03T06:57"))
@@ -80,7 +80,7 @@ def test_a_contact_method_that_closes_at_night_takes_its_owner_along(world):
 
 def test_what_is_disabled_or_elsewhere_is_not_listed_and_a_disabled_policy_is(world):
     off = world.policy(name="Off", enabled=False)
-    job = world.heartbeat("backup", every=minutes(5), tell=["ana"], escalation_policy=off)
+    job = world.heartbeat("backup", every=minutes(5), recipients=["ana"], escalation_policy=off)
     world.heartbeat("gone", every=minutes(5), enabled=False)
     factories.HeartbeatFactory()
     coverage = coverage_of(world.organization, at=world.now)
@@ -112,7 +112,7 @@ def test_holes_and_ends_of_rotas_that_a_heartbeat_depends_on_are_listed(world):
     over = codes(world, end + 40 * DAY)
     assert ("Database", "rota_ended", end, None) in over
     reasons = [gap.reason for gap in coverage_of(world.organization, at=world.now).groups]
-    assert reasons[0] == "Nobody who can be reached is on call, and in 1 more times after that."
+    assert reasons[0] == "Nobody who can be reached is on call. More such gaps follow: 1."
 
 
 def test_an_override_that_ends_is_no_rota_that_ended(world):
@@ -138,7 +138,7 @@ def test_queries_do_not_grow_with_heartbeats_and_ways(world, django_assert_max_n
     teams = [world.team(f"Team {number}", primary=["ana"], managers=["mia"]) for number in range(8)]
     for number in range(24):
         world.heartbeat(
-            f"job {number}", every=minutes(5), recipient_groups=[teams[number % 8]], tell=["ana"][: number % 2]
+            f"job {number}", every=minutes(5), recipient_groups=[teams[number % 8]], recipients=["ana"][: number % 2]
         )
     with django_assert_max_num_queries(30):
         assert coverage_of(world.organization, at=world.now).gaps == {}
@@ -146,12 +146,11 @@ def test_queries_do_not_grow_with_heartbeats_and_ways(world, django_assert_max_n
 
 def test_windows_count_where_the_method_for_all_hours_fails(world):
     ana = world.person("ana")
-    days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-    windows = [{"days": days, "from": "08:00", "to": "22:00"}]
+    windows = [{"days": list(ALWAYS), "starts": "08:00", "ends": "22:00"}]
     ana.contact_methods.create(
         label="Email-Second", address="second@example.com", verified_at=world.now, windows=windows, position=2
     )
-    job = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    job = world.heartbeat("backup", every=minutes(5), recipients=["ana"])
     assert gap_of(world, job) is None
     ana.contact_methods.filter(label="Email-Official").update(failing_since=world.now, failing_reason="550")
     assert gap_of(world, job) == (at("2026-03-02T22:00"), at("2026-03-03T08:00"))

@@ -4,10 +4,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from accounts.services import update_user
-from escalation.services.delivery import deliver_due
-from integrations.models import CoverageWatch
-from integrations.services.coverage_watch import watch_coverage
+from accounts.services.users import update_user
+from escalation.notifications.deliver import deliver_due
+from integrations.coverage.watch import watch_coverage
+from integrations.models.mails import CoverageWatch
 from tests.factories.shifts import make_rotation, make_shift
 from tests.world import minutes
 
@@ -47,7 +47,7 @@ def test_gaps_that_last_are_mailed_once_a_day_to_owners_app_admins_and_the_manag
         mail = world.expect_mail(who, saying="1 heartbeat would reach nobody now")
         assert "- backup, now. Primary of Empty: nobody is there." in flat(mail)
         assert "mirror" not in mail.body
-        assert "/heartbeats/readiness/" in mail.body
+        assert "/heartbeats/coverage-gaps/" in mail.body
     live(world, 23 * HOUR + minutes(55), step=HOUR - minutes(5))
     world.expect_nothing_else()
     live(world, HOUR, step=minutes(30))
@@ -68,14 +68,14 @@ def test_a_manager_hears_of_their_own_groups_alone(world, olga):
         mail = world.expect_mail(who, saying="1 heartbeat would reach nobody now")
         assert f"- {named}, now." in mail.body
         assert other not in mail.body
-        assert "/heartbeats/readiness/" not in mail.body  # a page that they may not see
+        assert "/heartbeats/coverage-gaps/" not in mail.body  # a page that they may not see
     world.expect_mail("olga", saying="2 heartbeats would reach nobody now")
     world.expect_nothing_else()
 
 
 def test_an_edit_in_several_steps_and_an_empty_list_bring_no_mail(world, olga):
     ana = world.person("ana")
-    world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    world.heartbeat("backup", every=minutes(5), recipients=["ana"])
     live(world, minutes(10))
     update_user(ana, actor=olga, now=world.now, is_active=False)
     live(world, minutes(9), step=minutes(3))

@@ -2,10 +2,11 @@
 
 import pytest
 
-from escalation.models import EscalationPolicy
-from escalation.services.plays import TierRule, create_play, delete_play, update_play
-from escalation.services.policies import RoleRule, clone_policy, delete_policy, update_policy
-from integrations.services.heartbeats import update_heartbeat
+from escalation.models.policies import EscalationPolicy
+from escalation.policies.clone import clone_policy
+from escalation.policies.plays import TierRule, create_play, delete_play, update_play
+from escalation.policies.policies import RoleRule, delete_policy, update_policy
+from integrations.heartbeats.edits import update_heartbeat
 from tests import factories
 from tests.factories import WHEN
 from tests.world import minutes
@@ -19,7 +20,7 @@ def team(world):
 
 
 def silent(world, **fields):
-    """Return a heartbeat that has just been missed, of whose alert Ana was told."""
+    """Return a heartbeat that has just been missed, of whose alert Ana was notified."""
     job = world.heartbeat("backup", every=minutes(5), **fields)
     world.ping(job)
     world.advance(minutes(5))
@@ -80,7 +81,7 @@ def test_a_policy_that_is_deleted(world, team):
     delete_policy(policy, actor=None, now=WHEN)
     assert not EscalationPolicy.objects.filter(name="Old").exists()
     goes_on(world, job, "sam", "mia")
-    assert "Old" in world.alert(job).timeline.get(kind="walk_ended").text
+    assert "Old" in world.alert(job).timeline.get(kind="escalation_ended").text
 
 
 def test_a_play_that_is_edited_and_deleted(world):
@@ -110,11 +111,11 @@ def test_a_group_that_is_deleted_is_passed_over_and_the_walk_goes_on(world, team
 
 def test_what_messages_offer_is_what_the_policy_said_when_the_alert_opened(world, team, client_for):
     policy = world.policy()
-    update_policy(policy, actor=None, now=WHEN, offers={"email": ["assign", "close"]})
+    update_policy(policy, actor=None, now=WHEN, allowed_actions={"email": ["assign", "close"]})
     job = silent(world, recipient_groups=[team], escalation_policy=policy)
-    update_policy(policy, actor=None, now=WHEN, offers={"email": []})
+    update_policy(policy, actor=None, now=WHEN, allowed_actions={"email": []})
     world.advance(minutes(5))
     world.expect_page("sam", about=job)
     owner = client_for(factories.UserFactory(organization=world.organization, roles=["Owner"]))
-    told = owner.get(f"/api/v1/alerts/{world.alert(job).pk}/notifications/").json()["results"]
-    assert [notification["offers"] for notification in told] == [["assign", "close"]] * 2
+    notifications = owner.get(f"/api/v1/alerts/{world.alert(job).pk}/notifications/").json()["results"]
+    assert [notification["allowed_actions"] for notification in notifications] == [["assign", "close"]] * 2

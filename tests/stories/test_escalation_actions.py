@@ -2,10 +2,10 @@
 
 import pytest
 
-from alerting import services
-from alerting.services import StateConflict
-from escalation.models import EscalationRun
-from escalation.services.engine import hurry
+from alerting.services import alerts
+from alerting.services.alerts import StateConflict
+from escalation.engine.advance import escalate
+from escalation.models.runs import EscalationRun
 from tests.stories.test_escalation_policy import silent, timeline
 from tests.world import minutes, seconds
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def job(world):
-    """A missed heartbeat whose Primary has been told."""
+    """A missed heartbeat whose Primary has been notified."""
     team = world.team("Database", primary=["ana"], secondary=["sam"], managers=["mia"])
     job = silent(world, recipient_groups=[team])
     world.expect_page("ana", about=job)
@@ -22,7 +22,8 @@ def job(world):
 
 
 def act(world, job, action, *, by="ana", **more):
-    return getattr(services, action)(world.alert(job), actor=world.person(by), now=world.now, **more)
+    change = escalate if action == "escalate" else getattr(alerts, action)
+    return change(world.alert(job), actor=world.person(by), now=world.now, **more)
 
 
 def test_an_acknowledgement_is_recorded_and_does_not_stop_the_escalation(world, job):
@@ -57,7 +58,6 @@ def test_escalating_an_acknowledged_alert_goes_on_where_acknowledging_had_stoppe
     act(world, job, "acknowledge")
     world.advance(minutes(30))
     act(world, job, "escalate")
-    hurry([world.alert(job).pk], now=world.now)
     world.advance(seconds(1))
     world.expect_page("sam", about=job)
 
@@ -89,10 +89,9 @@ def test_a_resumed_alert_with_an_owner_goes_back_to_them(world, job):
     world.expect_nothing_else()
 
 
-def test_escalate_tells_the_next_person_now_and_the_waits_count_from_there(world, job):
+def test_escalate_notifies_the_next_person_now_and_the_waits_count_from_there(world, job):
     world.advance(minutes(1))
     act(world, job, "escalate")
-    hurry([world.alert(job).pk], now=world.now)
     world.advance(seconds(1))
     world.expect_page("sam", about=job)
     world.advance(minutes(5) - seconds(1))
@@ -105,20 +104,18 @@ def test_an_owner_who_escalates_gives_the_alert_back(world, job):
     act(world, job, "assign", to=world.person("ana"))
     world.advance(minutes(30))
     alert = act(world, job, "escalate")
-    hurry([alert.pk], now=world.now)
     assert (alert.status, alert.owner) == ("open", None)
     world.advance(seconds(1))
     world.expect_page("sam", about=job)
 
 
-def test_escalating_after_the_last_step_tells_the_owner_once(world, job):
+def test_escalating_after_the_last_step_notifies_the_owner_once(world, job):
     world.person("olga", roles=["Owner"])
     world.advance(minutes(30))
     world.expect_page("sam", about=job)
     world.expect_page("mia", about=job)
     for _ in range(2):
         act(world, job, "escalate")
-        hurry([world.alert(job).pk], now=world.now)
         world.advance(seconds(1))
     world.expect_mail("olga", saying="no further step follows", about=job)
     world.expect_nothing_else()
@@ -130,7 +127,7 @@ def test_the_timeline_says_who_did_what(world, job):
     act(world, job, "assign", to=world.person("mia"))
     act(world, job, "assign", by="mia", to=world.person("mia"))
     act(world, job, "close", by="mia", reason="disk was full")
-    assert [row for row in timeline(world, job) if row[0] not in {"told", "opened"}] == [
+    assert [row for row in timeline(world, job) if row[0] not in {"notified", "opened"}] == [
         ("replied", "Looking at it"),
         ("assigned", "Assigned to Mia by Ana."),
         ("assigned", "Mia took the alert."),
@@ -146,11 +143,11 @@ def test_a_closed_alert_takes_nothing_but_notes(world, job):
     act(world, job, "reply", text="It was the disk.")
 
 
-def test_whoever_is_slower_is_told_so_and_nothing_changes(world, job):
+def test_whoever_is_slower_is_informed_and_nothing_changes(world, job):
     seen_by_ana, seen_by_mia = world.alert(job), world.alert(job)
-    services.assign(seen_by_ana, actor=world.person("ana"), to=world.person("ana"), now=world.now)
+    alerts.assign(seen_by_ana, actor=world.person("ana"), to=world.person("ana"), now=world.now)
     with pytest.raises(StateConflict, match="Somebody else"):
-        services.close(seen_by_mia, actor=world.person("mia"), now=world.now)
+        alerts.close(seen_by_mia, actor=world.person("mia"), now=world.now)
     assert world.alert(job).owner == world.person("ana")
 
 
@@ -158,9 +155,9 @@ def test_a_run_whose_alert_is_not_open_leaves_the_ticks_way(world, job):
     act(world, job, "assign", to=world.person("ana"))
     world.advance(minutes(6))
     run = EscalationRun.objects.get()
-    assert run.resting
+    assert run.parked
     assert run.next_step_at is not None
-    assert not EscalationRun.objects.filter(resting=False, next_step_at__isnull=False).exists()
+    assert not EscalationRun.objects.filter(parked=False, next_step_at__isnull=False).exists()
 
 
 def test_a_run_whose_alert_is_final_has_ended(world, job):
@@ -172,7 +169,7 @@ def test_a_run_whose_alert_is_final_has_ended(world, job):
 def test_nothing_is_sent_after_the_alert_was_assigned_though_it_was_written_before(world):
     ana = world.person("ana")
     ana.contact_methods.create(label="Email-Later", address="later@example.com", delay_minutes=3, verified_at=world.now)
-    job = silent(world, tell=["ana"])
+    job = silent(world, recipients=["ana"])
     world.expect_page("ana", about=job)
     act(world, job, "assign", to=ana)
     world.advance(minutes(10))
@@ -183,7 +180,7 @@ def test_nothing_is_sent_after_the_alert_was_assigned_though_it_was_written_befo
 def test_what_was_written_before_a_hold_is_sent_after_the_resume(world):
     ana = world.person("ana")
     ana.contact_methods.create(label="Email-Later", address="later@example.com", delay_minutes=3, verified_at=world.now)
-    job = silent(world, tell=["ana"])
+    job = silent(world, recipients=["ana"])
     world.expect_page("ana", about=job)
     act(world, job, "hold")
     world.advance(minutes(10))

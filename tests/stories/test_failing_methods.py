@@ -1,16 +1,13 @@
 """A contact method whose address is refused is used last, reaches nobody, and somebody hears of it (domain: 7)."""
 
-import smtplib
 from datetime import timedelta
 
 import pytest
-from django.core import mail
-from django.core.mail.backends.locmem import EmailBackend
 
-from accounts.models import ContactMethod
+from accounts.models.contact_methods import ContactMethod
 from accounts.selectors import failing_methods
-from escalation.services.failing import notify_of_failing
-from integrations.readiness import unready, who_would_be_told
+from escalation.notifications.notices.failing_methods import notify_of_failing
+from integrations.coverage.who_is_notified import current_coverage_gaps, who_would_be_notified
 from tests.stories.test_escalation_policy import silent, timeline
 from tests.world import minutes, seconds
 
@@ -21,23 +18,10 @@ SENT = seconds(3)
 GONE = (550, b"5.1.1 no such user")
 
 
-class PickyBackend(EmailBackend):
-    refusals: dict
-
-    def send_messages(self, messages):
-        for message in messages:
-            (address,) = message.to
-            if address in self.refusals:
-                raise smtplib.SMTPRecipientsRefused({address: self.refusals[address]})
-        return super().send_messages(messages)
-
-
 @pytest.fixture
-def refusals(settings):
+def refusals(mailbox):
     """What the mail server answers to which address."""
-    settings.EMAIL_BACKEND = "tests.stories.test_failing_methods.PickyBackend"
-    PickyBackend.refusals = {}
-    return PickyBackend.refusals
+    return mailbox.refusals
 
 
 @pytest.fixture
@@ -77,7 +61,7 @@ def test_a_refused_address_is_marked_its_owner_notified_over_another_and_the_nex
 ):
     method = personal(world)
     refusals[method.address] = GONE
-    job = silent(world, tell=["ana"])
+    job = silent(world, recipients=["ana"])
     world.expect_page("ana", about=job)  # over Email-Official, at once
     world.expect_nothing_else()
     marked_at = world.now
@@ -118,11 +102,11 @@ def test_while_it_is_refused_the_next_alert_uses_the_others_first_and_it_after_t
         position=2,
     )
     ContactMethod.objects.filter(pk=method.pk).update(failing_since=world.now, failed_at=world.now, failures=1)
-    job = silent(world, tell=["ana"])
+    job = silent(world, recipients=["ana"])
     began = world.alert(job).opened_at
     world.expect_page("ana", about=job)
-    foreseen = who_would_be_told(job, at=began).moments[0].told
-    assert sorted((told.label, told.at - began) for told in foreseen) == [
+    previewed = who_would_be_notified(job, at=began).steps[0].notifications
+    assert sorted((notification.label, notification.at - began) for notification in previewed) == [
         ("Email-Official", minutes(0)),
         ("Email-Personal", minutes(5)),
         ("Email-Third", minutes(5)),
@@ -154,7 +138,7 @@ def test_who_is_reached_by_what_fails_alone_does_not_count_and_is_notified_all_t
 def test_an_address_that_takes_messages_again_works_again(world, refusals, owner):
     method = personal(world)
     refusals[method.address] = GONE
-    job = silent(world, tell=["ana"])
+    job = silent(world, recipients=["ana"])
     world.expect_page("ana", about=job)
     world.advance(minutes(1))
     world.expect_mail("ana", saying="Alerts do not reach you")
@@ -165,7 +149,6 @@ def test_an_address_that_takes_messages_again_works_again(world, refusals, owner
     world.expect_page("ana", about=job, address=method.address)
     assert state(method) == (None, 0)
     another_silence(world, job)
-    world.expect_recovery("ana", about=job)
     world.expect_mail("ana", saying="recovered", about=job, address=method.address)
     world.expect_page("ana", about=job, address=method.address)
     world.expect_nothing_else()
@@ -190,7 +173,7 @@ def test_an_address_that_takes_messages_again_works_again(world, refusals, owner
 def test_what_is_not_said_about_the_address_marks_nothing(world, refusals, owner, answer):
     method = personal(world)
     refusals[method.address] = answer
-    job = silent(world, tell=["ana"])
+    job = silent(world, recipients=["ana"])
     world.advance(minutes(30))
     world.expect_page("ana", about=job)
     world.expect_nothing_else()
@@ -215,7 +198,7 @@ def test_what_is_not_said_about_the_address_marks_nothing(world, refusals, owner
 def test_what_is_said_about_the_address_marks_it(world, refusals, owner, answer):
     method = personal(world)
     refusals[method.address] = answer
-    job = silent(world, tell=["ana"])
+    job = silent(world, recipients=["ana"])
     world.expect_page("ana", about=job)
     assert state(method) == (world.now, 1)
     world.advance(minutes(1))
@@ -228,7 +211,7 @@ def test_managers_are_notified_after_three_failures_and_once(world, refusals, ow
     world.team("Database", primary=["ana"], managers=["mia"])
     world.team("Billing", secondary=["ana"], managers=["mia", "ana"])
     refusals[method.address] = GONE
-    job = silent(world, tell=["ana"])
+    job = silent(world, recipients=["ana"])
     world.expect_page("ana", about=job)
     world.advance(minutes(2))
     world.expect_mail("ana", saying="Alerts do not reach you over Email-Personal")
@@ -248,7 +231,7 @@ def test_managers_are_notified_after_three_failures_and_once(world, refusals, ow
 def test_who_has_no_other_method_is_known_to_the_managers_at_once(world, refusals, owner):
     refusals["ana@example.com"] = GONE
     world.team("Database", primary=["ana"], managers=["mia"])
-    job = silent(world, tell=["ana", "bob"])
+    job = silent(world, recipients=["ana", "bob"])
     world.expect_page("bob", about=job)
     world.advance(minutes(1))
     world.expect_mail("mia", saying="Alerts do not reach Ana")
@@ -283,7 +266,7 @@ def crowd(world, number):
 def test_five_addresses_at_once_are_marked(world, refusals, owner):
     names, methods = crowd(world, 5)
     refusals.update({method.address: GONE for method in methods})
-    job = silent(world, tell=names)
+    job = silent(world, recipients=names)
     world.advance(SENT)
     for name in names:
         world.expect_page(name, about=job)
@@ -295,11 +278,12 @@ def test_five_addresses_at_once_are_marked(world, refusals, owner):
     assert len(failing_methods(world.organization)) == 5
 
 
+@pytest.mark.slow
 def test_more_than_five_at_once_are_our_fault_which_owners_and_app_admins_hear_once(world, refusals, owner):
     world.person("adam", roles=["App Admin"])
     names, methods = crowd(world, 7)
     refusals.update({method.address: GONE for method in methods})
-    job = silent(world, tell=names)
+    job = silent(world, recipients=names)
     world.advance(SENT)
     for name in names:
         world.expect_page(name, about=job)
@@ -340,13 +324,13 @@ def test_marks_of_the_last_ten_minutes_are_taken_back_when_it_turns_out_to_be_ou
     refusals.update({method.address: GONE for method in [*methods, old]})
     jobs = []
     for name in names[:5]:
-        jobs.append(world.heartbeat(f"job of {name}", every=minutes(0.1), tell=[name, "old"]))
+        jobs.append(world.heartbeat(f"job of {name}", every=minutes(0.1), recipients=[name, "old"]))
         world.ping(jobs[-1])
         world.advance(minutes(0.1))
         world.expect_page(name, about=jobs[-1])
         world.expect_page("old", about=jobs[-1])
     assert len(failing_methods(world.organization)) == 6
-    last = world.heartbeat("last job", every=minutes(0.1), tell=[names[5]])
+    last = world.heartbeat("last job", every=minutes(0.1), recipients=[names[5]])
     world.ping(last)
     world.advance(minutes(0.1))
     world.expect_page(names[5], about=last)
@@ -361,7 +345,7 @@ def test_a_notice_about_what_fails_that_is_refused_itself_marks_nothing_and_make
     method = personal(world)
     world.team("Database", primary=["ana"], managers=["mia"])
     refusals[method.address] = GONE
-    job = silent(world, tell=["ana"])
+    job = silent(world, recipients=["ana"])
     world.expect_page("ana", about=job)
     refusals["ana@example.com"] = GONE
     world.advance(minutes(30))
@@ -369,9 +353,11 @@ def test_a_notice_about_what_fails_that_is_refused_itself_marks_nothing_and_make
     assert list(failing_methods(world.organization)) == [method]
 
 
+@pytest.mark.long
+@pytest.mark.slow
 def test_what_works_now_and_then_is_announced_once_a_day(world, refusals, owner):
     method = personal(world)
-    job = silent(world, tell=["ana"])
+    job = silent(world, recipients=["ana"])
     world.expect_page("ana", about=job, address=method.address)
     for _ in range(30):
         refusals[method.address] = GONE
@@ -380,14 +366,14 @@ def test_what_works_now_and_then_is_announced_once_a_day(world, refusals, owner)
         refusals.clear()
         another_silence(world, job)
         world.advance(minutes(60))
-    announced = sum("Alerts do not reach you" in message.subject for message in mail.outbox)
+    announced = sum("Alerts do not reach you" in message.subject for message in world.mails)
     assert announced == 3  # in two days and a half
 
 
 def test_the_moment_of_a_notice_keeps_to_the_hours_of_the_method_that_carries_it(world, refusals, owner):
     ana = world.person("ana")
     ana.contact_methods.update(failing_since=world.now, failed_at=world.now, failures=1)
-    weekdays = {"days": ["mon", "tue", "wed", "thu", "fri"], "from": "15:00", "to": "16:00"}
+    weekdays = {"days": ["monday", "tuesday", "wednesday", "thursday", "friday"], "starts": "15:00", "ends": "16:00"}
     ContactMethod.objects.create(
         user=ana, label="Day", address="ana@day.example.com", verified_at=world.now, windows=[weekdays]
     )
@@ -402,9 +388,9 @@ def test_a_method_keeps_its_own_time_where_another_time_would_miss_its_hours(wor
     method = personal(world, official_after=0)
     ana = world.person("ana")
     ana.contact_methods.filter(label="Email-Official").update(failing_since=world.now, failed_at=world.now, failures=1)
-    soon = {"days": ["mon"], "from": "12:05", "to": "13:00"}
+    soon = {"days": ["monday"], "starts": "12:05", "ends": "13:00"}
     ContactMethod.objects.filter(pk=method.pk).update(delay_minutes=10, windows=[soon])
-    job = silent(world, tell=["ana"])
+    job = silent(world, recipients=["ana"])
     world.advance(minutes(9))
     assert job
     assert [row.label for row in world.alert(job).notifications.filter(status="accepted", kind="page")] == []
@@ -415,7 +401,7 @@ def test_a_method_keeps_its_own_time_where_another_time_would_miss_its_hours(wor
 
 def test_the_list_of_heartbeats_that_reach_nobody_names_what_fails(world, owner):
     world.person("ana").contact_methods.update(failing_since=world.now, failed_at=world.now, failures=1)
-    job = world.heartbeat("backup", every=minutes(5), tell=["ana"])
-    assert job.pk in unready(world.organization, at=world.now)
+    job = world.heartbeat("backup", every=minutes(5), recipients=["ana"])
+    assert job.pk in current_coverage_gaps(world.organization, at=world.now)
     personal(world)
-    assert unready(world.organization, at=world.now) == {}
+    assert current_coverage_gaps(world.organization, at=world.now) == {}

@@ -1,15 +1,12 @@
-"""What a group shares is told when the group is, receives, and never counts as somebody who was reached."""
-
-from smtplib import SMTPRecipientsRefused
+"""What a group shares is notified when the group is, receives, and never counts as somebody who was reached."""
 
 import pytest
-from django.core import mail
-from django.core.mail.backends.locmem import EmailBackend
 
-from accounts.models import GroupNesting
-from alerting import services as alerts
-from escalation.models import Notification, PlayTier
-from integrations.readiness import unready, who_would_be_told
+from accounts.models.groups import GroupNesting
+from alerting.services import alerts
+from escalation.models.notifications import Notification
+from escalation.models.policies import PlayTier
+from integrations.coverage.who_is_notified import current_coverage_gaps, who_would_be_notified
 from tests import factories
 from tests.stories.test_escalation_policy import silent, timeline
 from tests.world import minutes, seconds
@@ -24,18 +21,11 @@ def team(world):
 
 
 @pytest.fixture
-def refuse(monkeypatch):
+def refuse(mailbox):
     """Have the mail server refuse an address for good."""
 
     def refuse(address):
-        take = EmailBackend.send_messages
-
-        def send_messages(backend, messages):
-            if any(message.to == [address] for message in messages):
-                raise SMTPRecipientsRefused({address: (550, b"no such mailbox")})
-            return take(backend, messages)
-
-        monkeypatch.setattr(EmailBackend, "send_messages", send_messages)
+        mailbox.refusals[address] = (550, b"no such mailbox")
 
     return refuse
 
@@ -44,7 +34,7 @@ def expect_shared(world, job, address=OPS):
     return world.expect_page("the group", about=job, address=address)
 
 
-def test_a_groups_mailbox_is_told_once_together_with_its_primary(world, team):
+def test_a_groups_mailbox_is_notified_once_together_with_its_primary(world, team):
     world.share(team, OPS)
     policy = world.policy(
         steps=[
@@ -55,7 +45,7 @@ def test_a_groups_mailbox_is_told_once_together_with_its_primary(world, team):
     job = silent(world, recipient_groups=[team], escalation_policy=policy)
     world.expect_page("ana", about=job)
     expect_shared(world, job)
-    assert ("told", f"E-mail to Mailbox {OPS} of On call: accepted") in timeline(world, job)
+    assert ("notified", f"E-mail to Mailbox {OPS} of On call: sent") in timeline(world, job)
     world.expect_nothing_else()
     world.advance(minutes(5))
     world.expect_page("ana", about=job)
@@ -64,7 +54,7 @@ def test_a_groups_mailbox_is_told_once_together_with_its_primary(world, team):
     world.expect_nothing_else()
 
 
-def test_a_centralized_policy_tells_the_contacts_of_a_group_whatever_labels_it_names(world, team):
+def test_a_centralized_policy_notifies_the_contacts_of_a_group_whatever_labels_it_names(world, team):
     world.share(team, OPS)
     policy = world.policy(notify_using="centralized", steps=[{"role": "primary", "contact_labels": ["Email-Official"]}])
     job = silent(world, recipient_groups=[team], escalation_policy=policy)
@@ -73,7 +63,7 @@ def test_a_centralized_policy_tells_the_contacts_of_a_group_whatever_labels_it_n
     world.expect_nothing_else()
 
 
-def test_each_repeat_of_the_walk_tells_it_again(world, team):
+def test_each_repeat_of_the_walk_notifies_it_again(world, team):
     world.share(team, OPS)
     policy = world.policy(steps=[{"role": "primary", "wait_minutes": 5}], repeats=1)
     job = silent(world, recipient_groups=[team], escalation_policy=policy)
@@ -85,7 +75,7 @@ def test_each_repeat_of_the_walk_tells_it_again(world, team):
         world.expect_nothing_else()
 
 
-def test_a_later_group_has_its_contacts_told_when_its_own_turn_comes(world, team):
+def test_a_later_group_has_its_contacts_notified_when_its_own_turn_comes(world, team):
     world.share(team, OPS)
     other = world.team("Network", primary=["nina"])
     world.share(other, "net@example.org")
@@ -100,7 +90,7 @@ def test_a_later_group_has_its_contacts_told_when_its_own_turn_comes(world, team
     world.expect_nothing_else()
 
 
-def test_a_play_tells_it_in_each_tier_in_which_the_group_stands_and_at_once_where_it_is_named(world, team):
+def test_a_play_notifies_it_in_each_tier_in_which_the_group_stands_and_at_once_where_it_is_named(world, team):
     world.share(team, OPS)
     play = factories.PlayFactory(organization=world.organization)
     for offset, groups in ((0, [team]), (5, []), (10, [team])):
@@ -126,7 +116,7 @@ def test_a_play_tells_it_in_each_tier_in_which_the_group_stands_and_at_once_wher
     world.expect_nothing_else()
 
 
-def test_groups_within_a_group_have_their_contacts_told_with_it_and_once_where_two_ways_lead_to_them(world, team):
+def test_groups_within_a_group_have_their_contacts_notified_with_it_and_once_where_two_ways_lead_to_them(world, team):
     around = world.team("Operations")
     GroupNesting.objects.create(group=around, child=team)
     world.share(team, OPS)
@@ -137,8 +127,8 @@ def test_groups_within_a_group_have_their_contacts_told_with_it_and_once_where_t
     expect_shared(world, job, "all@example.org")
     expect_shared(world, job)
     world.expect_nothing_else()
-    foreseen = who_would_be_told(job, at=world.now).moments[0].told
-    assert [told.name for told in foreseen] == ["Ana", "Operations", "On call"]
+    previewed = who_would_be_notified(job, at=world.now).steps[0].notifications
+    assert [notification.name for notification in previewed] == ["Ana", "Operations", "On call"]
 
 
 def test_the_contacts_of_a_group_around_it_are_left_alone(world, team):
@@ -150,7 +140,7 @@ def test_the_contacts_of_a_group_around_it_are_left_alone(world, team):
     world.expect_nothing_else()
 
 
-def test_what_is_switched_off_or_was_not_verified_is_not_told(world, team):
+def test_what_is_switched_off_or_was_not_verified_is_not_notified(world, team):
     world.share(team, OPS, enabled=False)
     world.share(team, "new@example.org", label="New", verified_at=None)
     job = silent(world, recipient_groups=[team], escalation_policy=world.policy(steps=[{"role": "primary"}]))
@@ -174,14 +164,14 @@ def test_a_mailbox_receives_and_cannot_respond_and_learns_of_the_recovery(world,
     world.expect_nothing_else()
 
 
-def test_a_walk_that_told_only_a_mailbox_goes_on_at_once_and_ends_with_the_owners(world):
+def test_a_walk_that_notified_only_a_mailbox_goes_on_at_once_and_ends_with_the_owners(world):
     world.person("olga", roles=["Owner"])
     team = world.team("On call")
     world.share(team, OPS)
     job = silent(world, recipient_groups=[team])
     expect_shared(world, job)
     note = world.expect_mail("olga", saying="Nobody was reached", about=job)
-    assert "Only the shared contacts of groups are told." in note.body
+    assert "Only the shared contacts of groups are notified." in note.body
     world.expect_nothing_else()
     kinds = [kind for kind, _ in timeline(world, job)]
     assert kinds.count("skipped") == 3
@@ -215,7 +205,7 @@ def test_when_a_mailbox_refuses_the_walk_keeps_its_times(world, team, refuse):
     world.expect_nothing_else()
 
 
-def test_a_mailbox_that_refuses_alone_in_its_step_hurries_nobody(world, refuse):
+def test_a_mailbox_that_refuses_alone_in_its_step_expedites_nobody(world, refuse):
     first = world.team("Database", primary=["ana"], secondary=["sam"])
     second = world.team("Nobody there")
     world.share(second, OPS)
@@ -236,7 +226,7 @@ def test_a_mailbox_that_refuses_alone_in_its_step_hurries_nobody(world, refuse):
 def test_nothing_goes_to_a_mailbox_after_the_alert_was_taken(world, team):
     world.share(team, OPS)
     policy = world.policy(steps=[{"role": "primary", "wait_minutes": 5}])
-    job = silent(world, recipient_groups=[team], tell=["zoe"], escalation_policy=policy)
+    job = silent(world, recipient_groups=[team], recipients=["zoe"], escalation_policy=policy)
     world.expect_page("zoe", about=job)
     zoe = world.person("zoe")
     alerts.assign(world.alert(job), actor=zoe, to=zoe, now=world.now)
@@ -253,29 +243,36 @@ def test_a_storm_reaches_a_mailbox_in_one_message_after_the_first(world, team):
         for number in range(4)
     ]
     world.advance(minutes(6))
-    to_mailbox = [message for message in mail.outbox if message.to == [OPS]]
+    to_mailbox = [message for message in world.mails if message.to == [OPS]]
     assert len(to_mailbox) == 2
     assert sum(job.name in to_mailbox[1].body for job in jobs) == 3
     assert f"/alerts/{world.alert(jobs[3]).pk}/" in to_mailbox[1].body
     assert "/r/" not in to_mailbox[1].body
-    assert len(mail.outbox) == 4
+    assert len(world.mails) == 4
 
 
-def test_it_is_foreseen_as_it_then_happens(world, team):
+def test_it_is_previewed_as_it_then_happens(world, team):
     contact = world.share(team, OPS)
     job = world.heartbeat("backup", every=minutes(5), recipient_groups=[team])
-    moments = who_would_be_told(job, at=world.now).moments
-    shared = [(told.group_id, told.name, told.label) for moment in moments for told in moment.told if not told.user_id]
+    moments = who_would_be_notified(job, at=world.now).steps
+    shared = [
+        (notification.group_id, notification.name, notification.label)
+        for moment in moments
+        for notification in moment.notifications
+        if not notification.user_id
+    ]
     assert shared == [(team.pk, "On call", contact.label)]
-    assert moments[0].told[-1].group_id == team.pk
+    assert moments[0].notifications[-1].group_id == team.pk
 
 
-def test_a_silence_of_which_only_a_mailbox_would_be_told_is_listed_and_said_to_fail(world):
+def test_a_silence_of_which_only_a_mailbox_would_be_notified_is_listed_and_said_to_fail(world):
     owner = world.person("olga", roles=["Owner"])
     team = world.team("On call")
     world.share(team, OPS)
     job = world.heartbeat("backup", every=minutes(5), recipient_groups=[team])
-    assert unready(world.organization, at=world.now)[job.pk].endswith("Only the shared contacts of groups are told.")
-    forecast = who_would_be_told(job, at=world.now)
-    assert "only_shared_contacts" in [problem.code for problem in forecast.problems]
-    assert forecast.instead == [owner]
+    assert current_coverage_gaps(world.organization, at=world.now)[job.pk].endswith(
+        "Only the shared contacts of groups are notified."
+    )
+    escalation_preview = who_would_be_notified(job, at=world.now)
+    assert "only_shared_contacts" in [problem.code for problem in escalation_preview.problems]
+    assert escalation_preview.instead == [owner]

@@ -2,10 +2,11 @@
 
 import pytest
 
-from accounts.models import GroupMember, GroupNesting, User
-from alerting import services as alerts
-from escalation.models import Notification
-from escalation.shift_models import OutOfOffice
+from accounts.models.groups import GroupMember, GroupNesting
+from accounts.models.users import User
+from alerting.services import alerts
+from escalation.models.notifications import Notification
+from escalation.models.on_call import OutOfOffice
 from tests.factories.shifts import make_shift
 from tests.world import minutes, seconds
 
@@ -126,7 +127,7 @@ def test_a_retry_that_comes_much_later_keeps_nobody_waiting(world):
 
 def test_a_cover_is_notified_when_the_absence_begins_also_of_who_is_named_directly(world):
     team = world.team("Database", primary=["ana"])
-    named = world.heartbeat("import", every=minutes(5), tell=["ana"])
+    named = world.heartbeat("import", every=minutes(5), recipients=["ana"])
     grouped = world.heartbeat("backup", every=minutes(5), recipient_groups=[team])
     silent(world, named, grouped)
     world.expect_page("ana", about=named)
@@ -215,8 +216,8 @@ def test_an_override_by_hand_is_a_hand_off(world):
     world.expect_nothing_else()  # Ana is on call again, and was notified before
 
 
-def test_nobody_who_opted_out_and_nobody_who_was_told_by_another_path(world):
-    job = world.heartbeat("backup", every=minutes(5), recipient_groups=[rota(world)], tell=["ben"])
+def test_nobody_who_opted_out_and_nobody_who_was_notified_by_another_path(world):
+    job = world.heartbeat("backup", every=minutes(5), recipient_groups=[rota(world)], recipients=["ben"])
     other = world.heartbeat("import", every=minutes(5), recipient_groups=[rota(world, name="Network", then="cem")])
     world.person("cem").opt_outs.create(integration_id=other.pk, created_at=world.now)
     silent(world, job, other)
@@ -263,7 +264,7 @@ def test_a_group_that_had_nobody_and_gets_somebody(world):
     team = world.team("Database")
     job = world.heartbeat("backup", every=minutes(5), recipient_groups=[team])
     silent(world, job)
-    world.expect_mail("olga", saying="NOBODY WAS REACHED", about=job)
+    world.expect_mail("olga", saying="Nobody was reached", about=job)
     GroupMember.objects.create(group=team, user=world.person("ana"), role="primary", position=0)
     world.advance(minutes(1))
     world.expect_page("ana", about=job)

@@ -3,7 +3,7 @@
 import pytest
 
 from accounts.services.opt_outs import opt_out
-from escalation.services.shifts import PersonRule, update_shift
+from escalation.oncall.shifts import PersonRule, update_shift
 from tests.factories.shifts import make_absence, make_rotation, make_shift
 from tests.stories.test_escalation_policy import silent, timeline
 from tests.world import minutes
@@ -185,53 +185,53 @@ def test_a_group_within_a_group_is_paged_with_it_by_its_own_shifts_and_roles(wor
 
 # -- out of office ----------------------------------------------------------------------------------------------------
 def away(world, name, cover, **fields):
-    span = {"starts_at": world.now - minutes(60), "ends_at": world.now + minutes(60)} | fields
-    return make_absence(world.person(name), world.person(cover), **span)
+    rota_period = {"starts_at": world.now - minutes(60), "ends_at": world.now + minutes(60)} | fields
+    return make_absence(world.person(name), world.person(cover), **rota_period)
 
 
-def test_the_cover_is_told_instead_and_the_timeline_says_for_whom(world):
+def test_the_cover_is_notified_instead_and_the_timeline_says_for_whom(world):
     team = world.team("Database", primary=["ana"])
     away(world, "ana", "cy")
     job = silent(world, recipient_groups=[team])
     world.expect_page("cy", about=job)
     world.expect_nothing_else()
-    said = "Cy is told for Ana, out of office until Mon 2 Mar 2026, 13:00:00 UTC."
-    assert ("told", said) in timeline(world, job)
+    said = "Cy is notified for Ana, out of office until Mon 2 Mar 2026, 13:00:00 UTC."
+    assert ("notified", said) in timeline(world, job)
 
 
-def test_whoever_goes_out_of_office_is_not_told_again_but_their_cover_is(world):
+def test_whoever_goes_out_of_office_is_not_notified_again_but_their_cover_is(world):
     away(world, "ana", "cy", starts_at=world.now + minutes(1), ends_at=world.now + minutes(60))
     policy = world.policy(steps=[{"role": "primary", "retries": 2, "retry_interval_minutes": 2}])
-    job = silent(world, tell=["ana"], escalation_policy=policy)
+    job = silent(world, recipients=["ana"], escalation_policy=policy)
     world.expect_page("ana", about=job)
     for _ in range(2):
         world.advance(minutes(2))
         world.expect_page("cy", about=job)
     world.advance(minutes(60))
     world.expect_nothing_else()
-    said = "Cy is told for Ana, out of office until Mon 2 Mar 2026, 13:00:00 UTC."
-    assert timeline(world, job).count(("told", said)) == 1
+    said = "Cy is notified for Ana, out of office until Mon 2 Mar 2026, 13:00:00 UTC."
+    assert timeline(world, job).count(("notified", said)) == 1
 
 
-def test_the_timeline_does_not_say_that_somebody_is_told_who_cannot_be(world):
+def test_the_timeline_does_not_say_that_somebody_is_shown_who_cannot_be(world):
     away(world, "ana", "cy")
-    job = world.heartbeat("backup", every=minutes(5), tell=["ana", "bob"])
+    job = world.heartbeat("backup", every=minutes(5), recipients=["ana", "bob"])
     opt_out(world.person("cy"), integration_id=job.pk, now=world.now)
     world.advance(minutes(5))
     world.expect_page("bob", about=job)
     world.expect_nothing_else()
-    assert not [text for _, text in timeline(world, job) if "is told for" in text]
+    assert not [text for _, text in timeline(world, job) if "is notified for" in text]
 
 
 def test_a_cover_who_is_out_is_followed(world):
     away(world, "ana", "cy")
     away(world, "cy", "dee")
-    job = silent(world, tell=["ana"])
+    job = silent(world, recipients=["ana"])
     world.expect_page("dee", about=job)
     world.expect_nothing_else()
 
 
-def test_a_person_who_is_named_and_covers_is_told_once(world):
+def test_a_person_who_is_named_and_covers_is_notified_once(world):
     team = world.team("Database", primary=["ana", "cy"])
     away(world, "ana", "cy")
     job = silent(world, recipient_groups=[team])
@@ -242,7 +242,7 @@ def test_a_person_who_is_named_and_covers_is_told_once(world):
 def test_an_entry_for_one_group_leaves_the_others_alone(world):
     first, second = world.team("First", primary=["ana"]), world.team("Second", primary=["ana"])
     away(world, "ana", "cy", group=first)
-    job = silent(world, recipient_groups=[second], tell=["ana"])
+    job = silent(world, recipient_groups=[second], recipients=["ana"])
     world.expect_page("ana", about=job)
     world.expect_nothing_else()
     other = world.heartbeat("other", every=minutes(0.1), recipient_groups=[first])
@@ -266,39 +266,39 @@ def test_it_begins_and_ends_with_its_times(world):
     world.expect_nothing_else()
 
 
-def test_a_cover_who_cannot_be_told_does_not_make_the_page_vanish(world):
+def test_a_cover_who_cannot_be_notified_does_not_make_the_page_vanish(world):
     away(world, "ana", "cy")
     world.person("cy").is_active = False
     world.person("cy").save()
-    job = silent(world, tell=["ana"])
+    job = silent(world, recipients=["ana"])
     world.expect_page("ana", about=job)
     world.expect_nothing_else()
 
 
 def test_covers_in_a_circle_still_reach_somebody(world):
-    from escalation.shift_models import OutOfOffice
+    from escalation.models.on_call import OutOfOffice
 
     entry = away(world, "ana", "cy")
     OutOfOffice.objects.create(
         user=world.person("cy"), cover=world.person("ana"), starts_at=entry.starts_at, ends_at=entry.ends_at
     )
-    job = silent(world, tell=["ana"])
+    job = silent(world, recipients=["ana"])
     world.expect_page("cy", about=job)
     world.expect_nothing_else()
 
 
 # -- reminders --------------------------------------------------------------------------------------------------------
 def remind(world):
-    from escalation.services.reminders import remind_of_duty
+    from escalation.notifications.notices.on_call_reminders import remind_before_shifts
 
-    remind_of_duty(now=world.now)
+    remind_before_shifts(now=world.now)
     world.beat()
 
 
-def test_who_wishes_it_is_reminded_once_before_each_duty(world):
+def test_who_wishes_it_is_reminded_once_before_each_on_call_shift(world):
     from decimal import Decimal
 
-    from escalation.services.reminders import set_reminder
+    from escalation.notifications.notices.on_call_reminders import set_reminder
 
     team = world.team("Database", primary=["ana", "bob"])
     ana, bob = people(world, "ana", "bob")
@@ -330,7 +330,7 @@ def rotating(world, *names):
 def wish(world, *names):
     from decimal import Decimal
 
-    from escalation.services.reminders import set_reminder
+    from escalation.notifications.notices.on_call_reminders import set_reminder
 
     for person in people(world, *names):
         set_reminder(person, hours=Decimal(1))
@@ -343,8 +343,8 @@ def test_the_cover_is_reminded_of_a_turn_and_not_who_is_out(world):
     for _ in range(2):
         remind(world)
     message = world.expect_mail("cy", saying="from Mon 2 Mar 2026, 13:00:00 UTC")
-    assert message.subject.endswith("You are on call for Database from Mon 2 Mar 2026, 13:00:00 UTC, for Bob")
-    assert "from Mon 2 Mar 2026, 13:00:00 UTC (Shift 1), for Bob." in " ".join(message.body.split())
+    assert message.subject.endswith("You are on call for Database from Mon 2 Mar 2026, 13:00:00 UTC, covering for Bob")
+    assert "UTC, covering for Bob. The shift is “Shift 1”." in " ".join(message.body.split())
     world.expect_nothing_else()
 
 
@@ -354,7 +354,7 @@ def test_a_turn_within_which_an_absence_begins_and_ends_begins_for_the_cover_and
     wish(world, "ana", "cy")
     remind(world)
     message = world.expect_mail("cy", saying="from Mon 2 Mar 2026, 12:30:00 UTC")
-    assert message.subject.endswith("UTC, for Ana")
+    assert message.subject.endswith("UTC, covering for Ana")
     world.expect_nothing_else()
     world.advance(minutes(180))
     for _ in range(2):
@@ -373,11 +373,11 @@ def test_what_begins_together_is_one_reminder_that_names_all(world):
     wish(world, "dee")
     remind(world)
     message = world.expect_mail("dee", saying="from Mon 2 Mar 2026, 12:30:00 UTC")
-    assert message.subject.endswith(", for Ana and Bob and Cy")
+    assert message.subject.endswith(", covering for Ana and Bob and Cy")
     world.expect_nothing_else()
 
 
-def test_a_duty_of_ones_own_that_begins_with_that_of_another_says_so(world):
+def test_an_on_call_shift_of_ones_own_that_begins_with_that_of_another_says_so(world):
     team = world.team("Database", primary=["ana", "bob"])
     begins = world.now + minutes(30)
     make_shift(team, primary=people(world, "ana", "bob"), starts_at=begins, ends_at=begins + minutes(60))
@@ -386,11 +386,12 @@ def test_a_duty_of_ones_own_that_begins_with_that_of_another_says_so(world):
     wish(world, "bob")
     remind(world)
     message = world.expect_mail("bob", saying="from Mon 2 Mar 2026, 12:30:00 UTC")
-    assert message.subject.endswith("UTC, also for Ana")
+    assert message.subject.endswith("UTC, also covering for Ana")
     world.expect_nothing_else()
 
 
-# -- who is on call where somebody is not there -------------------------------------------------------------------------
+# -- who is on call where somebody is not there
+# -------------------------------------------------------------------------
 def test_a_shift_in_which_nobody_can_be_reached_does_not_hide_the_shift_below_it(world):
     team = world.team("Database", primary=["ana", "ben"])
     make_shift(team, primary=people(world, "ben"), name="Always")

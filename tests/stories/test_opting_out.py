@@ -1,4 +1,7 @@
-"""A person who opted out of an integration is told nothing about it; everybody else is, and other things they are told."""
+"""A person who opted out of an integration is not notified about it.
+
+Everybody else is, and other things they are notified.
+"""
 
 import pytest
 
@@ -7,7 +10,7 @@ from tests.world import World, minutes, seconds
 pytestmark = pytest.mark.django_db
 
 
-def test_who_opted_out_is_not_told_and_the_walk_goes_on_to_the_next(world: World, client_for):
+def test_who_opted_out_is_not_notified_and_the_walk_goes_on_to_the_next(world: World, client_for):
     team = world.team("Ops", primary=["ana"], secondary=["sam"])
     noisy = world.heartbeat("noisy", every=minutes(5), recipient_groups=[team])
     other = world.heartbeat("other", every=minutes(20), recipient_groups=[team])

@@ -4,17 +4,19 @@ import pytest
 from django.core import mail
 from django.db import IntegrityError, transaction
 
-from alerting import services as alerts
-from alerting.models import Alert
-from alerting.services import AlertDraft, open_alerts
-from escalation.channels import texts
+from alerting.models.alerts import Alert
+from alerting.services import alerts
+from alerting.services.alerts import AlertDraft, open_alerts
+from escalation.channels import message_text
 from escalation.channels.base import Bundle, Message
 from escalation.channels.email import compose
-from escalation.models import Notification
-from escalation.services.bundles import told_together
-from integrations.models import HeartbeatEvent
-from integrations.services.heartbeats import delete_integration, update_heartbeat
-from integrations.services.paging_tests import CannotBePaged, TestRunning, preview_test, start_test
+from escalation.models.notifications import Notification
+from escalation.notifications.bundles import bundle_message
+from escalation.notifications.message import snapshot
+from integrations.configuration.edits import delete_integration
+from integrations.heartbeats.edits import update_heartbeat
+from integrations.heartbeats.paging_tests import CannotBePaged, TestRunning, preview_test, start_test
+from integrations.models.heartbeats import HeartbeatEvent
 from tests.world import World, minutes, seconds
 
 pytestmark = pytest.mark.django_db
@@ -36,19 +38,19 @@ def state(alert) -> tuple[str, str]:
     return alert.status, alert.close_reason
 
 
-def test_a_test_takes_the_way_that_was_foreseen_and_closes_by_itself(world):
+def test_a_test_takes_the_way_that_was_previewed_and_closes_by_itself(world):
     job = watched(world)
-    foreseen = preview_test(job, at=world.now)
+    previewed = preview_test(job, at=world.now)
     test = start(world, job)
     world.advance(seconds(2))
     message = world.expect_mail("ana", saying="This is a TEST of who is notified when the heartbeat “backup”")
-    assert message.subject == "[TEST] Open: backup: test of who is notified"
+    assert message.subject == f"[TEST] High #{test.pk} Open: backup: test of who is notified"
     world.advance(minutes(20))
     world.expect_mail("sam", saying="TEST")
     world.expect_mail("mia", saying="TEST")
     pages = Notification.objects.filter(alert=test, kind="page").order_by("created_at")
-    told = [told.name for step in foreseen.moments for told in step.told]
-    assert [str(page.user) for page in pages] == told == ["Ana", "Sam", "Mia"]
+    notification = [notification.name for step in previewed.steps for notification in step.notifications]
+    assert [str(page.user) for page in pages] == notification == ["Ana", "Sam", "Mia"]
     assert test.timeline.filter(kind="opened", actor__name="Ivy").exists()
     world.advance(minutes(39))
     assert state(test) == ("open", "")
@@ -59,7 +61,7 @@ def test_a_test_takes_the_way_that_was_foreseen_and_closes_by_itself(world):
 
 
 def test_pings_and_silences_go_on_beside_a_test(world):
-    job = world.heartbeat("backup", every=minutes(5), tell=["ana"])
+    job = world.heartbeat("backup", every=minutes(5), recipients=["ana"])
     world.ping(job)
     test = start(world, job)
     world.advance(minutes(4))
@@ -84,7 +86,7 @@ def test_pings_and_silences_go_on_beside_a_test(world):
 
 
 def test_one_test_at_a_time_also_while_it_is_assigned_or_on_hold(world):
-    job, other = watched(world), world.heartbeat("hand-off", every=minutes(300), tell=["zoe"])
+    job, other = watched(world), world.heartbeat("hand-off", every=minutes(300), recipients=["zoe"])
     test = start(world, job)
     for change in (alerts.hold, alerts.resume):
         with pytest.raises(TestRunning):
@@ -156,10 +158,10 @@ def test_what_cannot_be_followed_is_not_tested(world):
 def test_a_test_that_reaches_nobody_tries_the_last_resort(world):
     world.person("olga", roles=["Owner"])
     job = world.heartbeat("backup", every=minutes(300), recipient_groups=[world.team("Empty")])
-    start(world, job)
+    test = start(world, job)
     world.advance(seconds(2))
     message = world.expect_mail("olga", saying="TEST")
-    assert message.subject == "[TEST] Nobody was reached: backup: test of who is notified"
+    assert message.subject == f"[TEST] High #{test.pk} Nobody was reached: backup: test of who is notified"
     world.advance(minutes(60))
     world.expect_nothing_else()
 
@@ -167,30 +169,38 @@ def test_a_test_that_reaches_nobody_tries_the_last_resort(world):
 def test_every_channel_says_first_that_it_is_a_test(world):
     job = watched(world)
     test = start(world, job)
-    told = Notification.objects.filter(alert=test).first()
+    notification = Notification.objects.filter(alert=test).first()
     for kind in ("page", "last_resort"):
         message = Message(
-            id=told.pk, kind=kind, address="x", reader="Ana", time_zone="UTC", at=world.now, alert=test, text="Nobody."
+            id=notification.pk,
+            kind=kind,
+            address="x",
+            reader="Ana",
+            time_zone="UTC",
+            at=world.now,
+            alert=snapshot(test),
+            text="Nobody.",
         )
-        for said in (texts.short(message), texts.spoken(message)):
+        for said in (message_text.short(message), message_text.spoken(message)):
             assert said.startswith("TEST"), said
-        for said in (texts.title(message), str(compose(message).subject)):
+        for said in (message_text.title(message), str(compose(message).subject)):
             assert said.startswith("[TEST] "), said
 
 
 def test_a_bundle_is_a_test_only_when_nothing_in_it_is_in_earnest(world):
-    job, other = watched(world), world.heartbeat("hand-off", every=minutes(5), tell=["ana"])
+    job, other = watched(world), world.heartbeat("hand-off", every=minutes(5), recipients=["ana"])
     test = start(world, job)
     message = Message(
         id=Notification.objects.get(alert=test).pk, kind="page", address="x", reader="A", time_zone="UTC", at=world.now
     )
-    together = told_together(message, [test, start(world, other)], count=2)
-    for said in (texts.short(together), texts.title(together), str(compose(together).subject)):
-        assert said.startswith("[TEST] 2 alerts"), said
+    together = bundle_message(message, [snapshot(test), snapshot(start(world, other))], count=2)
+    for said in (message_text.short(together), message_text.title(together), str(compose(together).subject)):
+        assert said.startswith("[TEST] High: 2 alerts"), said
     world.advance(minutes(5))
-    mixed = told_together(message, [world.alert(other), test], count=2)
-    assert compose(mixed).subject == "[Open] 2 alerts: hand-off, [TEST] backup"
-    assert not Bundle(count=201, listed=[test], link="").only_tests
+    mixed = bundle_message(message, [snapshot(world.alert(other)), snapshot(test)], count=2)
+    listed = f"#{world.alert(other).pk} hand-off, #{test.pk} [TEST] backup"
+    assert compose(mixed).subject == f"High: [Open] 2 alerts: {listed}"
+    assert not Bundle(count=201, listed=[snapshot(test)], link="").only_tests
 
 
 def test_the_log_names_who_tested(world):

@@ -1,6 +1,6 @@
-"""Whatever a team, its jobs and the world do, in whatever order: nobody is forgotten, and nobody is told in vain.
+"""Whatever a team, its jobs and the world do, in whatever order: nobody is forgotten, and nobody is notified in vain.
 
-By hand, much longer: `script/test tests/stories/test_random_histories.py --hypothesis-profile=long`.
+Longer, with many more steps: `script/test --long tests/stories/test_random_histories.py`.
 """
 
 import pytest
@@ -17,16 +17,19 @@ class RandomHistory(Jobs, People, Alerts, Times):
     """Everything that can happen."""
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 @pytest.mark.timeout(0)
-def test_in_any_history_alerts_reach_somebody_and_nobody_is_told_in_vain():
-    # To make a failing history shorter takes minutes: that is done by hand, too.
-    usual = {"max_examples": 15, "stateful_step_count": 40, "phases": [Phase.explicit, Phase.reuse, Phase.generate]}
-    chosen = {} if settings.get_current_profile_name() == "long" else usual
+def test_in_any_history_alerts_reach_somebody_and_nobody_is_notified_in_vain():
+    long = settings.get_current_profile_name() == "long"
+    size = {"max_examples": 100, "stateful_step_count": 60} if long else {"max_examples": 5, "stateful_step_count": 40}
+    # To make a failing history shorter takes minutes.
+    phases = list(Phase) if long else [Phase.explicit, Phase.reuse, Phase.generate]
     run_state_machine_as_test(
         RandomHistory,
         settings=settings(
-            **chosen,
+            **size,
+            phases=phases,
             deadline=None,
             derandomize=False,
             print_blob=True,

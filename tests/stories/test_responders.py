@@ -2,12 +2,13 @@
 
 import pytest
 
-from alerting import services as alerts
-from escalation.models import Notification
-from escalation.services.plays import TierRule, create_play
-from escalation.services.responders import add_responders
+from alerting.services import alerts
+from alerting.via import CONSOLE
+from escalation.models.notifications import Notification
+from escalation.policies.plays import TierRule, create_play
+from escalation.responses.add_responders import add_responders
 from heartbeat_project.kernel.errors import FieldError
-from tests.world import minutes
+from tests.world import minutes, seconds
 
 pytestmark = pytest.mark.django_db
 
@@ -24,7 +25,27 @@ def silent(world, **fields):
 
 
 def ask(world, job, **whom):
-    return add_responders(world.alert(job), actor=world.person("ana"), now=world.now, **whom)
+    return add_responders(world.alert(job), via=CONSOLE, actor=world.person("ana"), now=world.now, **whom)
+
+
+def test_who_is_asked_for_help_with_many_alerts_is_not_informed_that_nobody_has_them(world):
+    world.bundle(seconds(5))
+    team = world.team("Database", primary=["ana"])
+    jobs = [world.heartbeat(f"job {number}", every=minutes(5), recipient_groups=[team]) for number in range(3)]
+    world.advance(minutes(5) + seconds(5))
+    world.expect_page("ana", about=jobs[0])
+    world.expect_bundle("ana", about=jobs[1:])
+    for job in jobs:
+        ana = world.person("ana")
+        alerts.assign(world.alert(job), actor=ana, to=ana, now=world.now)
+        ask(world, job, users=[world.person("zoe")])
+    world.work("delivery")
+    world.expect_page("zoe", about=jobs[0])
+    world.advance(seconds(6))
+    body = " ".join(world.expect_bundle("zoe", about=jobs[1:]).body.split())
+    assert "Ana asks you to help with these alerts." in body
+    assert "nobody has taken" not in body
+    world.expect_nothing_else()
 
 
 def test_people_and_groups_are_notified_at_once_beside_the_escalation(world):
@@ -35,7 +56,7 @@ def test_people_and_groups_are_notified_at_once_beside_the_escalation(world):
     world.work("delivery")
     message = world.expect_page("zoe", about=job)
     assert "Ana asks you to help with this alert." in message.body
-    assert "Secondary of Database will be told in 4 minutes" in " ".join(message.body.split())
+    assert "Secondary of Database will be notified in 4 minutes" in " ".join(message.body.split())
     world.expect_page("nina", about=job)
     world.expect_page("nick", about=job)
     world.expect_nothing_else()
@@ -103,7 +124,7 @@ def test_a_walk_that_had_ended_notifies_them_and_is_not_repeated(world):
     world.expect_nothing_else()
 
 
-def test_they_see_the_alert_and_are_told_of_the_recovery(world):
+def test_they_see_the_alert_and_are_notified_of_the_recovery(world):
     from alerting.selectors import may_respond
 
     job = silent(world)
@@ -134,7 +155,7 @@ def test_an_alert_that_is_over_and_people_who_cannot_be_notified_are_refused(wor
     gone.save()
     with pytest.raises(FieldError, match="Added responders: nobody can be reached"):
         ask(world, job, users=[gone])
-    with pytest.raises(FieldError, match="Name people, groups or a response play"):
+    with pytest.raises(FieldError, match="Choose people, groups or a response play"):
         ask(world, job)
     closed = play(world, (0, "pia"))
     closed.enabled = False

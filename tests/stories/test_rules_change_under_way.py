@@ -1,21 +1,24 @@
-"""A policy, a play or recipients that change while an escalation runs: it goes on as it began and says so, or is stopped."""
+"""A policy, a play or recipients that change while an escalation runs.
+
+It goes on as it began and says so, or is stopped.
+"""
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts.models import GroupMember
-from alerting import services as alerts
-from escalation import walk
-from escalation.models import EscalationRun
-from escalation.services.engine import hurry
-from escalation.services.plays import TierRule, create_play, delete_play, update_play
-from escalation.services.policies import delete_policy, update_policy
-from escalation.services.reassignment import reassign
-from escalation.services.responders import add_responders
-from escalation.services.running import count_running
+from accounts.models.groups import GroupMember
+from alerting.via import CONSOLE
+from escalation.engine import walk
+from escalation.engine.advance import escalate
+from escalation.models.runs import EscalationRun
+from escalation.policies.edits import count_running
+from escalation.policies.plays import TierRule, create_play, delete_play, update_play
+from escalation.policies.policies import delete_policy, update_policy
+from escalation.responses.add_responders import add_responders
+from escalation.responses.reassign import reassign
 from heartbeat_project.kernel.errors import FieldError
-from integrations.services.heartbeats import update_heartbeat
+from integrations.heartbeats.edits import update_heartbeat
 from tests.world import minutes
 
 pytestmark = pytest.mark.django_db
@@ -113,11 +116,11 @@ def test_escalations_that_are_stopped_notify_nobody_any_more(world, team, policy
     update_policy(policy, actor=olga, now=world.now, enabled=False, stop_running=True)
     assert count_running(policy) == 0
     for job in jobs:
-        line = world.alert(job).timeline.get(kind="walk_ended")
+        line = world.alert(job).timeline.get(kind="escalation_ended")
         assert line.actor == olga
         assert line.text == (
-            "The policy “100 % Nights” was disabled and its escalations stopped by Olga: nobody is notified by this one "
-            "any more, the Owners and App Admins neither."
+            "The policy “100 % Nights” was disabled and its escalations stopped by Olga: this one notifies nobody "
+            "any more, not even the Owner and App Admins."
         )
         assert changes(world, job) == []
         run = EscalationRun.objects.get(alert=world.alert(job))
@@ -155,18 +158,17 @@ def test_what_was_stopped_can_be_begun_anew_and_helped_with(world, team, policy,
         name="Help",
         tiers=[TierRule(0, users=[world.person("pia")]), TierRule(2, users=[world.person("quinn")])],
     )
-    add_responders(world.alert(job), actor=olga, now=world.now, response_play=play)
+    add_responders(world.alert(job), via=CONSOLE, actor=olga, now=world.now, response_play=play)
     world.work("delivery")
     world.expect_page("pia", about=job)
     world.advance(minutes(2))
     world.expect_page("quinn", about=job)
     world.advance(minutes(600))
     world.expect_nothing_else()
-    alert = reassign(world.alert(job), actor=olga, escalation_policy=world.policy(), now=world.now)
+    alert = reassign(world.alert(job), via=CONSOLE, actor=olga, escalation_policy=world.policy(), now=world.now)
     world.advance(minutes(1))
     world.expect_page("ana", about=job)
-    alerts.escalate(alert, actor=olga, now=world.now)
-    hurry([alert.pk], now=world.now)
+    escalate(alert, actor=olga, now=world.now)
     world.advance(minutes(1))
     world.expect_page("sam", about=job)
     world.advance(minutes(600))

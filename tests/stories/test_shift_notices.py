@@ -5,12 +5,12 @@ from decimal import Decimal
 
 import pytest
 
-from accounts.models import User
-from escalation.services.absences import delete_absence, update_absence
-from escalation.services.reminders import remind_of_duty, set_reminder
-from escalation.services.shift_notices import send_shift_notices
-from escalation.services.shifts import PersonRule, WindowRule, delete_shift, update_shift
-from escalation.shift_models import ShiftNotice
+from accounts.models.users import User
+from escalation.models.on_call import ShiftNotice
+from escalation.notifications.notices.on_call_reminders import remind_before_shifts, set_reminder
+from escalation.notifications.notices.shift_changes import send_shift_notices
+from escalation.oncall.absences import delete_absence, update_absence
+from escalation.oncall.shifts import PersonRule, WindowRule, delete_shift, update_shift
 from tests.factories.shifts import make_absence, make_rotation, make_shift
 from tests.world import minutes, seconds
 
@@ -44,6 +44,7 @@ def flat(message):
     return " ".join(message.body.split())
 
 
+@pytest.mark.slow
 def test_being_put_on_a_shift_brings_one_message_five_minutes_after_the_last_edit(world, rota, team):
     ana, bob = world.person("ana"), world.person("bob")
     start, end = world.now + DAY, world.now + 8 * DAY
@@ -70,6 +71,12 @@ def test_being_put_on_a_shift_brings_one_message_five_minutes_after_the_last_edi
         assert "Rita changed the shift" in flat(mail)
     world.expect_nothing_else()
     assert not ShiftNotice.objects.exists()
+
+
+def test_a_shift_without_an_end_says_that_none_is_planned(world, rota, team):
+    make_shift(team, primary=[world.person("ana")], name="Always", now=world.now)
+    live(world, minutes(6))
+    assert "- from now (no end planned)" in flat(world.expect_mail("ana", saying="You were put on the shift"))
 
 
 def test_what_was_undone_meanwhile_brings_nothing(world, rota, team):
@@ -144,7 +151,7 @@ def test_two_workers_write_one_message(world, rota, team):
 
 
 def remind(world):
-    remind_of_duty(now=world.now)
+    remind_before_shifts(now=world.now)
     world.beat()
 
 
@@ -157,7 +164,8 @@ def test_whoever_has_chosen_nothing_is_reminded_twelve_hours_before(world, rota,
     world.now += minutes(1)
     for _ in range(2):
         remind(world)
-    world.expect_mail("bob", saying="You are on call for Database from Tue 3 Mar 2026, 09:00:00 UTC")
+    mail = world.expect_mail("bob", saying="You are on call for Database from Tue 3 Mar 2026, 09:00:00 UTC")
+    assert "from Tue 3 Mar 2026, 09:00:00 UTC until Tue 10 Mar 2026, 09:00:00 UTC" in flat(mail)
     set_reminder(ana, hours=None)
     world.now += timedelta(days=7)
     remind(world)
@@ -169,13 +177,13 @@ def test_the_same_hours_every_day_are_not_reminded_of_each_day(world, rota, team
     days = ("monday", "tuesday", "wednesday", "thursday", "friday")
     make_shift(team, primary=[ana], windows=[(days, "08:00", "18:00")], now=world.now)
     for hour in range(24 * 7):
-        remind_of_duty(now=world.now + timedelta(hours=hour))
+        remind_before_shifts(now=world.now + timedelta(hours=hour))
     world.now += timedelta(days=7)
     world.beat()
     world.expect_mail("ana", saying="from Mon 9 Mar 2026, 09:00:00 CET")  # after the weekend
     world.expect_nothing_else()
     set_reminder(ana, hours=Decimal(1))
-    remind_of_duty(now=world.now.replace(day=10, hour=7, minute=30))
+    remind_before_shifts(now=world.now.replace(day=10, hour=7, minute=30))
     world.beat()
     world.expect_nothing_else()
 
@@ -193,7 +201,7 @@ def test_it_is_switched_off_and_on_by_oneself(world, client, client_for):
     assert api.get("/api/v1/users/me/").json()["shift_notices"] is True
 
 
-def test_the_window_of_a_shift_is_told_like_its_ends(world, rota, team):
+def test_the_window_of_a_shift_is_notified_like_its_ends(world, rota, team):
     ana = world.person("ana")
     shift = make_shift(team, primary=[ana], name="Days", now=world.now)
     live(world, minutes(6))
@@ -204,5 +212,5 @@ def test_the_window_of_a_shift_is_told_like_its_ends(world, rota, team):
     update_shift(shift, actor=rota, now=world.now, windows=[rule])
     live(world, minutes(6))
     mail = world.expect_mail("ana", saying="Your shift “Days” of Database was changed")
-    assert "- now until Mon 2 Mar 2026, 19:00:00 CET" in flat(mail)
+    assert "- from now until Mon 2 Mar 2026, 19:00:00 CET" in flat(mail)
     world.expect_nothing_else()

@@ -1,7 +1,8 @@
-"""Each of the five policies that every organization has, told as a table: at which minute who is told, over what.
+"""Each of the five policies that every organization has, notified as a table: at which minute who is notified, over
+what.
 
 The team has Ana and Bob as Primary, Sam as Secondary, Mia as Manager. Each of them also has a second address that they
-want to be told over two minutes later, and one that they never verified.
+want to be notified over two minutes later, and one that they never verified.
 """
 
 from itertools import groupby
@@ -62,7 +63,7 @@ def test_there_are_five(world):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_policy_tells_just_these_people_at_just_these_times(world, name):
+def test_a_shipped_policy_notifies_just_these_people_at_just_these_times(world, name):
     team = world.team("Database", primary=["ana", "bob"], secondary=["sam"], managers=["mia"])
     with_more_addresses(world, "ana", "bob", "sam", "mia")
     policy = world.organization.escalation_policies.get(name=name)
@@ -70,12 +71,12 @@ def test_a_shipped_policy_tells_just_these_people_at_just_these_times(world, nam
     world.ping(job)
     world.advance(minutes(5) - seconds(1))
     world.expect_nothing_else()
-    silent_since, told_until = world.now, seconds(-1)
+    silent_since, notified_until = world.now, seconds(-1)
     for minute, lines in groupby(sorted(SHIPPED[name]), key=lambda line: line[0]):
-        world.advance(minutes(minute) - told_until - seconds(1))
+        world.advance(minutes(minute) - notified_until - seconds(1))
         world.expect_nothing_else()
         world.advance(seconds(1))
-        told_until = minutes(minute)
+        notified_until = minutes(minute)
         assert world.now - silent_since == minutes(minute) + seconds(1)
         for _, who, address in lines:
             world.expect_page(who, about=job, address=address.format(who))

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from alerting.services import acknowledge, assign, close, hold, resume
-from escalation.models import Letterbox, Notification
+from alerting.services.alerts import acknowledge, assign, close, hold, resume
+from escalation.models.notifications import BundleWindow, Notification
 from tests.world import World, minutes, seconds
 
 pytestmark = pytest.mark.django_db
@@ -19,9 +19,12 @@ def stormy(world: World):
     return world
 
 
-def silent(world: World, count: int, *, tell=("ana",), **fields):
+def silent(world: World, count: int, *, recipients=("ana",), **fields):
     """Return heartbeats that have just gone silent together."""
-    jobs = [world.heartbeat(f"job {number:02}", every=minutes(5), tell=tell, **fields) for number in range(count)]
+    jobs = [
+        world.heartbeat(f"job {number:02}", every=minutes(5), recipients=recipients, **fields)
+        for number in range(count)
+    ]
     world.advance(minutes(5))
     return jobs
 
@@ -42,18 +45,16 @@ def test_each_timeline_names_the_message_that_carried_it(stormy: World):
     first, *others = silent(stormy, 4)
     stormy.advance(WINDOW)
 
-    def told(job):
-        return [line.text for line in stormy.alert(job).timeline.filter(kind="told")]
+    def notified(job):
+        return [line.text for line in stormy.alert(job).timeline.filter(kind="notified")]
 
-    assert told(first) == ["E-mail to Ana (Email-Official): accepted"]
-    carried = {text for job in others for text in told(job)}
+    assert notified(first) == ["E-mail to Ana (Email-Official): sent"]
+    carried = {text for job in others for text in notified(job)}
     assert len(carried) == 1
     (said,) = carried
-    envelope = stormy.alert(others[0]).notifications.get().envelope
-    assert said == (
-        f"E-mail to Ana (Email-Official): accepted, in one message with 2 other alerts (message {envelope})"
-    )
-    assert all(stormy.alert(job).notifications.get().envelope == envelope for job in others)
+    message_id = stormy.alert(others[0]).notifications.get().message_id
+    assert said == (f"E-mail to Ana (Email-Official): sent, in one message with 2 other alerts (message {message_id})")
+    assert all(stormy.alert(job).notifications.get().message_id == message_id for job in others)
 
 
 def test_two_alerts_are_two_plain_messages(stormy: World):
@@ -64,9 +65,9 @@ def test_two_alerts_are_two_plain_messages(stormy: World):
     stormy.expect_nothing_else()
 
 
-def test_what_comes_while_the_letterbox_is_shut_after_a_bundle_waits_for_the_next(stormy: World):
+def test_what_comes_while_the_bundle_window_is_closed_after_a_bundle_waits_for_the_next(stormy: World):
     silent(stormy, 3)
-    late = [stormy.heartbeat(f"late {number}", every=minutes(0.1), tell=["ana"]) for number in range(3)]
+    late = [stormy.heartbeat(f"late {number}", every=minutes(0.1), recipients=["ana"]) for number in range(3)]
     stormy.advance(WINDOW)
     stormy.expect_page("ana", about=stormy.heartbeats()[0])
     stormy.expect_bundle("ana", about=stormy.heartbeats()[1:3])
@@ -79,15 +80,15 @@ def test_what_comes_while_the_letterbox_is_shut_after_a_bundle_waits_for_the_nex
 
 
 def test_quiet_times_between_alerts_bundle_nothing(stormy: World):
-    jobs = [stormy.heartbeat(f"job {number}", every=minutes(number), tell=["ana"]) for number in (1, 2, 3)]
+    jobs = [stormy.heartbeat(f"job {number}", every=minutes(number), recipients=["ana"]) for number in (1, 2, 3)]
     stormy.advance(minutes(4))
     for job in jobs:
         stormy.expect_page("ana", about=job)
     stormy.expect_nothing_else()
 
 
-def test_each_person_has_letterboxes_of_their_own(stormy: World):
-    first, *others = silent(stormy, 3, tell=("ana", "ben"))
+def test_each_person_has_bundle_windows_of_their_own(stormy: World):
+    first, *others = silent(stormy, 3, recipients=("ana", "ben"))
     stormy.advance(WINDOW)
     for who in ("ana", "ben"):
         stormy.expect_page(who, about=first)
@@ -100,7 +101,7 @@ def test_zero_seconds_never_bundle(stormy: World):
     for job in silent(stormy, 4):
         stormy.expect_page("ana", about=job)
     stormy.expect_nothing_else()
-    assert not Letterbox.objects.filter(shut_until__isnull=False).exists()
+    assert not BundleWindow.objects.filter(closed_until__isnull=False).exists()
 
 
 def test_what_was_taken_closed_or_acknowledged_meanwhile_is_not_in_the_bundle(stormy: World):
@@ -146,7 +147,7 @@ def test_an_alert_on_hold_leaves_the_bundle_and_waits(stormy: World):
     stormy.expect_nothing_else()
 
 
-def test_recoveries_are_bundled_by_themselves(stormy: World):
+def test_recoveries_are_bundled_by_themselves_with_the_first_of_them(stormy: World):
     first, *others = jobs = silent(stormy, 4)
     stormy.advance(WINDOW)
     stormy.expect_page("ana", about=first)
@@ -154,25 +155,30 @@ def test_recoveries_are_bundled_by_themselves(stormy: World):
     for job in jobs:
         stormy.ping(job)
     stormy.advance(seconds(1))
-    stormy.expect_recovery("ana", about=first)
+    stormy.expect_nothing_else()
     stormy.advance(WINDOW)
-    message = stormy.expect_bundle("ana", about=others)
-    assert message.subject == "[Recovered] 3 heartbeats have recovered: job 01, job 02 and 1 more"
+    message = stormy.expect_bundle("ana", about=jobs)
+    numbers = [stormy.alert(job).pk for job in jobs]
+    named = f"#{numbers[0]} job 00, #{numbers[1]} job 01 and 2 more"
+    assert message.subject == f"[Recovered] 4 heartbeats have recovered: {named}"
     stormy.expect_nothing_else()
 
 
 def test_a_recovery_does_not_wait_for_pages_nor_pages_for_a_recovery(stormy: World):
     first, second = silent(stormy, 2)
     stormy.expect_page("ana", about=first)
+    stormy.advance(seconds(1))
     stormy.ping(first)
+    stormy.beat()
+    stormy.advance(WINDOW - seconds(1))
+    stormy.expect_page("ana", about=second)
+    stormy.expect_nothing_else()
     stormy.advance(seconds(1))
     stormy.expect_recovery("ana", about=first)
     stormy.expect_nothing_else()
-    stormy.advance(WINDOW)
-    stormy.expect_page("ana", about=second)
 
 
-def test_what_came_back_before_it_was_told_is_told_neither_as_silent_nor_as_recovered(stormy: World):
+def test_what_came_back_before_it_was_notified_is_notified_neither_as_silent_nor_as_recovered(stormy: World):
     first, second, third = silent(stormy, 3)
     stormy.expect_page("ana", about=first)
     stormy.ping(second)
@@ -194,34 +200,37 @@ def test_last_resorts_go_together_too(stormy: World):
     stormy.expect_nothing_else()
 
 
-def test_a_letterbox_that_a_clock_shut_for_hours_counts_as_open(stormy: World):
+def test_a_bundle_window_that_a_clock_closed_for_hours_counts_as_open(stormy: World):
     first = silent(stormy, 1)[0]
     stormy.expect_page("ana", about=first)
-    Letterbox.objects.update(shut_until=stormy.now + minutes(90))
-    second = stormy.heartbeat("second", every=minutes(1), tell=["ana"])
+    BundleWindow.objects.update(closed_until=stormy.now + minutes(90))
+    second = stormy.heartbeat("second", every=minutes(1), recipients=["ana"])
     stormy.advance(minutes(1))
     stormy.expect_mail("ana", saying="second", about=second)
 
 
 def test_a_bundle_names_the_most_important_first_and_says_how_many_more(stormy: World, monkeypatch):
-    from escalation.services import claims
+    from escalation.notifications import claim
 
-    monkeypatch.setattr(claims, "LISTED", 3)
+    monkeypatch.setattr(claim, "LISTED", 3)
     low, critical = stormy.policy(priority="low"), stormy.policy(priority="critical")
-    stormy.heartbeat("first", every=minutes(5), tell=["ana"])
+    # Of what opens in the same second, the most important goes first and alone.
+    stormy.heartbeat("first", every=minutes(5), recipients=["ana"], escalation_policy=critical)
     for number in range(4):
-        stormy.heartbeat(f"low {number}", every=minutes(5), tell=["ana"], escalation_policy=low)
-    stormy.heartbeat("shop", every=minutes(5), tell=["ana"], escalation_policy=critical)
+        stormy.heartbeat(f"low {number}", every=minutes(5), recipients=["ana"], escalation_policy=low)
+    stormy.heartbeat("shop", every=minutes(5), recipients=["ana"], escalation_policy=critical)
     stormy.advance(minutes(5) + WINDOW)
     stormy.expect_mail("ana", saying="first")
     message = stormy.expect_mail("ana", saying="shop")
-    assert message.subject == "[Open] 5 alerts: shop, low 0 and 3 more"
+    numbers = {alert.source_name: alert.pk for alert in stormy.alerts()}
+    shop, low = numbers["shop"], numbers["low 0"]
+    assert message.subject == f"Critical: [Open] 5 alerts: #{shop} shop, #{low} low 0 and 3 more"
     assert "… and 2 more: http" in message.body
-    assert re.findall(r"^\d+\. (\w+)", message.body, re.MULTILINE) == ["shop", "low", "low"]
+    assert re.findall(r"^\d+\. #\d+ (\w+)", message.body, re.MULTILINE) == ["shop", "low", "low"]
 
 
 def test_nothing_is_left_behind_when_the_storm_is_over(stormy: World):
-    silent(stormy, 30, tell=("ana", "ben"))
+    silent(stormy, 30, recipients=("ana", "ben"))
     stormy.advance(minutes(4))
     assert set(Notification.objects.values_list("status", flat=True)) == {"accepted"}
     assert Notification.objects.count() == 60

@@ -6,20 +6,22 @@ import pytest
 from django.core import mail
 from django.test import Client
 
-from accounts.models import ContactMethod, User
-from alerting.models import Alert
+from accounts.models.contact_methods import ContactMethod
+from accounts.models.users import User
+from alerting.models.alerts import Alert
 from alerting.states import Action
+from alerting.via import CONSOLE
 from escalation.channels.base import DeliveryError
 from escalation.channels.email import EmailChannel
-from escalation.services import taken
-from escalation.services.actions import act
-from escalation.services.manual import ManualAlert, send_alert
+from escalation.engine import reviews
+from escalation.engine.manual import ManualAlert, send_alert
+from escalation.responses.act import act
 from heartbeat_project.kernel import clock
 from tests.world import World, minutes, seconds
 
 pytestmark = pytest.mark.django_db
 
-OPEN_AGAIN = "it is open again"
+OPEN_AGAIN = "This alert is yours"
 GOES_ON = "“in steps” goes on where it stood."
 
 
@@ -30,7 +32,7 @@ def texts(alert, kind):
 def do(world: World, backup, action: Action, who: str, **more) -> Alert:
     if "to" in more:
         more["to"] = world.person(more["to"])
-    return act(world.alert(backup), action, actor=world.person(who), now=world.now, **more)
+    return act(world.alert(backup), action, via=CONSOLE, actor=world.person(who), now=world.now, **more)
 
 
 def leave(world: World, who: str) -> None:
@@ -51,7 +53,10 @@ def press(world: World, monkeypatch, message, action: str, **fields):
 
 
 def silent(world: World, name: str = "backup", **fields):
-    """Return a heartbeat that is silent, whose Primary Ana was notified; Ben comes after five minutes, Max after ten."""
+    """Return a heartbeat that is silent, whose Primary Ana was notified.
+
+    Ben comes after five minutes, Max after ten.
+    """
     team = world.team(f"{name} team", primary=["ana"], secondary=["ben"], managers=["max"])
     policy = world.policy(name=fields.pop("policy_name", "in steps"), **{"reopen_after_minutes": 60} | fields)
     backup = world.heartbeat(name, every=minutes(5), escalation_policy=policy, recipient_groups=[team])
@@ -230,13 +235,13 @@ def test_where_nobody_is_reached_any_more_the_owner_is_notified_whatever_was_sen
     world.advance(minutes(75))
     world.expect_mail("olga", saying=OPEN_AGAIN, about=backup)
     assert world.alert(backup).owner is None
-    world.expect_mail("olga", saying="NOBODY WAS REACHED", about=backup)
+    world.expect_mail("olga", saying="Nobody was reached", about=backup)
     world.expect_nothing_else()
     # And once more, after she has taken and forgotten it again.
-    act(world.alert(backup), Action.ASSIGN, actor=olga, now=world.now)
+    act(world.alert(backup), Action.ASSIGN, via=CONSOLE, actor=olga, now=world.now)
     world.advance(minutes(75))
     world.expect_mail("olga", saying=OPEN_AGAIN, about=backup)
-    world.expect_mail("olga", saying="NOBODY WAS REACHED", about=backup)
+    world.expect_mail("olga", saying="Nobody was reached", about=backup)
     world.expect_nothing_else()
 
 
@@ -270,8 +275,8 @@ def test_an_alert_is_not_opened_again_within_an_hour(world):
 def test_assigning_to_somebody_else_notifies_them_at_once_and_of_the_recovery(world, backup):
     do(world, backup, Action.ASSIGN, "max", to="ben")
     world.advance(seconds(1))
-    told = world.expect_mail("ben", saying="Max assigned this alert to you.", about=backup)
-    assert "[Assigned to you]" in told.subject
+    sent_mail = world.expect_mail("ben", saying="Max assigned this alert to you.", about=backup)
+    assert "[Assigned to you]" in sent_mail.subject
     do(world, backup, Action.REPLY, "ben", text="looking")
     world.advance(minutes(30))
     world.expect_nothing_else()
@@ -350,7 +355,7 @@ def test_an_assignment_that_failed_everywhere_is_taken_back_at_once(world, backu
     world.expect_nothing_else()
 
 
-def test_an_alert_that_was_handed_on_before_its_message_left_is_not_told_of(world, backup):
+def test_an_alert_that_was_handed_on_before_its_message_left_is_not_notified_of(world, backup):
     do(world, backup, Action.ASSIGN, "max", to="ben")
     world.now += seconds(1)
     do(world, backup, Action.ASSIGN, "max", to="ana")
@@ -479,17 +484,17 @@ def test_an_acknowledgement_before_the_first_message_counts_as_reached(world):
 def test_what_a_bundle_of_reminders_is_about_is_answered_together(world, monkeypatch):
     world.bundle(seconds(30))
     jobs = [silent(world, "one", policy_name="first")]
-    world.heartbeat("two", every=minutes(5), escalation_policy=jobs[0].escalation_policy, tell=["ana"])
-    world.heartbeat("three", every=minutes(5), escalation_policy=jobs[0].escalation_policy, tell=["ana"])
+    world.heartbeat("two", every=minutes(5), escalation_policy=jobs[0].escalation_policy, recipients=["ana"])
+    world.heartbeat("three", every=minutes(5), escalation_policy=jobs[0].escalation_policy, recipients=["ana"])
     world.advance(minutes(5) + seconds(40))
     mail.outbox.clear()
     world._looked_at = 0
     for alert in Alert.objects.all():
-        act(alert, Action.ASSIGN, actor=world.person("ana"), now=world.now)
+        act(alert, Action.ASSIGN, via=CONSOLE, actor=world.person("ana"), now=world.now)
     world.advance(minutes(60) + seconds(40))
     first, rest = mail.outbox
     assert "Still yours?" in first.subject
-    assert rest.subject.startswith("[Still yours?] 2 alerts that you have are not over: ")
+    assert rest.subject.startswith("High: [Still yours?] 2 alerts that you have are not over: ")
     press(world, monkeypatch, first, "acknowledge")
     press(world, monkeypatch, rest, "on-it")
     world.advance(minutes(30))
@@ -504,12 +509,12 @@ def test_an_alert_made_by_hand_is_never_opened_again(world):
     alert = send_alert(draft, sender=sender, now=world.now)
     world.advance(seconds(1))
     world.expect_mail("ana", saying="Fire")
-    act(alert, Action.ASSIGN, actor=sender, to=world.person("ben"), now=world.now)
+    act(alert, Action.ASSIGN, via=CONSOLE, actor=sender, to=world.person("ben"), now=world.now)
     world.advance(minutes(240))
     world.expect_mail("ben", saying="Sam assigned this alert to you.")
     alert.refresh_from_db()
     assert alert.status == "assigned"
-    act(alert, Action.HOLD, actor=sender, until=world.now + minutes(5), now=world.now)
+    act(alert, Action.HOLD, via=CONSOLE, actor=sender, until=world.now + minutes(5), now=world.now)
     world.advance(minutes(6))
     alert.refresh_from_db()
     assert alert.status == "open"
@@ -523,16 +528,16 @@ def test_an_alert_that_cannot_be_looked_at_stops_no_other_and_the_owner_learns_o
     for name in ("bad", "good"):
         jobs.append(silent(world, name, policy_name=name))
         do(world, jobs[-1], Action.ASSIGN, "ana")
-    looked_at = taken._remind
+    looked_at = reviews._remind
 
     def remind(runs, *, now):
         if any(run.alert.source_name == "bad" for run in runs):
-            raise RuntimeError("a poisoned row")
+            raise RuntimeError("unreadable")
         return looked_at(runs, now=now)
 
-    monkeypatch.setattr(taken, "_remind", remind)
+    monkeypatch.setattr(reviews, "_remind", remind)
     world.advance(minutes(62))
-    world.expect_mail("olga", saying="poisoned")
+    world.expect_mail("olga", saying="unreadable")
     world.expect_mail("ana", saying=OPEN_AGAIN, about=jobs[1])
     world.expect_nothing_else()
     monkeypatch.undo()

@@ -9,9 +9,9 @@ pytestmark = pytest.mark.django_db
 
 def test_after_a_time_without_delivery_first_pages_go_before_reminders_and_recoveries(world: World):
     retrying = world.policy(steps=[{"role": "primary", "retries": 1, "retry_interval_minutes": 5}])
-    over = world.heartbeat("over", every=minutes(5), tell=["ana"])
-    known = world.heartbeat("known", every=minutes(5), tell=["ben"], escalation_policy=retrying)
-    fresh = world.heartbeat("fresh", every=minutes(12), tell=["cleo"])
+    over = world.heartbeat("over", every=minutes(5), recipients=["ana"])
+    known = world.heartbeat("known", every=minutes(5), recipients=["ben"], escalation_policy=retrying)
+    fresh = world.heartbeat("fresh", every=minutes(12), recipients=["cleo"])
     world.advance(minutes(5))
     world.expect_page("ana", about=over)
     world.expect_page("ben", about=known)

@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from heartbeat_project.kernel.addresses import is_public
+from heartbeat_project.kernel.addresses import is_loopback, is_public
 
 EVERYTHING = [ip_network("0.0.0.0/0"), ip_network("::/0")]
 
@@ -35,3 +35,19 @@ def test_private_addresses_are_not_public_unless_their_network_is_allowed(addres
 def test_public_addresses_are_public():
     assert is_public("93.184.216.34")
     assert is_public("2606:2800:220:1:248:1893:25c8:1946")
+
+
+@pytest.mark.parametrize(
+    ("host", "is_here"),
+    [
+        ("127.0.0.1", True),
+        ("::ffff:127.0.0.9", True),
+        ("localhost", True),
+        ("heartbeat.localhost", True),
+        ("notlocalhost", False),
+        ("localhost.example.org", False),
+        ("198.51.100.1", False),
+    ],
+)
+def test_names_of_this_machine_are_known(host, is_here):
+    assert is_loopback(host) == is_here

@@ -1,4 +1,4 @@
-"""Out of office: who stands in, and that it never goes round in circles."""
+"""Out of office: who covers, and that it never goes round in circles."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -6,9 +6,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escalation.rota.answers import periods, spans
-from escalation.rota.covers import Absence, Reach, leading_to, leads_back, stand_in
-from escalation.rota.shifts import Duty, Shift
+from escalation.oncall.rota.covers import Absence, Reach, covered_by, find_cycle, resolve_cover
+from escalation.oncall.rota.shifts import RoleHolder, RotaShift
+from escalation.oncall.rota.who_is_on_call import periods, rota_periods
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -18,57 +18,57 @@ def out(user, cover, *, group=None, starts=0, ends=10):
     return Absence(user, cover, NOON + starts * HOUR, NOON + ends * HOUR, group)
 
 
-def way(person, *absences, group=7, unavailable=()):
-    return stand_in(person, group, absences=absences, available=lambda user: user not in unavailable)
+def path(person, *absences, group=7, unavailable=()):
+    return resolve_cover(person, group, absences=absences, available=lambda user: user not in unavailable)
 
 
-def test_the_cover_is_told_and_a_cover_who_is_out_is_followed():
-    assert way(1) == [1]
-    assert way(1, out(1, 2)) == [1, 2]
-    assert way(1, out(1, 2), out(2, 3)) == [1, 2, 3]
+def test_the_cover_is_notified_and_a_cover_who_is_out_is_followed():
+    assert path(1) == [1]
+    assert path(1, out(1, 2)) == [1, 2]
+    assert path(1, out(1, 2), out(2, 3)) == [1, 2, 3]
 
 
 def test_an_entry_for_one_group_counts_in_that_group_alone():
     entry = out(1, 2, group=7)
-    assert way(1, entry) == [1, 2]
-    assert way(1, entry, group=8) == [1]
-    assert way(1, entry, group=None) == [1]
-    assert way(1, out(1, 2), group=None) == [1, 2]
+    assert path(1, entry) == [1, 2]
+    assert path(1, entry, group=8) == [1]
+    assert path(1, entry, group=None) == [1]
+    assert path(1, out(1, 2), group=None) == [1, 2]
 
 
-def test_who_cannot_be_told_stands_in_for_nobody():
-    assert way(1, out(1, 2), out(2, 3), unavailable={3}) == [1, 2]
-    assert way(1, out(1, 2), unavailable={2}) == [1]
-    assert way(1, out(1, 2), unavailable={1, 2}) == [1]
+def test_who_cannot_be_notified_covers_nobody():
+    assert path(1, out(1, 2), out(2, 3), unavailable={3}) == [1, 2]
+    assert path(1, out(1, 2), unavailable={2}) == [1]
+    assert path(1, out(1, 2), unavailable={1, 2}) == [1]
 
 
 def test_a_circle_still_ends_with_somebody():
-    assert way(1, out(1, 2), out(2, 1)) == [1, 2]
-    assert way(1, out(1, 2), out(2, 3), out(3, 2)) == [1, 2, 3]
+    assert path(1, out(1, 2), out(2, 1)) == [1, 2]
+    assert path(1, out(1, 2), out(2, 3), out(3, 2)) == [1, 2, 3]
 
 
 def test_a_circle_is_seen_only_where_times_and_groups_meet():
-    assert leads_back(out(1, 2), [out(2, 1)])
-    assert leads_back(out(1, 2), [out(2, 3), out(3, 1)])
-    assert leads_back(out(1, 2, ends=5), [out(2, 1, starts=5)]) is None
-    assert leads_back(out(1, 2, group=7), [out(2, 1, group=8)]) is None
-    assert leads_back(out(1, 2), [out(2, 3, group=7), out(3, 1, group=8)]) is None
-    assert leads_back(out(1, 2), [out(2, 3, group=7), out(3, 1, group=7)])
-    assert leads_back(out(1, 2), [out(2, 3, starts=0, ends=5), out(3, 1, starts=5, ends=10)]) is None
+    assert find_cycle(out(1, 2), [out(2, 1)])
+    assert find_cycle(out(1, 2), [out(2, 3), out(3, 1)])
+    assert find_cycle(out(1, 2, ends=5), [out(2, 1, starts=5)]) is None
+    assert find_cycle(out(1, 2, group=7), [out(2, 1, group=8)]) is None
+    assert find_cycle(out(1, 2), [out(2, 3, group=7), out(3, 1, group=8)]) is None
+    assert find_cycle(out(1, 2), [out(2, 3, group=7), out(3, 1, group=7)])
+    assert find_cycle(out(1, 2), [out(2, 3, starts=0, ends=5), out(3, 1, starts=5, ends=10)]) is None
 
 
 # -- over a time ------------------------------------------------------------------------------------------------------
 def notified(person, group, starts_at, ends_at, *, absences, unavailable=()):
     """Return when who is notified for a person who is on call in a group all the time."""
-    always = Shift(1, "always", UTC, (Duty(person, "primary"),))
+    always = RotaShift(1, "always", UTC, (RoleHolder(person, "primary"),))
     reach = Reach(group, absences, available=set(range(20)) - set(unavailable))
-    found = periods(spans([always], starts_at, ends_at, reach=reach))
+    found = periods(rota_periods([always], starts_at, ends_at, reach=reach))
     assert all(part.covering == (person if part.person != person else None) for part in found)
     return found
 
 
 def parts(person, *absences, group=7, starts=0, ends=10, unavailable=()):
-    """Return who is told from which hour to which."""
+    """Return who is distinguished from which hour to which."""
     of = {entry.user: [other for other in absences if other.user == entry.user] for entry in absences}
     found = notified(person, group, NOON + starts * HOUR, NOON + ends * HOUR, absences=of, unavailable=unavailable)
     return [(part.person, (part.starts_at - NOON) // HOUR, (part.ends_at - NOON) // HOUR) for part in found]
@@ -102,10 +102,10 @@ def test_an_absence_from_one_group_leaves_turns_in_others_whole():
 
 def test_everybody_behind_a_cover_is_found_over_other_covers_and_in_circles():
     entries = [out(1, 2), out(2, 3), out(4, 5)]
-    assert leading_to([3], entries) == {1, 2, 3}
-    assert leading_to([1, 5], entries) == {1, 4, 5}
-    assert leading_to([1], [out(1, 2), out(2, 1)]) == {1, 2}
-    assert leading_to([], entries) == set()
+    assert covered_by([3], entries) == {1, 2, 3}
+    assert covered_by([1, 5], entries) == {1, 4, 5}
+    assert covered_by([1], [out(1, 2), out(2, 1)]) == {1, 2}
+    assert covered_by([], entries) == set()
 
 
 entries = st.builds(
@@ -127,16 +127,16 @@ def test_where_every_entry_was_checked_the_way_ends_with_somebody_in_office(made
             for other in kept
             if other.user == entry.user and (None in {other.group, entry.group} or other.group == entry.group)
         ]
-        if entry.user != entry.cover and not same and leads_back(entry, kept) is None:
+        if entry.user != entry.cover and not same and find_cycle(entry, kept) is None:
             kept.append(entry)
     at = NOON + hour * HOUR
     now = [entry for entry in kept if entry.starts_at <= at < entry.ends_at]
-    last = stand_in(person, group, absences=now, available=lambda _: True)[-1]
+    last = resolve_cover(person, group, absences=now, available=lambda _: True)[-1]
     assert not [entry for entry in now if entry.user == last and entry.group in {None, group}]
 
 
 @given(st.lists(entries, max_size=8), st.integers(1, 5), st.sampled_from([7, 8]), st.sets(st.integers(1, 5)))
-def test_at_each_instant_of_a_turn_who_is_told_is_who_stands_in(made, person, group, unavailable):
+def test_at_each_instant_of_a_turn_who_is_notified_is_who_covers(made, person, group, unavailable):
     """Also where entries overlap or lead in circles, which the database refuses."""
     absences = {user: [entry for entry in made if entry.user == user] for user in range(1, 6)}
     starts_at, ends_at = NOON + 2 * HOUR, NOON + 8 * HOUR
@@ -145,12 +145,12 @@ def test_at_each_instant_of_a_turn_who_is_told_is_who_stands_in(made, person, gr
     assert all(one.ends_at == other.starts_at and one.person != other.person for one, other in pairwise(found))
     for part in found:
         assert part.starts_at < part.ends_at
-        assert person in leading_to([part.person], made)
+        assert person in covered_by([part.person], made)
     for half_hour in range(4, 16):
         at = NOON + half_hour * HOUR / 2
         (holding,) = [part.person for part in found if part.starts_at <= at < part.ends_at]
         now = [
             entry for entries_of in absences.values() for entry in entries_of if entry.starts_at <= at < entry.ends_at
         ]
-        way = stand_in(person, group, absences=now, available=lambda user: user not in unavailable)
-        assert holding == way[-1]
+        path = resolve_cover(person, group, absences=now, available=lambda user: user not in unavailable)
+        assert holding == path[-1]

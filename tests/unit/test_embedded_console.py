@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from heartbeat_project.embedded.console import MOST_WAITING, Console, Follower
+from embedded.console import MAX_WAITING, Console, Follower
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_a_reader_that_pauses_stops_nothing_and_gets_the_newest_lines(pipe):
     reader, writer = pipe
     console = Console(writer)
 
-    for number in range(MOST_WAITING * 3):
+    for number in range(MAX_WAITING * 3):
         console.say(f"line {number} " + "." * 100)
 
     os.set_blocking(reader, False)
@@ -38,8 +38,8 @@ def test_a_reader_that_pauses_stops_nothing_and_gets_the_newest_lines(pipe):
             read += os.read(reader, 65536)
             console.flush()
     assert read.startswith(b"heartbeat | line 0 ")
-    assert f"line {MOST_WAITING * 3 - 1} ".encode() in read
-    assert read.count(b"\n") < MOST_WAITING * 2
+    assert f"line {MAX_WAITING * 3 - 1} ".encode() in read
+    assert read.count(b"\n") < MAX_WAITING * 2
 
 
 def test_a_terminal_that_is_gone_stops_nothing():

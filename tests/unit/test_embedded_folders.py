@@ -10,14 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from heartbeat_project.embedded.folders import (
-    LONGEST_SOCKET_PATH,
-    default_data_path,
-    locked,
-    make_folder,
-    open_data_folder,
-)
-from heartbeat_project.embedded.process import EmbeddedError, current_account, service_account
+from embedded.folders import LONGEST_SOCKET_PATH, default_data_path, locked, make_folder, open_data_folder
+from embedded.process import EmbeddedError, current_account, service_account
 
 ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not ROOT, reason="needs root")
@@ -59,14 +53,47 @@ def test_a_folder_that_the_service_account_cannot_enter_is_refused(place):
 
 
 @needs_root
-def test_a_full_folder_of_root_keeps_its_owner(place):
+def test_a_full_folder_of_root_is_refused_and_keeps_its_owner(place):
     folder = place / "full"
     folder.mkdir()
     (folder / "thesis").touch()
 
-    open_data_folder(folder)
+    with pytest.raises(EmbeddedError, match=r"belongs to root and is not empty.*such as .*/full/heartbeat"):
+        open_data_folder(folder)
 
     assert folder.stat().st_uid == 0
+
+
+@needs_root
+def test_a_new_volume_gets_a_folder_in_it_at_every_start(place):
+    (place / "lost+found").mkdir(mode=0o700)
+
+    first, second = open_data_folder(place), open_data_folder(place)
+
+    assert first.path == second.path == place / "heartbeat"
+    assert first.path.stat().st_uid == first.account.uid
+    assert place.stat().st_uid == 0
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused(place):
+    data = open_data_folder(place / "data")
+    data.path.chmod(0o500)
+
+    with pytest.raises(EmbeddedError, match="cannot be written to by"):
+        open_data_folder(place / "data")
+
+
+def test_a_path_that_cannot_be_shown_is_refused(place):
+    with pytest.raises(EmbeddedError, match="cannot be printed"):
+        open_data_folder(place / "da\nta")
+
+
+@pytest.mark.parametrize("name", ["it's", "two words", 'a "b"', "50%", "a,b", "a@b", "Übung"])
+def test_sockets_lie_elsewhere_if_the_path_is_not_plain(place, name):
+    sockets = open_data_folder(place / name).sockets()
+
+    assert sockets.parent in {Path("/run"), Path("/tmp")}
+    sockets.rmdir()
 
 
 @pytest.mark.skipif(ROOT, reason="root may use any folder")
@@ -84,7 +111,7 @@ def test_a_file_in_its_place_is_refused(place):
 
 def test_two_supervisors_cannot_hold_one_folder(place):
     data = open_data_folder(place / "data")
-    holder = "from pathlib import Path; from heartbeat_project.embedded.folders import *\n"
+    holder = "from pathlib import Path; from embedded.folders import *\n"
     holder += f"with locked(open_data_folder(Path({str(data.path)!r}))): print('held', flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", holder],

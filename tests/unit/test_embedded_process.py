@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from heartbeat_project.embedded import process
-from heartbeat_project.embedded.process import (
+from embedded import process
+from embedded.process import (
     Account,
     Program,
     current_account,
@@ -95,7 +95,7 @@ def test_nobody_but_root_changes_users():
 @needs_linux
 def test_a_child_dies_when_its_supervisor_is_killed():
     supervisor = (
-        "import sys, time; from pathlib import Path; from heartbeat_project.embedded.process import Program, spawn;"
+        "import sys, time; from pathlib import Path; from embedded.process import Program, spawn;"
         "child = spawn(Program(name='c', command=(sys.executable, '-c', 'import time; time.sleep(600)'),"
         " folder=Path('/')), output=2); print(child.pid, flush=True); time.sleep(600)"
     )

@@ -1,6 +1,7 @@
 """The supervisor: restarts what crashed and says so, and stops everything in order."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from heartbeat_project.embedded import supervisor as module
-from heartbeat_project.embedded.process import EmbeddedError, Program
-from heartbeat_project.embedded.supervisor import Stopped, Supervisor
+from embedded import supervisor as module
+from embedded.process import EmbeddedError, Program
+from embedded.supervisor import Stopped, Supervisor
 
 
 class Shown:
-    """A console that keeps what it is told."""
+    """A console that keeps what it is notified."""
 
     def __init__(self):
         self.lines: list[str] = []
@@ -81,7 +82,7 @@ def supervisor(console):
         signal.signal(number, handler)
 
 
-def test_a_childs_lines_are_shown_with_its_name(supervisor, console):
+def test_the_lines_of_a_child_are_shown_with_its_name(supervisor, console):
     supervisor.keep(python("web", "import time; print('hello', flush=True); time.sleep(600)"))
 
     assert supervisor.wait(lambda: console.holds("web: hello"), seconds=10)
@@ -96,6 +97,18 @@ def test_a_crashed_child_is_started_again_with_growing_pauses_and_said_so(superv
     assert supervisor.wait(lambda: console.holds("was started again", times=3), seconds=20)
     pauses = [line.split(" in ")[1] for line in console.lines if "ended with exit code 3" in line]
     assert pauses[:3] == ["0.01 s.", "0.02 s.", "0.04 s."]
+
+
+def test_a_child_that_does_not_stay_up_is_named_with_its_last_line(supervisor, console, monkeypatch):
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
+    supervisor.keep(python("web", "print('Address already in use', flush=True); raise SystemExit(1)"))
+    supervisor.keep(python("engine", "import time; time.sleep(600)"))
+    supervisor._children[0].pause = 0.01
+    assert supervisor.crashes() == ""
+    assert supervisor.wait(lambda: console.holds("was started again", times=3), seconds=20)
+    assert re.fullmatch(
+        r"web has ended [34] times in a row; its last line: Address already in use", supervisor.crashes()
+    )
 
 
 def test_a_killed_child_is_started_again(supervisor, console, tmp_path):
@@ -142,15 +155,15 @@ def test_a_second_request_ends_programs_that_are_slow_to_stop(supervisor, consol
     )
     supervisor.keep(deaf)
     assert supervisor.wait(lambda: console.holds("delivery: up"), seconds=10)
-    hurry = subprocess.Popen([sys.executable, "-c", f"import os, time; time.sleep(.5); os.kill({os.getpid()}, 15)"])
+    expedite = subprocess.Popen([sys.executable, "-c", f"import os, time; time.sleep(.5); os.kill({os.getpid()}, 15)"])
 
     supervisor.shut_down()
 
-    assert hurry.wait() == 0
+    assert expedite.wait() == 0
     assert console.holds("delivery did not stop in time and is killed.")
 
 
-def test_a_step_that_fails_tells_its_last_words(supervisor):
+def test_a_step_that_fails_shows_its_last_words(supervisor):
     with pytest.raises(EmbeddedError, match=r"(?s)migrate failed \(exit code 2\).*no such table"):
         supervisor.run(python("migrate", "print('no such table'); raise SystemExit(2)"), show=[].append, seconds=10)
 

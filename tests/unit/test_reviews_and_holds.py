@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escalation.holds import HOUR, MORNING, TIME, choices, chosen
-from escalation.reviews import REOPEN_AT_MOST_EVERY, Review, Taken, after_reminder, next_review
+from escalation.engine.review_times import REOPEN_AT_MOST_EVERY, Review, Taken, after_reminder, next_review
+from escalation.responses.holds import HOUR, MORNING, TIME, choices, chosen
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
@@ -65,6 +65,8 @@ def test_the_next_morning_is_that_of_the_reader(now, morning, words):
 def test_a_hold_lasts_an_hour_until_a_time_or_without_end():
     assert chosen(HOUR, "", now=NOON, zone=BERLIN) == NOON + timedelta(hours=1)
     assert dict(choices(now=NOON, zone=BERLIN))[HOUR] == "For 1 hour, until 14:00"
+    clocks_go_forward = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
+    assert dict(choices(now=clocks_go_forward, zone=BERLIN))[HOUR] == "For 1 hour, until 03:30"
     assert chosen(TIME, "2026-03-02T18:30", now=NOON, zone=BERLIN) == datetime(2026, 3, 2, 17, 30, tzinfo=UTC)
     assert chosen("", "", now=NOON, zone=BERLIN) is None
 

@@ -1,11 +1,12 @@
 """What `script/test` decides by itself: the environment of tests, the browser, and the summary."""
 
+import signal
 import sys
 
 import pytest
 
 from script import checks as module
-from script.checks import Checks, choose_browser, clean_env, find_browser, run_tests
+from script.checks import COVERAGE, Checks, choose_browser, clean_env, find_browser, main, run_fast_tests, run_tests
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_without_a_browser_the_tests_that_could_not_run_are_named_and_it_fails(c
     monkeypatch.setattr(module, "install_browser", lambda: "")
     monkeypatch.setattr(module, "browser_tests", lambda *_: ["tests/e2e/test_pages.py::test_sign_in"])
 
-    assert choose_browser(checks, [], wanted=True) is True
+    assert choose_browser(checks, [], needed=True) is True
 
     shown = capsys.readouterr().out
     assert "tests/e2e/test_pages.py::test_sign_in" in shown
@@ -52,7 +53,7 @@ def test_without_a_browser_the_tests_that_could_not_run_are_named_and_it_fails(c
 
 
 def test_no_browser_leaves_tests_out_on_purpose_and_passes(checks):
-    assert choose_browser(checks, [], wanted=False) is True
+    assert choose_browser(checks, [], needed=False) is True
     assert checks.close() == 0
 
 
@@ -61,7 +62,7 @@ def test_tests_that_need_no_browser_need_none(checks, monkeypatch):
     monkeypatch.setattr(module, "browser_tests", lambda *_: [])
     monkeypatch.setattr(module, "install_browser", lambda: pytest.fail("nothing is to be installed"))
 
-    assert choose_browser(checks, ["tests/unit"], wanted=True) is False
+    assert choose_browser(checks, ["tests/unit"], needed=True) is False
     assert checks.close() == 0
 
 
@@ -79,14 +80,18 @@ def test_a_given_browser_must_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("chosen", "left_out", "expected"),
     [
-        ([], False, [["-n", "2", "-m", "not serial"], ["-p", "no:xdist", "-m", "serial"]]),
+        ([], False, [["-n", "3", "-m", "not serial and not long"], ["-p", "no:xdist", "-m", "serial and not long"]]),
         (
             [],
             True,
-            [["-n", "2", "-m", "not serial and not browser"], ["-p", "no:xdist", "-m", "serial and not browser"]],
+            [
+                ["-n", "3", "-m", "not serial and not browser and not long"],
+                ["-p", "no:xdist", "-m", "serial and not browser and not long"],
+            ],
         ),
-        (["tests/unit", "-k", "ping"], False, [["tests/unit", "-k", "ping"]]),
-        (["tests/e2e"], True, [["-m", "not browser", "tests/e2e"]]),
+        (["tests/unit", "-k", "ping"], False, [["-m", "not long", "tests/unit", "-k", "ping"]]),
+        (["tests/e2e", "-m", "long"], False, [["tests/e2e", "-m", "long"]]),
+        (["tests/e2e"], True, [["-m", "not browser and not long", "tests/e2e"]]),
     ],
 )
 def test_which_tests_run(checks, monkeypatch, chosen, left_out, expected):
@@ -96,3 +101,81 @@ def test_which_tests_run(checks, monkeypatch, chosen, left_out, expected):
     run_tests(checks, chosen, left_out=left_out)
 
     assert ran == expected
+
+
+def test_long_runs_everything_with_many_examples(checks, monkeypatch):
+    ran: list[list[str]] = []
+    monkeypatch.setattr(Checks, "check", lambda _self, _name, command, **_: ran.append(list(command)[3:]))
+
+    run_tests(checks, [], left_out=False, long=True)
+
+    profile = "--hypothesis-profile=long"
+    assert ran == [[profile, *COVERAGE, "-n", "3", "-m", "not serial"], [profile, "-p", "no:xdist", "-m", "serial"]]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [([], ["benchmarks/tests", "tests/unit", "tests/integration", "tests/stories"]), (["tests/e2e"], ["tests/e2e"])],
+)
+def test_fast_runs_what_takes_seconds_with_few_examples(checks, monkeypatch, chosen, expected):
+    ran: list[list[str]] = []
+    monkeypatch.setattr(Checks, "check", lambda _self, _name, command, **_: ran.append(list(command)[3:]))
+
+    run_fast_tests(checks, chosen)
+
+    marks = "not serial and not browser and not long and not slow"
+    assert ran == [["--hypothesis-profile=fast", "-n", "2", "-m", marks, *expected]]
+
+
+def test_fast_and_long_exclude_each_other(capsys, monkeypatch):
+    monkeypatch.setattr(module, "leave_on_signals", lambda: None)
+
+    assert main(["--fast", "--long"]) == 2
+    assert "exclude each other" in capsys.readouterr().err
+
+
+def test_two_checks_run_at_a_time_and_each_failure_is_shown(checks, tmp_path, capsys):
+    meet = (
+        "import pathlib, sys, time; mine, other = map(pathlib.Path, sys.argv[1:]); mine.touch()\n"
+        "while not other.exists(): time.sleep(0.01)"
+    )
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+
+    checks.check_together(
+        {
+            "first": [sys.executable, "-c", meet, first, second],
+            "second": [sys.executable, "-c", meet, second, first],
+            "third": [sys.executable, "-c", "print('line too long'); raise SystemExit(3)"],
+        }
+    )
+
+    shown = capsys.readouterr().out
+    assert shown.count("    ok (") == 2
+    assert "==> third\nline too long\n    FAILED (" in shown
+    assert checks.failed == ["third"]
+
+
+def test_checks_that_are_interrupted_leave_no_process(checks, monkeypatch):
+    processes = []
+    begin = module.started
+
+    def started(*given):
+        running = begin(*given)
+        processes.append(running.process)
+        return running
+
+    def interrupt(*_, **__):
+        raise InterruptedError
+
+    monkeypatch.setattr(module, "started", started)
+    monkeypatch.setattr(Checks, "judge", interrupt)
+
+    with pytest.raises(InterruptedError):
+        checks.check_together(
+            {
+                "short": [sys.executable, "-c", "pass"],
+                "for ever": [sys.executable, "-c", "import time; time.sleep(600)"],
+            }
+        )
+
+    assert [process.wait(10) for process in processes] == [0, -signal.SIGKILL]

@@ -1,4 +1,4 @@
-"""The alerts area: the list, the heartbeat panel, and one alert."""
+"""The alerts area: the list of alerts, the heartbeat panel, and the page of one alert."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,19 +14,28 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from accounts.entitlements import Entitlement
-from accounts.models import User
+from accounts.models.users import User
 from accounts.permissions import may
-from alerting.models import Alert, Bridge, TimelineEntry
-from alerting.selectors import may_respond, people_who_may_answer, visible_alerts
+from alerting.models.alerts import Alert, TimelineEntry
+from alerting.models.bridges import Bridge
+from alerting.selectors import (
+    may_join,
+    may_respond,
+    may_see_alerts,
+    people_who_may_answer,
+    visible_alerts,
+    why_only_look,
+)
 from alerting.states import FINAL, Action, Status, actions_from
-from escalation import holds
-from escalation.models import EscalationRun, Notification
-from escalation.on_call import turns_of
-from escalation.reviews import Review
-from escalation.services.preview import Moment, foresee_next
-from escalation.services.responses import silent_after
-from escalation.wording import at_night
-from heartbeat_project.console.forms import (
+from escalation.engine.preview import PreviewStep, preview_next_step
+from escalation.engine.review_times import Review
+from escalation.models.notifications import Notification
+from escalation.models.runs import EscalationRun
+from escalation.oncall.selectors import on_call_periods_of
+from escalation.responses import holds
+from escalation.responses.allowed_actions import answers_the_last
+from escalation.responses.respond import silent_after
+from heartbeat_project.console.forms.alerts import (
     AssignForm,
     ReasonForm,
     ReassignForm,
@@ -34,44 +43,52 @@ from heartbeat_project.console.forms import (
     RespondersForm,
     SearchForm,
 )
-from heartbeat_project.console.selectors import alert_page, heartbeat_panel, page_number
-from heartbeat_project.console.steps import lines_of
+from heartbeat_project.console.selectors import alert_page, export_query, heartbeat_panel, page_number
+from heartbeat_project.console.steps import recipients_in
 from heartbeat_project.kernel import clock
-from integrations.selectors import may_foresee, may_see_integrations
+from heartbeat_project.kernel.wording import at_night
+from integrations.heartbeats.selectors import may_preview, may_see_integrations
 
-SHOWN_ENTRIES = 200
-DUTY_AHEAD = timedelta(days=14)
+MAX_ENTRIES = 200  # of the timeline, and as many notifications, on an alert's page
+MAX_MEMBERS = 50  # that the page of an alert shows
+# How far ahead on-call periods are looked for; of each, the real end is shown.
+ON_CALL_AHEAD = timedelta(days=14)
 _RULE_CHANGED = TimelineEntry.Kind.RULE_CHANGED
 
 
 def signed_in(request: HttpRequest) -> User:
-    """Return the user of a request that `login_required` let through."""
-    assert isinstance(request.user, User)  # noqa: S101 - for the type alone
+    """Return the user of a request behind `login_required`."""
+    assert isinstance(request.user, User)  # noqa: S101 - only narrows the type
     return request.user
 
 
-def seen(alert: Alert) -> str:
-    """Return what a form says about the alert that it was made for."""
+def state_key(alert: Alert) -> str:
+    """Return the state of the alert that a form was rendered for; if it differs at the POST, the page was stale."""
     return f"{alert.status}:{alert.owner_id or ''}"
 
 
 def _list_context(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
+    user = signed_in(request)
+    if not may_see_alerts(user):
+        return {"may_see_alerts": False}
     form = SearchForm(request.GET)
     form.is_valid()
     page = alert_page(
-        signed_in(request),
+        user,
         tab=request.GET.get("tab", "open"),
         search=form.cleaned_data.get("q") or "",
         before=form.cleaned_data.get("before"),
     )
     query = {"tab": page.tab} | ({"q": page.search} if page.search else {})
     return {
+        "may_see_alerts": True,
         "page": page,
         "now": now,
         "search_error": form.errors.get("q"),
         "query": urlencode(query),
         "fragment_query": urlencode(query | ({"before": page.before} if page.before else {})),
         "search_query": urlencode({"q": page.search}) if page.search else "",
+        "export_query": urlencode(export_query(page)),
     }
 
 
@@ -88,14 +105,18 @@ def _panel_context(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
 @never_cache
 @require_safe
 def alerts(request: HttpRequest) -> HttpResponse:
-    """Show the alerts that the person may see, beside the heartbeats."""
+    """Show the alerts that the user may see, and the heartbeats beside them."""
     now = clock.now()
     user = signed_in(request)
     context = {
-        "here": "alerts",
+        "nav_item": "alerts",
         "may_send": may(user, Entitlement.ALERTS_SEND),
-        "may_foresee": may_foresee(user),
-        "duty": [turn for turn in turns_of(user, starts_at=now, ends_at=now + DUTY_AHEAD) if turn.starts_at <= now],
+        "may_preview": may_preview(user),
+        "on_call_periods": [
+            period
+            for period in on_call_periods_of(user, starts_at=now, ends_at=now + ON_CALL_AHEAD)
+            if period.starts_at <= now
+        ],
         **_list_context(request, now=now),
         **_panel_context(request, now=now),
     }
@@ -106,7 +127,7 @@ def alerts(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def alert_list(request: HttpRequest) -> HttpResponse:
-    """Answer the list alone, for a page that is open."""
+    """Return the list as a fragment, for the refresh of an open page."""
     return render(request, "console/alert_list.html", _list_context(request, now=clock.now()))
 
 
@@ -114,47 +135,59 @@ def alert_list(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def panel(request: HttpRequest) -> HttpResponse:
-    """Answer the heartbeat panel alone, for a page that is open."""
+    """Return the heartbeat panel as a fragment, for the refresh of an open page."""
     return render(request, "console/panel.html", _panel_context(request, now=clock.now()))
 
 
 def _next_context(alert: Alert, *, now: datetime) -> dict[str, Any]:
-    """Return who is told next and when, or why nobody is."""
+    """Return who is notified next and when, or the reason why nobody is; empty for an alert that has ended."""
     if alert.status in FINAL:
         return {}
     run = EscalationRun.objects.select_related("alert").filter(alert=alert).first()
     if run is None:
-        return {"next_said": "This alert follows no escalation: nobody is told by itself."}
+        return {"next_text": "This alert has no escalation: nobody is notified automatically."}
     end = at_night(alert.hold_until, zone=timezone.get_current_timezone()) if alert.hold_until else "it is resumed"
-    stopped = {
-        Status.ASSIGNED: f"Nobody else is told while {alert.owner or 'somebody'} has it.",
-        Status.ON_HOLD: f"Nobody else is told until {end}.",
+    stopped_text = {
+        Status.ASSIGNED: f"Nobody else is notified while {alert.owner or 'somebody'} has it.",
+        Status.ON_HOLD: f"Nobody else is notified until {end}.",
     }.get(Status(alert.status))
-    if not stopped and run.acknowledge_stops and alert.acknowledged_at is not None:
-        stopped = f"Nobody else is told: it is acknowledged, which is enough for “{run.name}”."
-    moment = None if stopped else foresee_next(run, at=now)
-    first = {} if stopped else {"first_at": _first_notified_at(alert, moment)}
-    if moment is None:
-        ends = f" or {alert.ends_when}" if alert.ends_when else ""
-        over = f"No further step follows. It stays open until somebody takes it{ends}."
-        return {"next_said": f"{stopped}{_review_said(run)}" if stopped else over, **first}
-    return {"next_at": moment.at, "next_lines": lines_of(moment), "next_gaps": moment.gaps, **first}
+    if not stopped_text and run.acknowledge_stops and alert.acknowledged_at is not None:
+        stopped_text = f"Nobody else is notified: it is acknowledged, and “{run.name}” stops at that."
+    if stopped_text:
+        return {"next_text": f"{stopped_text}{_review_text(run)}"}
+    preview_step = preview_next_step(run, at=now)
+    first_at = _first_notified_at(alert, preview_step)
+    if preview_step is None:
+        or_ends = f" or {alert.ends_when}" if alert.ends_when else ""
+        text = f"No further step follows. It stays open until somebody takes it{or_ends}."
+        return {"next_text": text, "first_at": first_at}
+    return {
+        "next_at": preview_step.at,
+        "next_rows": recipients_in(preview_step),
+        "next_notes": preview_step.notes,
+        "first_at": first_at,
+    }
 
 
-def _first_notified_at(alert: Alert, coming: Moment | None) -> datetime | None:
-    """Return when the first person who can answer is notified; None where somebody was, or nobody is foreseen."""
+def _first_notified_at(alert: Alert, next_step: PreviewStep | None) -> datetime | None:
+    """Return when the first person who can answer will be notified.
+
+    None if somebody has been notified already, or if nobody is going to be.
+    """
     pages = Notification.objects.filter(
         alert=alert, kind=Notification.Kind.PAGE, user__in=people_who_may_answer()
     ).order_by()
     if pages.filter(status__in=[Notification.Status.ACCEPTED, Notification.Status.DELIVERED]).exists():
         return None
-    waiting = pages.filter(next_attempt_at__isnull=False).aggregate(at=Min("next_attempt_at"))["at"]
-    foreseen = [told.at for told in coming.told if told.counts] if coming else []
-    return min(foreseen if waiting is None else [waiting, *foreseen], default=None)
+    times = [notification.at for notification in next_step.notifications if notification.counts] if next_step else []
+    next_attempt_at = pages.filter(next_attempt_at__isnull=False).aggregate(at=Min("next_attempt_at"))["at"]
+    if next_attempt_at is not None:
+        times.append(next_attempt_at)
+    return min(times, default=None)
 
 
 def _rule_link(user: User, alert: Alert) -> str:
-    """Return where the policy or play stands that the alert's escalation follows, for those who may see it."""
+    """Return the address of the policy or play that the escalation follows; empty if the user may not see it."""
     run = EscalationRun.objects.filter(alert=alert).only("policy_id", "play_id").first()
     if run is None or not may(user, Entitlement.RULES_VIEW):
         return ""
@@ -163,27 +196,27 @@ def _rule_link(user: User, alert: Alert) -> str:
     return reverse("admin:escalation_responseplay_change", args=[run.play_id]) if run.play_id else ""
 
 
-def _review_said(run: EscalationRun) -> str:
-    """Say what comes by itself to an alert that somebody has."""
+def _review_text(run: EscalationRun) -> str:
+    """Return what happens next if the owner of an alert does nothing; empty if nothing does."""
     if run.review_at is None or run.review == Review.HOLD_ENDS:
         return ""
     at = at_night(run.review_at, zone=timezone.get_current_timezone())
     if run.review == Review.REMIND:
-        return f" Without an action a reminder goes out at {at}."
-    return f" Without an action it is open again at {at}."
+        return f" If nothing is done, a reminder is sent at {at}."
+    return f" If nothing is done, it is open again at {at}."
 
 
 def _progress_context(user: User, alert: Alert, *, now: datetime) -> dict[str, Any]:
-    entries = alert.timeline.select_related("actor").order_by("-at", "-id")[: SHOWN_ENTRIES + 1]
-    told = Notification.objects.filter(alert=alert).select_related("user", "group").order_by("-created_at", "-id")
+    entries = alert.timeline.select_related("actor").order_by("-at", "-id")[: MAX_ENTRIES + 1]
+    rows = Notification.objects.filter(alert=alert).select_related("user", "group").order_by("-created_at", "-id")
     timeline = list(entries)
     return {
         "alert": alert,
         "now": now,
-        "timeline": timeline[:SHOWN_ENTRIES],
-        "timeline_cut": len(timeline) > SHOWN_ENTRIES,
+        "timeline": timeline[:MAX_ENTRIES],
+        "timeline_cut": len(timeline) > MAX_ENTRIES,
         "rule_link": _rule_link(user, alert) if any(entry.kind == _RULE_CHANGED for entry in timeline) else "",
-        "notifications": told[:SHOWN_ENTRIES],
+        "notifications": rows[:MAX_ENTRIES],
         **_next_context(alert, now=now),
     }
 
@@ -192,12 +225,12 @@ def _progress_context(user: User, alert: Alert, *, now: datetime) -> dict[str, A
 @never_cache
 @require_safe
 def alert(request: HttpRequest, alert_id: int) -> HttpResponse:
-    """Show one alert: what is wrong, what can be done, what happened."""
+    """Show one alert: what is wrong, what can be done, and what has happened."""
     return show_alert(request, find_alert(request, alert_id), now=clock.now())
 
 
 def find_alert(request: HttpRequest, alert_id: int) -> Alert:
-    """Return an alert that the person may see; any other one is a 404."""
+    """Return an alert that the user may see. Raises Http404 for any other."""
     visible = visible_alerts(signed_in(request)).select_related("owner", "acknowledged_by", "bridge")
     return get_object_or_404(visible, pk=alert_id)
 
@@ -210,68 +243,93 @@ def show_alert(
     forms: dict[str, Any] | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    """Render the alert's page; `forms` replaces those that had errors."""
+    """Render the alert's page; `forms` holds the forms with errors, by their names in the template."""
     user = signed_in(request)
-    possible = _possible(user, alert)
-    context = _live_context(user, alert, now=now) | _actions_context(user, alert, possible, now=now)
+    available_actions = _available_actions(user, alert)
+    context = _live_context(user, alert, now=now) | _actions_context(user, alert, available_actions, now=now)
     return render(request, "console/alert.html", context | (forms or {}), status=status)
 
 
-def _possible(user: User, alert: Alert) -> set[Action]:
-    return set(actions_from(Status(alert.status))) if may_respond(user, alert) else set()
+def _available_actions(user: User, alert: Alert) -> set[Action]:
+    if not may_respond(user, alert):
+        return set()
+    available_actions = set(actions_from(Status(alert.status)))
+    # Also offered if somebody else has acknowledged it: a person's messages stop only when they acknowledge themselves.
+    return available_actions - {Action.ACKNOWLEDGE} if answers_the_last(user, alert) else available_actions
 
 
-def _version(alert: Alert, possible: set[Action]) -> str:
-    """Return what decides which actions a page offers."""
-    return f"{seen(alert)}:{'acknowledged' if alert.acknowledged_at else ''}:{len(possible)}"
+def _version(alert: Alert, available_actions: set[Action]) -> str:
+    """Return a key of everything that decides which actions the page offers."""
+    return f"{state_key(alert)}:{'acknowledged' if alert.acknowledged_at else ''}:{len(available_actions)}"
 
 
-def _actions_context(user: User, alert: Alert, possible: set[Action], *, now: datetime) -> dict[str, Any]:
+def _actions_context(user: User, alert: Alert, available_actions: set[Action], *, now: datetime) -> dict[str, Any]:
+    assign_form = None
+    if Action.ASSIGN in available_actions:
+        assign_form = AssignForm(actor=user, integration_id=alert.integration_id, priority=alert.priority, now=now)
     return {
-        "offers": True,
-        "version": _version(alert, possible),
-        "possible": {action.value for action in possible},
-        "seen": seen(alert),
-        "assign_form": AssignForm(actor=user, integration_id=alert.integration_id, now=now)
-        if Action.ASSIGN in possible
-        else None,
+        "has_actions": True,
+        "version": _version(alert, available_actions),
+        "available_actions": {action.value for action in available_actions},
+        "why_only_look": why_only_look(user),
+        "seen": state_key(alert),
+        "assign_form": assign_form,
         "hold_choices": holds.choices(now=now, zone=timezone.get_current_timezone()),
         "zone_name": timezone.get_current_timezone_name(),
         "silent_after": silent_after(alert),
         "close_form": ReasonForm(prefix="close"),
         "cancel_form": ReasonForm(prefix="cancel"),
         "reply_form": ReplyForm(),
-        "reassign_form": ReassignForm(actor=user) if Action.REASSIGN in possible else None,
-        "responders_form": RespondersForm(actor=user) if Action.ADD_RESPONDERS in possible else None,
+        "reassign_form": ReassignForm(actor=user) if Action.REASSIGN in available_actions else None,
+        "responders_form": RespondersForm(actor=user) if Action.ADD_RESPONDERS in available_actions else None,
     }
 
 
 def _live_context(user: User, alert: Alert, *, now: datetime) -> dict[str, Any]:
     return _progress_context(user, alert, now=now) | {
-        "here": "alerts",
-        "call": call_link(alert.bridge) if alert.bridge else "",
+        "nav_item": "alerts",
+        **_bridge_context(user, alert),
         "integration_link": _integration_link(user, alert),
+        **_members_context(alert),
     }
+
+
+def _members_context(alert: Alert) -> dict[str, Any]:
+    """Return the problems that stand in the alert, those that are open first."""
+    if not alert.key_hash:  # only events have members
+        return {}
+    members = alert.members.all()
+    shown = list(members.order_by("-is_open", "id")[: MAX_MEMBERS + 1])
+    more = members.count() - MAX_MEMBERS if len(shown) > MAX_MEMBERS else 0
+    return {"members": shown[:MAX_MEMBERS], "more_members": more}
 
 
 @login_required
 @never_cache
 @require_safe
 def progress(request: HttpRequest, alert_id: int) -> HttpResponse:
-    """Answer where the alert stands and what happens, for a page that is open, and what can be done if that changed.
+    """Return the live parts of an alert's page as a fragment, for the refresh of an open page.
 
-    `version` is what the page's actions were made for: a list of all people to assign it to is not sent every time.
+    The actions are sent only if the page's `version` is out of date, because they list everybody in the organization.
     """
     user, alert, now = signed_in(request), find_alert(request, alert_id), clock.now()
     context = _live_context(user, alert, now=now)
-    possible = _possible(user, alert)
-    if request.GET.get("version") != _version(alert, possible):
-        context |= _actions_context(user, alert, possible, now=now)
+    available_actions = _available_actions(user, alert)
+    if request.GET.get("version") != _version(alert, available_actions):
+        context |= _actions_context(user, alert, available_actions, now=now)
     return render(request, "console/alert_live.html", context)
 
 
+def _bridge_context(user: User, alert: Alert) -> dict[str, Any]:
+    """Return how to join the alert's bridge; empty if the user may not join it. Everybody sees its name."""
+    bridge = alert.bridge_or_copy
+    if bridge is None or not may_join(user, alert):
+        return {}
+    return {"bridge": bridge, "call": call_link(bridge)}
+
+
 def call_link(bridge: Bridge) -> str:
-    """Return a link that dials the number and, after two pauses, the access code."""
+    """Return a `tel:` link that dials the number and, after two pauses, the access code; empty without a number."""
     if not bridge.phone_number:
         return ""
     number = "".join(sign for sign in bridge.phone_number if sign.isdigit() or sign in "+*#")

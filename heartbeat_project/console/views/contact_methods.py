@@ -1,4 +1,4 @@
-"""How a person is told: their contact methods, each confirmed, tested, ordered, changed and removed by themselves."""
+"""The page "My contact methods": add, confirm, test, order, change and remove one's own contact methods."""
 
 import json
 from datetime import datetime
@@ -15,38 +15,53 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts import services, windows
+from accounts import windows
 from accounts.addresses import why_unavailable
-from accounts.models import EMAIL_OFFICIAL, ContactMethod, User
+from accounts.contact_kinds import CONTACT_KINDS
+from accounts.models.contact_methods import EMAIL_OFFICIAL, ContactMethod
+from accounts.models.users import User
+from accounts.services import users
+from accounts.services.contact_methods import (
+    create_contact_method,
+    renew_push_subscription,
+    update_contact_method,
+    verify_contact_method,
+)
 from accounts.signing import signing_secret
 from escalation.channels import push
-from heartbeat_project.console.asking import asking, asks_first
-from heartbeat_project.console.contact_actions import act_on, on_its_way
-from heartbeat_project.console.forms import KINDS, CodeForm, ContactMethodForm, EditContactMethodForm, SlackForm
+from heartbeat_project.console.asking import ask_before, asks_first
+from heartbeat_project.console.contact_actions import act_on, report_sending
+from heartbeat_project.console.forms.contact_methods import (
+    CodeForm,
+    ContactMethodForm,
+    EditContactMethodForm,
+    SlackForm,
+)
 from heartbeat_project.console.views.alerts import signed_in
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.errors import DomainError, FieldError
+from heartbeat_project.kernel.forms import takes_no_form
 
 _Kind = ContactMethod.Kind
-MAX_RENEWAL: Final = 16_384  # bytes of two subscriptions, which are short
-BY_HAND: Final = (_Kind.EMAIL, _Kind.SMS, _Kind.VOICE, _Kind.CHAT, _Kind.WEBHOOK, _Kind.APPRISE)
+MAX_RENEWAL: Final = 16_384  # bytes of JSON with two subscriptions of some hundred bytes each
 
 
-def _page(request: HttpRequest, *, now: datetime, status: int = 200, **filled: Any) -> HttpResponse:
-    """Render the list; `filled` are the forms that had errors."""
+def _page(request: HttpRequest, *, now: datetime, status: int = 200, **overrides: Any) -> HttpResponse:
+    """Render the list; `overrides` are forms with errors, which replace empty ones in the context."""
     user = signed_in(request)
-    failed: ContactMethodForm | None = filled.pop("failed_form", None)
+    failed: ContactMethodForm | None = overrides.pop("failed_form", None)
     adding = [
         {
-            "kind": kind,
-            "words": KINDS[kind],
-            "unavailable": why_unavailable(kind),
-            "form": failed if failed and failed.kind == kind else ContactMethodForm(kind=kind),
+            "kind": kind.code,
+            "texts": kind.form,
+            "unavailable": why_unavailable(kind.code),
+            "form": failed if failed and failed.kind == kind.code else ContactMethodForm(kind=kind.code),
         }
-        for kind in BY_HAND
+        for kind in CONTACT_KINDS.values()
+        if kind.by_hand
     ]
     context = {
-        "here": "profile",
+        "nav_item": "profile",
         "now": now,
         "methods": user.contact_methods.all(),
         "official": EMAIL_OFFICIAL,
@@ -56,11 +71,11 @@ def _page(request: HttpRequest, *, now: datetime, status: int = 200, **filled: A
         "failed_code": {},
         "slack_form": SlackForm(initial={"slack_id": user.slack_id}) if settings.SLACK_SIGNING_SECRET else None,
     }
-    return render(request, "console/contact_methods.html", context | filled, status=status)
+    return render(request, "console/contact_methods.html", context | overrides, status=status)
 
 
-def refused(form: forms.Form, error: DomainError) -> None:
-    """Show what a service refused, at its field where the form has it."""
+def add_service_error(form: forms.Form, error: DomainError) -> None:
+    """Add a service's error to the form, at its field if the form has that field."""
     field = getattr(error, "field", None)
     form.add_error(field if field in form.fields else None, str(error))
 
@@ -69,7 +84,7 @@ def refused(form: forms.Form, error: DomainError) -> None:
 @never_cache
 @require_safe
 def contact_methods(request: HttpRequest) -> HttpResponse:
-    """Show the person's own contact methods, and how to add more."""
+    """Show the user's own contact methods, and forms to add more."""
     return _page(request, now=clock.now())
 
 
@@ -77,19 +92,19 @@ def contact_methods(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_POST
 def add(request: HttpRequest) -> HttpResponse:
-    """Add a contact method; it is used once its code was entered."""
+    """Add a contact method and send its code; it is used once the code was entered."""
     user = signed_in(request)
     kind = request.POST.get("kind", _Kind.EMAIL)
-    if kind not in KINDS:
+    if kind not in CONTACT_KINDS:
         raise Http404
     form = ContactMethodForm(request.POST, kind=kind)
     if form.is_valid():
         try:
-            method = services.create_contact_method(user, actor=user, kind=kind, **form.cleaned_data)
+            method = create_contact_method(user, actor=user, kind=kind, **form.cleaned_data)
         except DomainError as error:
-            refused(form, error)
+            add_service_error(form, error)
         else:
-            on_its_way(request, "A code", method, then=". Enter it below to use it.")
+            report_sending(request, "A code", method, then=". Enter it below to use it.")
             return redirect("console:contact_methods")
     return _page(request, now=clock.now(), status=400, failed_form=form)
 
@@ -98,57 +113,62 @@ def add(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_POST
 def save_slack_id(request: HttpRequest) -> HttpResponse:
-    """Save whose buttons in Slack act for the person."""
+    """Save the Slack member ID that acts for the user."""
+    now = clock.now()
     form = SlackForm(request.POST)
     if form.is_valid():
         try:
-            user = services.update_profile(signed_in(request), **form.cleaned_data)
+            user = users.update_profile(signed_in(request), now=now, **form.cleaned_data)
         except DomainError as error:
-            refused(form, error)
+            add_service_error(form, error)
         else:
-            said = "Saved: you can answer from Slack." if user.slack_id else "Saved: nobody answers from Slack as you."
-            messages.success(request, said)
+            answer_text = (
+                "Saved: you can answer from Slack." if user.slack_id else "Saved: you can no longer answer from Slack."
+            )
+            messages.success(request, answer_text)
             return redirect("console:contact_methods")
-    return _page(request, now=clock.now(), status=400, slack_form=form)
+    return _page(request, now=now, status=400, slack_form=form)
 
 
 @login_required
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-@asks_first(back="/profile/contact-methods/")
+@asks_first(back="console:contact_methods")
 def edit(request: HttpRequest, method_id: int) -> HttpResponse:
-    """Show one contact method in full, or save what was changed about it."""
+    """Show one contact method in full, or save changes to it."""
     user = signed_in(request)
     method = get_object_or_404(user.contact_methods, pk=method_id)
-    shown = {
+    initial = {
         "label": method.label,
         "address": method.address,
         "delay_minutes": method.delay_minutes.normalize(),
         "repeat_count": method.repeat_count,
         "repeat_gap_minutes": method.repeat_gap_minutes.normalize(),
         "windows": windows.in_words(method.windows),
+        "critical_outside_windows": method.critical_outside_windows,
+        "from_priority": method.from_priority,
     }
     form = EditContactMethodForm(
         request.POST if request.method == "POST" else None,
-        initial={name: f"{value:f}" if name.endswith("minutes") else value for name, value in shown.items()},
+        initial={name: f"{value:f}" if name.endswith("minutes") else value for name, value in initial.items()},
         kind=method.kind,
         is_official=method.label == EMAIL_OFFICIAL,
     )
     if form.is_valid():
         try:
-            with asking(request, method, user=user, now=clock.now()):
-                changed = services.update_contact_method(method, actor=user, **form.cleaned_data)
+            with ask_before(request, method, user=user, now=clock.now()):
+                changed = update_contact_method(method, actor=user, **form.cleaned_data)
         except DomainError as error:
-            refused(form, error)
+            add_service_error(form, error)
         else:
             if method.verified_at and not changed.verified_at:
-                on_its_way(request, "A code", changed, before="Saved. ", then=": enter it to go on.")
+                report_sending(request, "A code", changed, before="Saved. ", then=": enter it to go on.")
             else:
                 messages.success(request, "Saved.")
             return redirect("console:contact_methods")
     verified_webhook = method.kind == _Kind.WEBHOOK and method.verified_at is not None
     context = {
-        "here": "profile",
+        "nav_item": "profile",
         "method": method,
         "form": form,
         "official": EMAIL_OFFICIAL,
@@ -160,9 +180,9 @@ def edit(request: HttpRequest, method_id: int) -> HttpResponse:
 @login_required
 @never_cache
 @require_POST
-@asks_first(back="/profile/contact-methods/")
+@asks_first(back="console:contact_methods")
 def change(request: HttpRequest, method_id: int, action: str) -> HttpResponse:
-    """Do one thing to one of the person's own contact methods."""
+    """Do what a button of one of the user's own contact methods asks for."""
     now = clock.now()
     user = signed_in(request)
     method = get_object_or_404(user.contact_methods, pk=method_id)
@@ -179,9 +199,9 @@ def _verify(request: HttpRequest, method: ContactMethod, *, user: User, now: dat
     form = CodeForm(request.POST)
     if form.is_valid():
         try:
-            services.verify_contact_method(method, code=form.cleaned_data["code"], actor=user, now=now)
+            verify_contact_method(method, code=form.cleaned_data["code"], actor=user, now=now)
         except DomainError as error:
-            refused(form, error)
+            add_service_error(form, error)
         else:
             messages.success(request, f"{method.label} is confirmed: it is used from now on.")
             return redirect("console:contact_methods")
@@ -189,34 +209,35 @@ def _verify(request: HttpRequest, method: ContactMethod, *, user: User, now: dat
 
 
 def _move(method: ContactMethod, *, user: User, by: int) -> None:
-    """Swap the method with its neighbour; positions become 0, 1, 2, …"""
+    """Swap the method with its neighbour, and number the positions 0, 1, 2, …"""
     with transaction.atomic():
         order = list(user.contact_methods.select_for_update())
-        place = order.index(method)
-        other = min(max(place + by, 0), len(order) - 1)
-        order[place], order[other] = order[other], order[place]
+        index = order.index(method)
+        neighbour = min(max(index + by, 0), len(order) - 1)
+        order[index], order[neighbour] = order[neighbour], order[index]
         for position, row in enumerate(order):
             if row.position != position:
-                services.update_contact_method(row, actor=user, position=position)
+                update_contact_method(row, actor=user, position=position)
 
 
 @require_safe
 def service_worker(request: HttpRequest) -> HttpResponse:
-    """Return the program that shows push messages; it stands at the top because it may act only below its address."""
+    """Return the service worker that shows push messages; its address is at the top level, which sets its scope."""
     context = {"push_key": push.public_key()}
     response = render(request, "console/service-worker.js", context, content_type="text/javascript")
     response["Cache-Control"] = "no-cache"
     return response
 
 
-@csrf_exempt  # no cookie is asked for: the old subscription, which only that browser knows, says who it is
+@csrf_exempt  # no session is used: the old subscription, which only that browser knows, is the proof
 @require_POST
+@takes_no_form
 def renew_push(request: HttpRequest) -> HttpResponse:
-    """Take the subscription that replaces a browser's old one: JSON with `old` and `new`, as browsers write them."""
+    """Replace a browser's push subscription; the body is JSON with `old` and `new`, in the form of the Push API."""
     try:
-        given = json.loads(request.body) if len(request.body) <= MAX_RENEWAL else {}
-        old, new = (json.dumps(given[name]) for name in ("old", "new"))
-        found = services.renew_push_subscription(old=old, new=new)
+        body = json.loads(request.body) if len(request.body) <= MAX_RENEWAL else {}
+        old, new = (json.dumps(body[name]) for name in ("old", "new"))
+        renewed = renew_push_subscription(old=old, new=new)
     except (ValueError, TypeError, KeyError, RecursionError, FieldError):
         return HttpResponse(status=400)
-    return HttpResponse(status=204 if found else 404)
+    return HttpResponse(status=204 if renewed else 404)

@@ -1,98 +1,122 @@
-"""One group: its members and what it shares, seen by who sees the group and changed by its Managers."""
+"""The page of a group: its members and shared contacts, which its Managers can change."""
 
 from datetime import datetime
+from itertools import groupby
 from typing import Any, Final
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts import services
+from accounts.contact_kinds import CONTACT_KINDS
 from accounts.entitlements import Entitlement
-from accounts.models import ContactMethod, Group, GroupMember, GroupRole, User
+from accounts.models.contact_methods import ContactMethod
+from accounts.models.groups import Group, GroupMember, GroupRole
+from accounts.models.users import User
 from accounts.permissions import may
 from accounts.selectors import may_update_group, visible_groups
+from accounts.services import contact_methods, members
 from accounts.signing import signing_secret
-from escalation.on_call import standing_of
-from escalation.selectors import unreadable_calendars
-from heartbeat_project.console.asking import asking, asks_first
-from heartbeat_project.console.contact_actions import act_on, on_its_way
-from heartbeat_project.console.forms import KINDS, CodeForm, MemberForm, SharedContactForm
+from escalation.models.on_call import OutOfOffice
+from escalation.oncall.absences import create_absence, delete_absence, editable_absences
+from escalation.oncall.selectors import on_call_status_of, unreadable_calendars
+from heartbeat_project.console.asking import ask_before, asks_first
+from heartbeat_project.console.contact_actions import act_on, report_sending
+from heartbeat_project.console.forms.contact_methods import CodeForm
+from heartbeat_project.console.forms.groups import MemberAbsenceForm, MemberForm, SharedContactForm
 from heartbeat_project.console.views.alerts import signed_in
-from heartbeat_project.console.views.contact_methods import refused
+from heartbeat_project.console.views.contact_methods import add_service_error
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.errors import DomainError
+from heartbeat_project.kernel.ids import read_id
 
-_ORDER: Final = {role: place for place, role in enumerate(GroupRole.values)}
+MAX_ABSENCES: Final = 20  # shown on the page
+_ROLE_ORDER: Final = {role: index for index, role in enumerate(GroupRole.values)}
 
 
-def _page(request: HttpRequest, group: Group, *, now: datetime, status: int = 200, **filled: Any) -> HttpResponse:
-    """Render the group; `filled` are the forms that had errors."""
+def _page(request: HttpRequest, group: Group, *, now: datetime, status: int = 200, **overrides: Any) -> HttpResponse:
+    """Render the group; `overrides` are forms with errors, which replace empty ones in the context."""
     user = signed_in(request)
     may_change = may_update_group(user, group)
-    failed: SharedContactForm | None = filled.pop("failed_adding", None)
+    failed: SharedContactForm | None = overrides.pop("failed_adding", None)
     context = {
-        "here": "duty",
+        "nav_item": "my_shifts",
         "now": now,
         "group": group,
-        "standing": standing_of(group, at=now),
+        "status": on_call_status_of(group, at=now),
         "may_change": may_change,
         "may_configure": may(user, Entitlement.GROUPS_VIEW_ALL) or may(user, Entitlement.GROUPS_UPDATE_ALL),
         "members": _members(group),
         "unreadable": unreadable_calendars([group.pk]),
         "inner": group.groups.order_by("nestings__position"),
         "roles": GroupRole.choices,
-        "contacts": _contacts(group, may_change=may_change, failed=filled.pop("failed_edit", {})),
+        "contacts": _contacts(group, may_change=may_change, failed=overrides.pop("failed_edit", {})),
         "member_form": MemberForm(group=group) if may_change else None,
+        "absences": _absences(user, group, now=now),
+        "absence_form": MemberAbsenceForm(group=group) if may_change else None,
         "adding": [
             {
                 "kind": kind.value,
-                "words": KINDS[kind.value],
+                "texts": CONTACT_KINDS[kind].form,
                 "form": failed if failed and failed.kind == kind else SharedContactForm(kind=kind),
             }
             for kind in ContactMethod.SHARED
         ],
         "failed_code": {},
     }
-    return render(request, "console/group.html", context | filled, status=status)
+    return render(request, "console/group.html", context | overrides, status=status)
 
 
 def _members(group: Group) -> list[tuple[GroupMember, bool, bool]]:
-    """Return the members by role and order, each with whether they are the first and the last of their role."""
-    rows = sorted(group.members.select_related("user"), key=lambda row: (_ORDER[row.role], row.position, row.pk))
-    return [
-        (row, index == 0 or rows[index - 1].role != row.role, row is rows[-1] or rows[index + 1].role != row.role)
-        for index, row in enumerate(rows)
-    ]
+    """Return the members by role and order, each with two flags: is the first, and is the last of the role."""
+    members = list(group.members.select_related("user"))
+    members.sort(key=lambda member: (_ROLE_ORDER[member.role], member.position, member.pk))
+    rows: list[tuple[GroupMember, bool, bool]] = []
+    for _, same_role in groupby(members, key=lambda member: member.role):
+        members_of_role = list(same_role)
+        rows.extend((member, member is members_of_role[0], member is members_of_role[-1]) for member in members_of_role)
+    return rows
+
+
+def _absences(user: User, group: Group, *, now: datetime) -> list[tuple[OutOfOffice, bool]]:
+    """Return the absences of members that apply to this group, each with whether the user may cancel it."""
+    entries = OutOfOffice.objects.filter(Q(group=group) | Q(group=None), user__in=group.members.values("user"))
+    rows = entries.filter(ends_at__gt=now).select_related("user", "cover", "group").order_by("starts_at", "pk")
+    shown = list(rows[:MAX_ABSENCES])
+    editable = editable_absences(user, shown) if shown else set()
+    return [(entry, entry.pk in editable) for entry in shown]
 
 
 def _contacts(
     group: Group, *, may_change: bool, failed: dict[int, SharedContactForm]
 ) -> list[tuple[ContactMethod, SharedContactForm | None, str]]:
-    """Return what the group shares, each with the form that changes it and what its messages are signed with."""
-    return [
-        (
-            method,
-            (failed.get(method.pk) or SharedContactForm.of(method)) if may_change else None,
-            signing_secret(method.address)
-            if may_change and method.kind == ContactMethod.Kind.WEBHOOK and method.verified_at
-            else "",
-        )
-        for method in group.contact_methods.all()
-    ]
+    """Return the shared contacts, each with the form that changes it and the signing secret of its messages.
+
+    Users who may not change the group get no forms and no secrets.
+    """
+    rows: list[tuple[ContactMethod, SharedContactForm | None, str]] = []
+    for method in group.contact_methods.all():
+        form, secret = None, ""
+        if may_change:
+            form = failed.get(method.pk) or SharedContactForm.of(method)
+            if method.kind == ContactMethod.Kind.WEBHOOK and method.verified_at:
+                secret = signing_secret(method.address)
+        rows.append((method, form, secret))
+    return rows
 
 
 def _find(request: HttpRequest, group_id: int) -> Group:
-    """Return a group that the person may see; any other one is a 404."""
+    """Return a group that the user may see. Raises Http404 for any other."""
     return get_object_or_404(visible_groups(signed_in(request)), pk=group_id)
 
 
 def _find_own(request: HttpRequest, group_id: int) -> tuple[User, Group]:
-    """Return the person and a group that they may change."""
+    """Return the user and a group that they may change. Raises Http404 or PermissionDenied."""
     user, group = signed_in(request), _find(request, group_id)
     if not may_update_group(user, group):
         raise PermissionDenied
@@ -103,7 +127,7 @@ def _find_own(request: HttpRequest, group_id: int) -> tuple[User, Group]:
 @never_cache
 @require_safe
 def group(request: HttpRequest, group_id: int) -> HttpResponse:
-    """Show who is in the group and what it shares."""
+    """Show who is on call, the members and the shared contacts of the group."""
     return _page(request, _find(request, group_id), now=clock.now())
 
 
@@ -111,14 +135,14 @@ def group(request: HttpRequest, group_id: int) -> HttpResponse:
 @never_cache
 @require_POST
 def add_member(request: HttpRequest, group_id: int) -> HttpResponse:
-    """Put somebody into the group."""
+    """Add a member to the group."""
     user, group = _find_own(request, group_id)
     form = MemberForm(request.POST, group=group)
     if form.is_valid():
         try:
-            services.add_member(group, actor=user, now=clock.now(), **form.cleaned_data)
+            members.add_member(group, actor=user, now=clock.now(), **form.cleaned_data)
         except DomainError as error:
-            refused(form, error)
+            add_service_error(form, error)
         else:
             messages.success(request, f"{form.cleaned_data['user']} is in the group.")
             return redirect("console:group", group.pk)
@@ -128,41 +152,78 @@ def add_member(request: HttpRequest, group_id: int) -> HttpResponse:
 @login_required
 @never_cache
 @require_POST
-@asks_first(back="/on-call/")
+@asks_first(back="console:my_shifts")
 def change_member(request: HttpRequest, group_id: int, action: str) -> HttpResponse:
-    """Do one thing to one member in one role."""
+    """Move a member up or down in a role, give them another role, or remove them from the role."""
     user, group = _find_own(request, group_id)
-    member, role = request.POST.get("user", ""), request.POST.get("role", "")
-    whom: dict[str, Any] = {
-        "actor": user,
-        "now": clock.now(),
-        "user_id": int(member) if member.isdecimal() else 0,
-        "role": role,
-    }
+    now, role = clock.now(), request.POST.get("role", "")
+    member_id = read_id(request.POST.get("user", "")) or 0
     try:
         if action in {"up", "down"}:
-            services.move_member(group, **whom, by=-1 if action == "up" else 1)
+            by = -1 if action == "up" else 1
+            members.move_member(group, actor=user, user_id=member_id, role=role, by=by, now=now)
         elif action == "role":
-            with asking(request, group, user=user, now=clock.now()):
-                services.give_role(group, **whom, to=request.POST.get("to", ""))
+            to = request.POST.get("to", "")
+            with ask_before(request, group, user=user, now=now):
+                members.give_role(group, actor=user, user_id=member_id, role=role, to=to, now=now)
         elif action == "remove":
-            with asking(request, group, user=user, now=clock.now()):
-                services.remove_member(group, **whom)
-            messages.success(request, "Taken out of this role.")
+            with ask_before(request, group, user=user, now=now):
+                members.remove_member(group, actor=user, user_id=member_id, role=role, now=now)
+            messages.success(request, "Removed from this role.")
         else:
             raise Http404
     except DomainError as error:
         messages.error(request, str(error))
-    # Who took themselves out may not see the group any more.
-    still = visible_groups(user).filter(pk=group.pk).exists()
-    return redirect("console:group", group.pk) if still else redirect("console:duty")
+    # People who removed themselves may not see the group any more.
+    is_visible = visible_groups(user).filter(pk=group.pk).exists()
+    return redirect("console:group", group.pk) if is_visible else redirect("console:my_shifts")
+
+
+@login_required
+@never_cache
+@require_POST
+@asks_first(back="/on-call/")
+def add_absence(request: HttpRequest, group_id: int) -> HttpResponse:
+    """Save when a member is out of office, and who covers for them in this group."""
+    user, group = _find_own(request, group_id)
+    now = clock.now()
+    form = MemberAbsenceForm(request.POST, group=group)
+    if form.is_valid():
+        fields = dict(form.cleaned_data)
+        member = fields.pop("user")
+        try:
+            with ask_before(request, member, user=user, now=now):
+                entry = create_absence(member, actor=user, now=now, group=group, **fields)
+        except DomainError as error:
+            add_service_error(form, error)
+        else:
+            messages.success(request, f"Saved. {entry.cover} will be notified instead of {member}.")
+            return redirect("console:group", group.pk)
+    return _page(request, group, now=now, status=400, absence_form=form)
+
+
+@login_required
+@never_cache
+@require_POST
+def cancel_absence(request: HttpRequest, group_id: int, entry_id: int) -> HttpResponse:
+    """Delete an absence of a member, if the user may."""
+    user, group = signed_in(request), _find(request, group_id)
+    entries = OutOfOffice.objects.filter(Q(group=group) | Q(group=None), user__in=group.members.values("user"))
+    entry = get_object_or_404(entries.select_related("user", "group"), pk=entry_id)
+    try:
+        delete_absence(entry, actor=user)
+    except DomainError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, f"Cancelled: {entry.user} is notified again.")
+    return redirect("console:group", group.pk)
 
 
 @login_required
 @never_cache
 @require_POST
 def add_contact(request: HttpRequest, group_id: int) -> HttpResponse:
-    """Give the group a contact of its own; it is used once its code was entered."""
+    """Add a shared contact and send its code; it is used once the code was entered."""
     user, group = _find_own(request, group_id)
     kind = request.POST.get("kind", "")
     if kind not in ContactMethod.SHARED:
@@ -170,11 +231,11 @@ def add_contact(request: HttpRequest, group_id: int) -> HttpResponse:
     form = SharedContactForm(request.POST, kind=kind)
     if form.is_valid():
         try:
-            method = services.create_contact_method(group, actor=user, kind=kind, **form.cleaned_data)
+            method = contact_methods.create_contact_method(group, actor=user, kind=kind, **form.cleaned_data)
         except DomainError as error:
-            refused(form, error)
+            add_service_error(form, error)
         else:
-            on_its_way(request, "A code", method, then=". Enter it below to use it.")
+            report_sending(request, "A code", method, then=". Enter it below to use it.")
             return redirect("console:group", group.pk)
     return _page(request, group, now=clock.now(), status=400, failed_adding=form)
 
@@ -182,9 +243,9 @@ def add_contact(request: HttpRequest, group_id: int) -> HttpResponse:
 @login_required
 @never_cache
 @require_POST
-@asks_first(back="/on-call/")
+@asks_first(back="console:my_shifts")
 def change_contact(request: HttpRequest, group_id: int, method_id: int, action: str) -> HttpResponse:
-    """Do one thing to one of the group's contacts."""
+    """Do what a button of one of the group's contacts asks for."""
     now = clock.now()
     user, group = _find_own(request, group_id)
     method = get_object_or_404(group.contact_methods.select_related("group"), pk=method_id)
@@ -200,9 +261,9 @@ def _verify(request: HttpRequest, group: Group, method: ContactMethod, *, user: 
     form = CodeForm(request.POST)
     if form.is_valid():
         try:
-            services.verify_contact_method(method, code=form.cleaned_data["code"], actor=user, now=now)
+            contact_methods.verify_contact_method(method, code=form.cleaned_data["code"], actor=user, now=now)
         except DomainError as error:
-            refused(form, error)
+            add_service_error(form, error)
         else:
             messages.success(request, f"{method.label} is confirmed: it is used from now on.")
             return redirect("console:group", group.pk)
@@ -213,13 +274,13 @@ def _edit(request: HttpRequest, group: Group, method: ContactMethod, *, user: Us
     form = SharedContactForm.of(method, request.POST)
     if form.is_valid():
         try:
-            changed = services.update_contact_method(method, actor=user, **form.cleaned_data)
+            changed = contact_methods.update_contact_method(method, actor=user, **form.cleaned_data)
         except DomainError as error:
-            refused(form, error)
+            add_service_error(form, error)
         else:
             moved = method.verified_at and not changed.verified_at
             if moved:
-                on_its_way(request, "A code", changed, before="Saved. ", then=": enter it to go on.")
+                report_sending(request, "A code", changed, before="Saved. ", then=": enter it to go on.")
             else:
                 messages.success(request, "Saved.")
             return redirect("console:group", group.pk)

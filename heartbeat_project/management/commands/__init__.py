@@ -1,1 +1,1 @@
-"""Commands of the composition."""
+"""The management commands of the composition."""

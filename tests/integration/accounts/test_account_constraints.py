@@ -3,7 +3,9 @@
 import pytest
 from django.db import IntegrityError, transaction
 
-from accounts.models import ContactMethod, Group, GroupMember, Role, User
+from accounts.models.contact_methods import ContactMethod
+from accounts.models.groups import Group, GroupMember
+from accounts.models.users import Role, User
 from tests.factories import GroupFactory, OrganizationFactory, UserFactory
 
 pytestmark = pytest.mark.django_db

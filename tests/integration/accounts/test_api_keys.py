@@ -4,20 +4,15 @@ from datetime import timedelta
 
 import pytest
 
-from accounts.models import ApiKey
-from accounts.services import create_api_key, deactivate_user, revoke_api_key
-from accounts.services.api_keys import note_use
+from accounts.models.access import ApiKey
+from accounts.services.api_keys import create_api_key, note_use, revoke_api_key
+from accounts.services.users import deactivate_user
 from heartbeat_project.kernel.errors import FieldError, Forbidden
 from heartbeat_project.kernel.ids import digest
-from tests.factories import WHEN, OrganizationFactory, UserFactory
+from tests.factories import WHEN, UserFactory
 
 pytestmark = pytest.mark.django_db
 ME = "/api/v1/users/me/"
-
-
-@pytest.fixture
-def organization():
-    return OrganizationFactory()
 
 
 @pytest.fixture

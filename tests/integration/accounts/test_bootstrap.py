@@ -7,15 +7,21 @@ import threading
 import pytest
 from django.core import mail
 from django.core.management import CommandError, call_command
-from django.db import connections
+from django.db import connection, connections
 
-from accounts.models import ApiKey, Organization, User
-from alerting.models import Alert
+from accounts.models.access import ApiKey
+from accounts.models.organizations import Organization
+from accounts.models.users import User
+from alerting.models.alerts import Alert
 from heartbeat_project.kernel import clock
-from integrations.ingest.record import record_pulse
-from integrations.models import Heartbeat, InboundIntegration, Ping
-from integrations.selectors import state_of
-from integrations.services.tick import tick
+from integrations.heartbeats.history import partition_of
+from integrations.heartbeats.selectors import state_of
+from integrations.heartbeats.tick import tick
+from integrations.models.heartbeats import Heartbeat
+from integrations.models.history import Ping, PingDay
+from integrations.models.integrations import InboundIntegration
+from integrations.ping_lane.batch import Arrival, record_pings, record_pulse
+from tests.factories import HeartbeatFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -46,6 +52,16 @@ def test_the_first_start_says_how_to_sign_in_and_it_works(bootstrap, client):
     assert client.login(username="boss@example.com", password=found[1])
 
 
+def test_the_days_of_the_history_are_there_for_the_first_ping(bootstrap):
+    bootstrap()
+    assert PingDay.objects.count() == 8
+    now = clock.now()
+    assert record_pings([Arrival(token=HeartbeatFactory().token, received_at=now)])[0] is not None
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tableoid::regclass::text FROM integrations_ping")
+        assert cursor.fetchall() == [(partition_of(now.date()),)]
+
+
 def test_the_owner_stands_alone_in_a_ready_organization(bootstrap):
     bootstrap()
     owner = User.objects.get()
@@ -54,12 +70,12 @@ def test_the_owner_stands_alone_in_a_ready_organization(bootstrap):
     assert owner.organization.roles.count() == 7
     assert owner.organization.escalation_policies.count() == 5
     group = owner.organization.groups.get()
-    assert group.name == "On call"
+    assert group.name == "First responders"
     assert list(group.members.values_list("user", "role")) == [(owner.pk, "primary")]
     assert not ApiKey.objects.exists()
 
 
-def test_later_starts_change_nothing_and_tell_no_password(bootstrap, settings):
+def test_later_starts_change_nothing_and_show_no_password(bootstrap, settings):
     bootstrap()
     password = User.objects.get().password
     settings.OWNER_PASSWORD, settings.OWNER_API_KEY = "correct horse battery", "hb_another"
@@ -78,10 +94,14 @@ def test_a_given_password_and_key_are_taken_and_not_printed(bootstrap, settings,
     assert response.json()["email"] == "boss@example.com"
 
 
-def test_a_weak_given_password_is_taken_and_said_to_be_weak(bootstrap, settings, client):
-    settings.OWNER_PASSWORD = "secret"
-    assert "HEARTBEAT_OWNER_PASSWORD is weak" in bootstrap()
-    assert client.login(username="boss@example.com", password="secret")
+@pytest.mark.parametrize(
+    "weak", ["secret", "password123", "7301946528130", "aaaaaaaaaaaaaaaa", "abababababab", "boss@example.com"]
+)
+def test_a_weak_given_password_stops_the_start_with_one_sentence_and_leaves_nothing(bootstrap, settings, weak):
+    settings.OWNER_PASSWORD = weak
+    with pytest.raises(CommandError, match=r"^HEARTBEAT_OWNER_PASSWORD is too weak\. "):
+        bootstrap()
+    assert not Organization.objects.exists()
 
 
 def test_an_address_that_is_none_stops_the_start_and_leaves_nothing(bootstrap, settings):
@@ -100,7 +120,8 @@ def test_an_organization_without_an_owner_is_said(bootstrap, now):
 class TestDemo:
     def test_it_shows_every_state_and_fills_once(self, bootstrap):
         said = bootstrap(demo=True)
-        assert "13 heartbeats" in said
+        assert "13 heartbeats and an API integration" in said
+        assert InboundIntegration.objects.get(type="api").name == "Grafana"
         now = clock.now()
         states = [state_of(row, now=now) for row in Heartbeat.objects.all()]
         assert {state: states.count(state) for state in set(states)} == {
@@ -155,3 +176,47 @@ def test_two_first_starts_at_once_make_one_owner(close_connections):
     assert Organization.objects.count() == 1
     assert User.objects.count() == 1
     assert sorted("password" in line for line in said) == [False, True]
+
+
+@pytest.fixture
+def further(capsys):
+    def run(name, email):
+        call_command("create_organization", name, email)
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_a_further_organization_has_its_own_owner_rules_and_group(bootstrap, further, client):
+    bootstrap()
+    said = further("Beta", "ben@example.com")
+
+    password = re.findall(r"as ben@example\.com with the password (\S+)", said)[0]
+    assert client.login(username="ben@example.com", password=password)
+    beta = Organization.objects.get(name="Beta")
+    owner = User.objects.get(organization=beta)
+    assert owner.is_owner
+    assert (
+        beta.escalation_policies.count() == Organization.objects.get(name="My organization").escalation_policies.count()
+    )
+    assert [member.user for group in beta.groups.all() for member in group.members.all()] == [owner]
+
+
+@pytest.mark.parametrize(
+    ("name", "email", "says"),
+    [
+        (" beta ", "other@example.com", "There is an organization “beta” already."),
+        ("Gamma", "BEN@example.com", "ben@example.com|BEN@example.com"),
+        ("Gamma", "nonsense", "nonsense: Enter an e-mail address"),
+        (" ", "other@example.com", "Enter a name"),
+        ("two\nlines", "other@example.com", "Enter a name of one line"),
+    ],
+)
+def test_what_cannot_be_created_is_said_and_leaves_nothing(further, name, email, says):
+    further("Beta", "ben@example.com")
+
+    with pytest.raises(CommandError, match=says):
+        further(name, email)
+
+    assert Organization.objects.count() == 1
+    assert User.objects.count() == 1

@@ -8,21 +8,23 @@ from ipaddress import ip_network
 import pytest
 from django.db import IntegrityError, transaction
 
-from accounts.models import ContactMethod
+from accounts.models.contact_methods import ContactMethod
 from accounts.selectors import opted_out
-from accounts.services import (
+from accounts.services.contact_methods import (
+    CodeNotUsable,
+    JustTested,
+    NotVerified,
+    OfficialStays,
     create_contact_method,
-    opt_in,
-    opt_out,
     request_test,
     update_contact_method,
     verify_contact_method,
 )
-from accounts.services.contact_methods import CodeNotUsable, JustTested, NotVerified, OfficialStays
+from accounts.services.opt_outs import opt_in, opt_out
 from accounts.signing import signing_secret
-from escalation.services.contact_messages import send_code, send_test
+from escalation.notifications.verification import send_code, send_test
 from heartbeat_project.kernel.errors import Forbidden
-from tests.factories import OrganizationFactory, UserFactory
+from tests.factories import UserFactory
 from tests.integration.accounts.test_contact_methods import at
 from tests.providers.server import HANG_UP, Provider, answer
 
@@ -49,11 +51,6 @@ def provider():
     made = Provider()
     yield made
     made.close()
-
-
-@pytest.fixture
-def organization():
-    return OrganizationFactory()
 
 
 @pytest.fixture
@@ -109,7 +106,7 @@ def test_each_kind_takes_its_addresses(ana, kind, given, stored):
         ("push", json.dumps(SUBSCRIPTION | {"keys": {"p256dh": "AAAA", "auth": "AAAA"}})),
     ],
 )
-def test_what_the_kind_cannot_use_is_told_at_the_address(ana, kind, address):
+def test_what_the_kind_cannot_use_is_reported_at_the_address(ana, kind, address):
     with at("address"):
         add(ana, kind, address)
 
@@ -132,18 +129,18 @@ def test_a_kind_without_a_provider_says_so_instead_of_failing_later(ana, setting
         ("repeat_count", 21),
         ("repeat_count", -1),
         ("repeat_gap_minutes", -1),
-        ("windows", [{"days": ["mon"], "from": "8", "to": "9"}]),
-        ("windows", [{"days": ["mon"], "from": "08:00", "to": "09:00"}] * 21),
+        ("windows/0/starts", [{"days": ["monday"], "starts": "8", "ends": "9"}]),
+        ("windows", [{"days": ["monday"], "starts": "08:00", "ends": "09:00"}] * 21),
     ],
 )
 def test_repeats_and_windows_have_bounds(ana, webhook, field, value):
     with at(field):
-        update_contact_method(webhook, actor=ana, **{field: value})
+        update_contact_method(webhook, actor=ana, **{field.partition("/")[0]: value})
 
 
 def test_email_official_is_used_at_any_time_and_the_database_holds_it(ana):
     official = ana.contact_methods.get(label="Email-Official")
-    window = [{"days": ["mon"], "from": "08:00", "to": "09:00"}]
+    window = [{"days": ["monday"], "starts": "08:00", "ends": "09:00"}]
     with pytest.raises(OfficialStays):
         update_contact_method(official, actor=ana, windows=window)
     update_contact_method(official, actor=ana, windows=[], repeat_count=2, repeat_gap_minutes=3)
@@ -152,17 +149,17 @@ def test_email_official_is_used_at_any_time_and_the_database_holds_it(ana):
 
 
 def test_others_see_where_it_leads_and_no_secret(ana, webhook, provider):
-    assert webhook.shown == f"http://127.0.0.1:{provider.port}/…abcd"
+    assert webhook.masked_address == f"http://127.0.0.1:{provider.port}/…abcd"
     assert "secret" not in str(webhook)
-    assert add(ana, "push", json.dumps(SUBSCRIPTION)).shown == "A browser, over push.example.net"
-    assert ContactMethod(kind="webhook", address="https://x.example/abc").shown == "https://x.example/…"
-    assert ContactMethod(kind="chat", address="https://x.example?token=abc").shown == "https://x.example/…"
-    assert ContactMethod(kind="apprise", address="tgram://1:secret/2").shown == "tgram://…"
+    assert add(ana, "push", json.dumps(SUBSCRIPTION)).masked_address == "A browser, over push.example.net"
+    assert ContactMethod(kind="webhook", address="https://x.example/abc").masked_address == "https://x.example/…"
+    assert ContactMethod(kind="chat", address="https://x.example?token=abc").masked_address == "https://x.example/…"
+    assert ContactMethod(kind="apprise", address="tgram://1:secret/2").masked_address == "tgram://…"
 
 
-def test_the_shown_address_sent_back_changes_nothing(ana, webhook, now):
+def test_the_masked_address_sent_back_changes_nothing(ana, webhook, now):
     ContactMethod.objects.filter(pk=webhook.pk).update(verified_at=now)
-    changed = update_contact_method(webhook, actor=ana, address=webhook.shown, label="New")
+    changed = update_contact_method(webhook, actor=ana, address=webhook.masked_address, label="New")
     assert (changed.address, changed.verified_at) == (webhook.address, now)
 
 
@@ -181,7 +178,7 @@ def test_an_sms_with_a_code_is_short_and_begins_with_it(ana, provider, settings,
     assert len(text) <= 300
 
 
-def test_why_a_code_could_not_be_sent_is_told_and_a_new_one_may_be_asked_for_at_once(ana, webhook, provider, now):
+def test_why_a_code_could_not_be_sent_is_reported_and_a_new_one_may_be_asked_for_at_once(ana, webhook, provider, now):
     provider.answers(answer(404, b"no such hook"))
     assert not send_code(webhook.pk, now=now)
     webhook.refresh_from_db()
@@ -224,9 +221,32 @@ def test_nobody_tests_the_methods_of_others(organization, webhook, now):
         request_test(webhook, actor=UserFactory(organization=organization), now=now)
 
 
-# -- the management API -------------------------------------------------------------------------------------------------
+def test_email_official_is_used_for_every_alert_and_the_database_holds_it(ana):
+    official = ana.contact_methods.get(label="Email-Official")
+    with pytest.raises(OfficialStays):
+        update_contact_method(official, actor=ana, from_priority="critical")
+    update_contact_method(official, actor=ana, from_priority="none", critical_outside_windows=True)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        ana.contact_methods.filter(pk=official.pk).update(from_priority="low")
+
+
+def test_the_api_takes_priorities_and_the_end_of_the_day(ana, webhook, client_for):
+    url, client = f"/api/v1/contact-methods/{webhook.pk}/", client_for(ana)
+    window = {"days": ["saturday"], "starts": "18:00", "ends": "24:00", "days_later": 0}
+    body = {"from_priority": "high", "critical_outside_windows": True, "windows": [window]}
+    changed = client.patch(url, body, format="json").json()
+    assert {name: changed[name] for name in body} == body
+    assert client.patch(url, {"from_priority": None}, format="json").json()["from_priority"] == "none"
+    assert client.patch(url, {"from_priority": "urgent"}, format="json").status_code == 400
+    official = ana.contact_methods.get(label="Email-Official")
+    refused = client.patch(f"/api/v1/contact-methods/{official.pk}/", {"from_priority": "low"}, format="json")
+    assert refused.json()["code"] == "email_official"
+
+
+# -- the management API
+# -------------------------------------------------------------------------------------------------
 def test_the_api_takes_every_field_and_gives_it_back(ana, client_for):
-    window = {"days": ["fri", "mon"], "from": "22:00", "to": "06:00"}
+    window = {"days": ["friday", "monday"], "starts": "22:00", "ends": "06:00"}
     body = {
         "kind": "sms", "label": "SMS-Personal", "address": "+49 1512 3456789", "delay_minutes": 0.5,
         "repeat_count": 2, "repeat_gap_minutes": 2.5, "windows": [window],
@@ -235,7 +255,7 @@ def test_the_api_takes_every_field_and_gives_it_back(ana, client_for):
     assert made.status_code == 201, made.json()
     said = made.json()
     assert said["address"] == "+4915123456789"
-    assert said["windows"] == [{"days": ["mon", "fri"], "from": "22:00", "to": "06:00"}]
+    assert said["windows"] == [{"days": ["monday", "friday"], "starts": "22:00", "ends": "06:00", "days_later": 1}]
     assert (said["repeat_count"], said["repeat_gap_minutes"], said["verified_at"]) == (2, 2.5, None)
     assert (said["signing_secret"], said["send_error"], said["tested_at"]) == (None, "", None)
 
@@ -243,9 +263,13 @@ def test_the_api_takes_every_field_and_gives_it_back(ana, client_for):
 @pytest.mark.parametrize(
     ("windows", "pointer"),
     [
-        ([{"days": ["mon"], "from": "x", "to": "09:00"}], "/windows/0"),
-        ([{"days": ["mon"], "from": "08:00", "to": "09:00", "zone": "UTC"}], "/windows/0/zone"),
-        ([{"days": [["mon"]], "from": "08:00", "to": "09:00"}], "/windows/0"),
+        ([{"days": ["monday"], "starts": "x", "ends": "09:00"}], "/windows/0/starts"),
+        ([{"days": ["monday"], "starts": "08:00", "ends": "09:00", "zone": "UTC"}], "/windows/0/zone"),
+        ([{"days": ["monday"], "from": "08:00", "ends": "09:00"}], "/windows/0/from"),
+        ([{"days": ["monday"], "starts": "08:00", "to": "09:00"}], "/windows/0/to"),
+        ([{"days": [["monday"]], "starts": "08:00", "ends": "09:00"}], "/windows/0/days/0"),
+        ([{"days": ["mon"], "starts": "08:00", "ends": "09:00"}], "/windows/0/days/0"),
+        ([{"days": ["monday"], "starts": "24:00", "ends": "09:00"}], "/windows/0/starts"),
         ([1], "/windows/0"),
         ({}, "/windows"),
     ],
@@ -264,7 +288,7 @@ def test_the_secret_is_shown_to_its_owner_alone_and_only_once_verified(organizat
     ContactMethod.objects.filter(pk=webhook.pk).update(verified_at=now)
     mine, theirs = client_for(ana).get(url).json(), client_for(admin).get(url).json()
     assert (mine["signing_secret"], mine["address"]) == (signing_secret(webhook.address), webhook.address)
-    assert (theirs["signing_secret"], theirs["address"]) == (None, webhook.shown)
+    assert (theirs["signing_secret"], theirs["address"]) == (None, webhook.masked_address)
 
 
 def test_the_api_tests_a_method(ana, webhook, client_for, now):
@@ -277,7 +301,8 @@ def test_the_api_tests_a_method(ana, webhook, client_for, now):
     assert (again.status_code, again.json()["code"]) == (429, "tested_just_now")
 
 
-# -- opting out ---------------------------------------------------------------------------------------------------------
+# -- opting out
+# ---------------------------------------------------------------------------------------------------------
 def test_a_person_opts_out_of_one_integration_and_in_again(ana, now, django_assert_num_queries):
     opt_out(ana, integration_id=7, now=now)
     opt_out(ana, integration_id=7, now=now)

@@ -6,14 +6,7 @@ from datetime import timedelta
 import pytest
 from django.core import mail
 
-from accounts.models import ContactMethod
-from accounts.services import (
-    create_contact_method,
-    delete_contact_method,
-    request_code,
-    update_contact_method,
-    verify_contact_method,
-)
+from accounts.models.contact_methods import ContactMethod
 from accounts.services.contact_methods import (
     CODE_LIVES,
     CODE_TRIES,
@@ -21,19 +14,20 @@ from accounts.services.contact_methods import (
     AlreadyVerified,
     CodeNotUsable,
     OfficialStays,
+    create_contact_method,
+    delete_contact_method,
+    request_code,
+    update_contact_method,
+    verify_contact_method,
 )
 from accounts.services.users import NotTheOwner, deactivate_user
-from escalation.services.contact_messages import send_code
+from escalation.notifications.verification import send_code
 from escalation.tasks import send_verification_code
 from heartbeat_project.kernel.errors import FieldError, Forbidden
-from tests.factories import WHEN, OrganizationFactory, UserFactory
+from heartbeat_project.kernel.wakeup import WakeUp
+from tests.factories import WHEN, UserFactory
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def organization():
-    return OrganizationFactory()
 
 
 @pytest.fixture
@@ -114,7 +108,7 @@ class TestCreate:
             ("delay_minutes", 44_641),
         ],
     )
-    def test_a_wrong_value_is_told_at_its_field(self, ana, field, value):
+    def test_a_wrong_value_is_reported_at_its_field(self, ana, field, value):
         fields = {"label": "Other", "address": "a@example.com", field: value}
         with at(field):
             create_contact_method(ana, actor=ana, **fields)
@@ -165,7 +159,7 @@ class TestUpdate:
         )
         assert (changed.verified_at, changed.enabled, changed.label) == (now, False, "Home")
 
-    def test_a_taken_label_is_told_at_its_field(self, ana, method):
+    def test_a_taken_label_is_reported_at_its_field(self, ana, method):
         with at("label"):
             update_contact_method(method, actor=ana, label="EMAIL-OFFICIAL")
 
@@ -186,6 +180,12 @@ class TestCode:
         verified = verify_contact_method(method, code=f" {sent_code()} ", actor=ana, now=now + timedelta(minutes=29))
         assert verified.verified_at == now + timedelta(minutes=29)
         assert verified.code_digest == ""
+
+    def test_a_code_that_was_sent_before_a_change_of_the_key_verifies(self, ana, method, now, settings):
+        assert send_code(method.pk, now=now)
+        settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another"
+
+        assert verify_contact_method(method, code=sent_code(), actor=ana, now=now).verified_at == now
 
     def test_the_code_is_not_stored(self, method, now):
         send_code(method.pk, now=now)
@@ -259,13 +259,18 @@ class TestCode:
     def test_asking_rings_for_the_task_with_the_id_alone(
         self, ana, method, monkeypatch, django_capture_on_commit_callbacks
     ):
-        rung = []
-        monkeypatch.setattr("heartbeat_project.kernel.doorbell._send", lambda name, **more: rung.append((name, more)))
+        woken = []
+        monkeypatch.setattr("heartbeat_project.kernel.wakeup.WAKER.put", woken.append)
         with django_capture_on_commit_callbacks(execute=True):
             request_code(method, actor=ana)
             other = create_contact_method(ana, actor=ana, label="Other", address="other@example.com")
-        assert rung == [
-            ("escalation.send_verification_code", {"queue": "delivery", "kwargs": {"contact_method_id": pk}})
+        assert woken == [
+            WakeUp(
+                task_name="escalation.send_verification_code",
+                queue="delivery",
+                kwargs={"contact_method_id": pk},
+                or_here=True,
+            )
             for pk in (method.pk, other.pk)
         ]
 

@@ -1,4 +1,7 @@
-"""What a group shares, over the API and in the database: tenancy, permissions, codes, masked addresses, what is sent."""
+"""What a group shares, over the API and in the database.
+
+Tenancy, permissions, codes, masked addresses, what is sent.
+"""
 
 import re
 from ipaddress import ip_network
@@ -8,16 +11,22 @@ from django.core import mail
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from accounts.models import ContactMethod, shown_address
-from accounts.services import create_contact_method, request_test, update_contact_method
-from accounts.services.contact_methods import MAX_METHODS, NotVerified
+from accounts.models.contact_methods import ContactMethod, masked_address
+from accounts.services.contact_methods import (
+    MAX_METHODS,
+    NotVerified,
+    create_contact_method,
+    request_test,
+    update_contact_method,
+)
 from accounts.signing import signing_secret
-from escalation.models import KeptMessage, Notification
-from escalation.services.contact_messages import send_code, send_test
-from escalation.services.limits import CODES_PER_HOLDER
+from escalation.models.notifications import Notification
+from escalation.models.sending import StoredMail
+from escalation.notifications.providers.rate_limits import CODES_PER_HOLDER
+from escalation.notifications.verification import send_code, send_test
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.errors import Forbidden
-from tests.factories import AlertFactory, GroupFactory, OrganizationFactory, UserFactory
+from tests.factories import AlertFactory, GroupFactory, UserFactory
 from tests.integration.accounts.test_contact_methods import at
 from tests.providers.server import Provider
 from tests.world import minutes
@@ -25,11 +34,6 @@ from tests.world import minutes
 pytestmark = pytest.mark.django_db
 API = "/api/v1"
 HOOK = "https://hooks.slack.com/services/T000/B000/verysecret"
-
-
-@pytest.fixture
-def organization():
-    return OrganizationFactory()
 
 
 @pytest.fixture
@@ -99,14 +103,16 @@ def test_a_manager_adds_a_mailbox_verifies_it_by_the_code_tests_changes_and_remo
     assert api.post(f"{one}send-code/").status_code == 202
     assert send_code(made.json()["id"], now=clock.now())
     assert mail.outbox[-1].to == ["ops@example.org"]
-    assert "On call wants to be told about alerts here (Mailbox)." in mail.outbox[-1].body
+    assert "On call wants to get alerts here (Mailbox)." in mail.outbox[-1].body
     assert f"/groups/{group.pk}/ to confirm it" in mail.outbox[-1].body
     code = re.search(r"\d{6}", mail.outbox[-1].body).group()
     assert api.post(f"{one}verify/", {"code": "x"}, format="json").json()["errors"][0]["pointer"] == "/code"
     assert api.post(f"{one}verify/", {"code": code}, format="json").json()["verified_at"]
     assert api.post(f"{one}test/").status_code == 202
     assert send_test(made.json()["id"], now=clock.now())
-    assert "It was asked for in the group On call to see that Mailbox works." in " ".join(mail.outbox[-1].body.split())
+    assert "Somebody asked for it in the group On call to see that Mailbox works." in " ".join(
+        mail.outbox[-1].body.split()
+    )
     assert api.patch(one, {"enabled": False}, format="json").json()["enabled"] is False
     assert api.patch(one, {"address": "new@example.org"}, format="json").json()["verified_at"] is None
     assert api.patch(one, {"kind": "chat"}, format="json").status_code == 400
@@ -127,7 +133,7 @@ def test_who_sees_the_group_sees_its_contacts_and_only_its_managers_and_admins_c
     assert {user: client_for(user).get(one).status_code for user in reads} == reads
     for user, expected in {ana: 403, viewer: 403, outsider: 404, blind: 403, mia: 201, admin: 201}.items():
         api = client_for(user)
-        given = body | {"label": f"New of {user}"}
+        given = body | {"label": f"New of {user}", "address": f"new{user.pk}@example.org"}
         assert api.post(root, given, format="json").status_code == expected, user
         changes = 200 if expected == 201 else expected
         assert api.patch(one, {"label": f"By {user}"}, format="json").status_code == changes, user
@@ -158,7 +164,7 @@ def test_ids_of_other_organizations_and_of_other_groups_are_404(client_for, admi
     assert list(ContactMethod.objects.filter(group__isnull=False)) == [mailbox]
 
 
-def test_bad_input_is_told_at_its_field(client_for, mia, mailbox, root):
+def test_bad_input_is_reported_at_its_field(client_for, mia, mailbox, root):
     api = client_for(mia)
     for wrong, pointer in (
         ({"label": "New", "address": "nonsense"}, "/address"),
@@ -228,11 +234,13 @@ def test_what_was_sent_to_a_group_is_listed_with_the_group_and_offers_nothing(cl
     world.advance(minutes(5))
     rows = client_for(admin).get(f"{API}/alerts/{world.alert(job).pk}/notifications/").json()["results"]
     to_group = [row for row in rows if row["group"]]
-    assert [(row["group"], row["user"], row["offers"], row["status"]) for row in to_group] == [
+    assert [(row["group"], row["user"], row["allowed_actions"], row["status"]) for row in to_group] == [
         (team.pk, None, [], "accepted")
     ]
-    foreseen = client_for(admin).get(f"{API}/integrations/{job.pk}/who-would-be-told/").json()["steps"][0]["told"]
-    assert [(told["user"], told["group"], told["name"]) for told in foreseen] == [
+    previewed = (
+        client_for(admin).get(f"{API}/integrations/{job.pk}/who-would-be-notified/").json()["steps"][0]["notifications"]
+    )
+    assert [(notification["user"], notification["group"], notification["name"]) for notification in previewed] == [
         (world.person("nina").pk, None, "Nina"),
         (None, team.pk, "Network"),
     ]
@@ -252,14 +260,14 @@ def test_a_page_to_a_chat_channel_or_webhook_has_no_buttons_and_leads_to_the_ale
     assert "blocks" not in sent["/services/abc"]
     assert (sent["/hook"]["type"], sent["/hook"]["link"]) == ("page", page)
     lines = list(world.alert(job).timeline.values_list("text", flat=True))
-    assert f"Chat to Channel {shown_address('chat', f'{provider.url}/services/abc')} of Network: accepted" in lines
+    assert f"Chat to Channel {masked_address('chat', f'{provider.url}/services/abc')} of Network: sent" in lines
     assert not any("/services/abc" in line for line in lines)
 
 
 # -- services and the database ----------------------------------------------------------------------------------------
 def test_the_number_of_contacts_of_a_group_is_bounded(group, mia):
     for number in range(MAX_METHODS):
-        create_contact_method(group, actor=mia, label=f"Box {number}", address="x@example.org")
+        create_contact_method(group, actor=mia, label=f"Box {number}", address=f"x{number}@example.org")
     with at("label"):
         create_contact_method(group, actor=mia, label="One more", address="x@example.org")
 
@@ -291,7 +299,7 @@ def test_so_many_codes_and_no_more_are_sent_for_one_group(group, now):
     assert "Too many codes" in boxes[-1].send_error
 
 
-def test_a_code_goes_to_a_chat_channel_through_the_guarded_door(group, provider, settings, now):
+def test_a_code_goes_to_a_chat_channel_through_the_guarded_endpoint(group, provider, settings, now):
     chat = shared(group, "chat", f"{provider.url}/services/abc", None)
     assert send_code(chat.pk, now=now)
     assert re.search(r"\d{6}", provider.requests[0].json["text"])
@@ -343,9 +351,9 @@ def test_a_deleted_group_takes_its_contacts_and_what_was_sent_to_them_and_leaves
 
 
 def test_a_mail_to_a_shared_mailbox_is_kept_for_the_owner_where_no_mail_server_is_set(group, settings, now):
-    settings.EMAIL_BACKEND = "escalation.channels.outbox.EmailBackend"
+    settings.EMAIL_BACKEND = "escalation.notifications.providers.stored_mail_backend.EmailBackend"
     owner = UserFactory(organization=group.organization, roles=["Owner"])
     UserFactory(roles=["Owner"])
     box = shared(group, "email", "Ops@example.org", None)
     assert send_code(box.pk, now=now)
-    assert KeptMessage.objects.get().user == owner
+    assert StoredMail.objects.get().user == owner

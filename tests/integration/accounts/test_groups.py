@@ -2,19 +2,13 @@
 
 import pytest
 
-from accounts.models import Group
+from accounts.models.groups import Group
 from accounts.selectors import nested_groups, visible_groups
-from accounts.services import Member, create_group, delete_group, update_group
-from accounts.services.groups import MAX_MEMBERS, GroupInUse
+from accounts.services.groups import MAX_MEMBERS, GroupInUse, Member, create_group, delete_group, update_group
 from heartbeat_project.kernel.errors import FieldError, Forbidden
-from tests.factories import WHEN, GroupFactory, HeartbeatFactory, OrganizationFactory, PlayFactory, UserFactory
+from tests.factories import WHEN, GroupFactory, HeartbeatFactory, PlayFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def organization():
-    return OrganizationFactory()
 
 
 @pytest.fixture
@@ -57,7 +51,7 @@ class TestCreate:
         assert group.name == "Network"
         assert members_of(group) == [(admin.pk, "manager", 7), (basic.pk, "primary", 0), (admin.pk, "primary", 1)]
 
-    def test_a_taken_name_is_told_at_its_field_whatever_its_case(self, organization, admin, group, now):
+    def test_a_taken_name_is_reported_at_its_field_whatever_its_case(self, organization, admin, group, now):
         with at("name"):
             create_group(organization, actor=admin, now=now, name="NETWORK")
         assert Group.objects.count() == 1
@@ -67,7 +61,7 @@ class TestCreate:
             with pytest.raises(Forbidden):
                 create_group(organization, actor=actor, now=now, name="Network")
 
-    def test_a_wrong_member_is_told_at_its_place_and_saves_nothing(self, organization, admin, basic, now):
+    def test_a_wrong_member_is_reported_at_its_place_and_saves_nothing(self, organization, admin, basic, now):
         stranger = UserFactory()
         first = Member(user=basic.pk)
         for wrong, field in (
@@ -104,7 +98,7 @@ class TestUpdate:
         update_group(group, now=WHEN, actor=admin, members=[])
         assert members_of(group) == []
 
-    def test_a_taken_name_is_told_at_its_field(self, organization, admin, group):
+    def test_a_taken_name_is_reported_at_its_field(self, organization, admin, group):
         other = GroupFactory(organization=organization, name="Storage")
         with at("name"):
             update_group(other, now=WHEN, actor=admin, name="network")

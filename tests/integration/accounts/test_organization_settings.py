@@ -4,8 +4,8 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.urls import reverse
 
-from accounts.models import Organization
-from escalation.services.policies import found_organization
+from accounts.models.organizations import Organization
+from escalation.policies.shipped_policies import found_organization
 from tests import factories
 
 pytestmark = pytest.mark.django_db

@@ -3,19 +3,14 @@
 import pytest
 
 from accounts.entitlements import Entitlement
-from accounts.models import Role
+from accounts.models.users import Role
 from accounts.permissions import may
-from accounts.services import create_role, delete_role, update_role, update_user
-from accounts.services.roles import RoleFixed, RoleInUse
+from accounts.services.roles import RoleFixed, RoleInUse, create_role, delete_role, update_role
+from accounts.services.users import update_user
 from heartbeat_project.kernel.errors import FieldError, Forbidden
-from tests.factories import WHEN, OrganizationFactory, UserFactory
+from tests.factories import WHEN, UserFactory
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def organization():
-    return OrganizationFactory()
 
 
 @pytest.fixture
@@ -60,7 +55,7 @@ def test_a_changed_role_counts_at_once(organization, admin, role):
     assert not may(type(user).objects.get(pk=user.pk), Entitlement.BRIDGES)
 
 
-def test_wrong_values_are_told_at_their_field(organization, admin, role):
+def test_wrong_values_are_reported_at_their_field(organization, admin, role):
     with at("entitlements"):
         create_role(organization, actor=admin, name="New", entitlements=["Everything"])
     with at("name"):

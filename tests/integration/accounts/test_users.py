@@ -3,10 +3,14 @@
 import pytest
 
 from accounts.entitlements import BUILTIN_ENTITLEMENTS, Entitlement
-from accounts.models import Organization, User
+from accounts.models.organizations import Organization
+from accounts.models.users import User
 from accounts.permissions import may
-from accounts.services import (
-    create_organization,
+from accounts.services.organizations import create_organization
+from accounts.services.saving import clean_name
+from accounts.services.users import (
+    NotTheOwner,
+    OwnerStays,
     create_user,
     deactivate_user,
     reactivate_user,
@@ -14,18 +18,11 @@ from accounts.services import (
     update_profile,
     update_user,
 )
-from accounts.services.saving import clean_name
-from accounts.services.users import NotTheOwner, OwnerStays
 from heartbeat_project.kernel.errors import FieldError, Forbidden
 from tests.factories import WHEN, OrganizationFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct horse battery"
-
-
-@pytest.fixture
-def organization():
-    return OrganizationFactory()
 
 
 @pytest.fixture
@@ -103,13 +100,13 @@ class TestCreate:
             ("password", "short"),
         ],
     )
-    def test_a_wrong_value_is_told_at_its_field_and_saves_nothing(self, organization, now, field, value):
+    def test_a_wrong_value_is_reported_at_its_field_and_saves_nothing(self, organization, now, field, value):
         fields = {"email": "ana@example.com", "name": "Ana", field: value}
         with at(field):
             create_user(organization, now=now, **fields)
         assert not User.objects.exists()
 
-    def test_a_taken_email_is_told_at_its_field(self, organization, basic, now):
+    def test_a_taken_email_is_reported_at_its_field(self, organization, basic, now):
         with at("email"):
             create_user(OrganizationFactory(), email=basic.email.upper(), name="Twin", now=now)
         assert User.objects.count() == 1
@@ -193,7 +190,7 @@ class TestUpdate:
 
 class TestProfile:
     def test_users_change_their_own_name_and_zone(self, basic):
-        update_profile(basic, name="Ana", time_zone="Asia/Tokyo")
+        update_profile(basic, now=WHEN, name="Ana", time_zone="Asia/Tokyo")
         assert (fresh(basic).name, fresh(basic).time_zone) == ("Ana", "Asia/Tokyo")
 
     def test_a_new_password_needs_the_current_one(self, basic):
@@ -201,13 +198,13 @@ class TestProfile:
         basic.save()
         for wrong in (None, "", "guess"):
             with at("current_password"):
-                update_profile(basic, password="another good one", current_password=wrong)
-        update_profile(basic, password="another good one", current_password=PASSWORD)
+                update_profile(basic, now=WHEN, password="another good one", current_password=wrong)
+        update_profile(basic, now=WHEN, password="another good one", current_password=PASSWORD)
         assert fresh(basic).check_password("another good one")
 
     def test_it_needs_the_entitlement(self, organization):
         with pytest.raises(Forbidden):
-            update_profile(UserFactory(organization=organization, roles=[]), name="Ana")
+            update_profile(UserFactory(organization=organization, roles=[]), now=WHEN, name="Ana")
 
 
 class TestDeactivate:
@@ -282,25 +279,25 @@ class TestOwnership:
 
 
 def test_a_slack_member_is_one_person_of_an_organization(organization, admin, basic):
-    update_profile(basic, slack_id="U012AB3CD")
+    update_profile(basic, now=WHEN, slack_id="U012AB3CD")
     with at("slack_id"):
         update_user(admin, now=WHEN, actor=admin, slack_id="u012ab3cd")
     assert fresh(admin).slack_id == ""
     elsewhere = UserFactory(organization=OrganizationFactory())
-    assert update_profile(elsewhere, slack_id="U012AB3CD").slack_id == "U012AB3CD"
-    update_profile(basic, slack_id="")
+    assert update_profile(elsewhere, now=WHEN, slack_id="U012AB3CD").slack_id == "U012AB3CD"
+    update_profile(basic, now=WHEN, slack_id="")
     assert update_user(admin, now=WHEN, actor=admin, slack_id="U012AB3CD").slack_id == "U012AB3CD"
 
 
 @pytest.mark.parametrize("wrong", ["@ana", "ana", "X012AB3CD", "U", "U012 AB3CD", "U012AB3CD\n\n@x"])
 def test_what_is_no_slack_member_id_is_refused(basic, wrong):
     with at("slack_id"):
-        update_profile(basic, slack_id=wrong)
+        update_profile(basic, now=WHEN, slack_id=wrong)
 
 
 @pytest.mark.parametrize("name", ["Night\nshift", "Night\r\nshift", "a\tb", "a\x07b", "a\u2028b", "a\u2029b", "a\x85b"])
 def test_a_name_is_one_line(name):
-    with pytest.raises(FieldError, match="A name is one line"):
+    with pytest.raises(FieldError, match="Enter a name of one line"):
         clean_name(name)
 
 

@@ -7,15 +7,17 @@ import pytest
 from django.test import Client
 
 from accounts.entitlements import BuiltinRole
-from accounts.services import create_api_key
-from escalation.models import KeptMessage, PlayTier
-from integrations.services.windows import create_window
+from accounts.services.api_keys import create_api_key
+from escalation.models.policies import PlayTier
+from escalation.models.sending import StoredMail
+from integrations.maintenance.windows import create_window
+from integrations.models.events import InboundEvent
 from tests import factories
 from tests.factories.shifts import make_absence, make_shift
 
 
 @dataclass
-class Place:
+class Tenant:
     """An organization and one of each of its objects."""
 
     organization: Any
@@ -23,7 +25,7 @@ class Place:
     objects: dict[str, Any]
 
 
-def make_place(now):
+def make_tenant(now):
     organization = factories.OrganizationFactory()
     people = {
         role.value: factories.UserFactory(organization=organization, name=role.value, roles=[role.value])
@@ -35,7 +37,7 @@ def make_place(now):
     integration = factories.HeartbeatFactory(organization=organization)
     group = factories.GroupFactory(organization=organization, primary=[people["Basic"]])
     role = organization.roles.create(name="Auditor", entitlements=["AuditTrail_View"])
-    return Place(
+    return Tenant(
         organization,
         people,
         {
@@ -60,7 +62,7 @@ def make_place(now):
             ),
             "accounts_role": role,
             "accounts_apikey": create_api_key(owner, name="script", now=now)[0],
-            "escalation_keptmessage": KeptMessage.objects.create(
+            "escalation_storedmail": StoredMail.objects.create(
                 at=now,
                 sender="a@example.com",
                 recipients=owner.email,
@@ -69,18 +71,21 @@ def make_place(now):
                 html="<p>html",
                 user=owner,
             ),
+            "integrations_inboundevent": InboundEvent.objects.create(
+                organization=organization, type="email", state="unreadable", received_at=now, raw=b"x", size=1
+            ),
         },
     )
 
 
 @pytest.fixture
 def here(db, now):
-    return make_place(now)
+    return make_tenant(now)
 
 
 @pytest.fixture
 def elsewhere(db, now):
-    return make_place(now)
+    return make_tenant(now)
 
 
 @pytest.fixture

@@ -10,11 +10,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from alerting.models import Alert
-from integrations.ingest.record import Arrival, record_pings
-from integrations.models import HeartbeatEvent, InboundIntegration
-from integrations.selectors import api_url
-from integrations.services.events import log_events
+from alerting.models.alerts import Alert
+from integrations.heartbeats.log import log_events
+from integrations.heartbeats.selectors import api_url
+from integrations.models.heartbeats import HeartbeatEvent
+from integrations.models.integrations import InboundIntegration
+from integrations.ping_lane.batch import Arrival, record_pings
 from tests import factories
 
 LIST = "/admin/integrations/inboundintegration/"
@@ -62,7 +63,7 @@ def test_choosing_heartbeat_filters_the_list_and_turns_the_button(client, here):
     assert "+ ADD HEARTBEAT" in shown
     assert f'href="{ADD}?type=heartbeat"' in shown
     assert here.objects["integrations_inboundintegration"].name in shown
-    for label in ("API", "Email", "Chat"):
+    for label in ("Email", "Chat"):
         other = client.get(f"{LIST}?type={label.lower()}").content.decode()
         assert f"+ ADD {label.upper()}</button>" in other
         assert "disabled" in other.split(f"+ ADD {label.upper()}</button>")[0][-120:]
@@ -101,7 +102,8 @@ def test_sixty_integrations_cost_as_many_queries_as_one_and_stand_on_two_pages(c
     for _ in range(60):
         factories.HeartbeatFactory(organization=here.organization, bridge=here.objects["alerting_bridge"])
     many, response = queries()
-    assert many <= one
+    # Of several pages, the ids of one are found first.
+    assert many <= one + 1
     assert many <= 12
     assert len(response.context["rows"]) == 50
     assert len(client.get(f"{LIST}?p=2").context["rows"]) == 11
@@ -223,7 +225,7 @@ def test_a_policy_without_anybody_named_is_saved_with_a_warning(client, filled):
     response = client.post(ADD, {**filled, "recipient_groups": [], "recipient_users": []})
     assert response.status_code == 302
     assert any("nobody who can answer is notified" in message for message in said(response))
-    assert any("name a group or a user" in message for message in said(response))
+    assert any("name a group or a person" in message for message in said(response))
 
 
 def test_the_form_says_who_cannot_answer_and_when_the_first_person_is_notified(client, here, filled):
@@ -273,10 +275,10 @@ def test_a_ping_is_visible_at_once(client, here, now):
     logs = reverse("admin:integrations_inboundintegration_logs", args=[integration.pk])
     assert "never" in client.get(state).content.decode()
     assert "No ping has arrived yet" in client.get(logs).content.decode()
-    record_pings([Arrival(token=integration.token, received_at=now, method="POST", source_ip="192.0.2.7")])
+    record_pings([Arrival(integration.token, now, source_ip="192.0.2.7", user_agent="<b>curl")])
     assert now.isoformat() in client.get(state).content.decode()
     assert "<dt>Pings</dt><dd>1</dd>" in client.get(state).content.decode()
-    assert "192.0.2.7" in client.get(logs).content.decode()
+    assert "POST from 192.0.2.7 with &lt;b&gt;curl" in client.get(logs).content.decode()
 
 
 def test_who_configures_a_heartbeat_is_led_to_the_alerts_that_it_opened(client, here, now):
@@ -291,7 +293,7 @@ def test_who_configures_a_heartbeat_is_led_to_the_alerts_that_it_opened(client, 
     for page in (page_of(integration), f"/heartbeats/{integration.pk}/", "/"):
         assert f'href="/alerts/{alert.pk}/"' in client.get(page).content.decode(), page
     shown = client.get(f"/alerts/{alert.pk}/").content.decode()
-    assert "You can look at this alert" in shown
+    assert "You can see this alert but not act on it: it is for groups that you are not in." in shown
     assert client.post(f"/alerts/{alert.pk}/take/").status_code == 403
 
 
@@ -313,6 +315,7 @@ def test_deleting_says_what_happens_and_closes_the_open_alert(client, here, now)
         organization=here.organization,
         integration_id=integration.pk,
         source="Heartbeat",
+        integration_type="heartbeat",
         expected_at=now - timedelta(1),
     )
     delete = f"{LIST}{integration.pk}/delete/"
@@ -323,3 +326,35 @@ def test_deleting_says_what_happens_and_closes_the_open_alert(client, here, now)
     client.post(delete, {"post": "yes"})
     assert not InboundIntegration.objects.filter(pk=integration.pk).exists()
     assert Alert.objects.get(pk=alert.pk).status == "closed"
+
+
+def test_the_form_says_that_disabling_closes_the_open_alert(client, here, now):
+    integration = here.objects["integrations_inboundintegration"]
+    assert "Its open alert is closed." in client.get(page_of(integration)).content.decode()
+    alert = factories.AlertFactory(
+        organization=here.organization,
+        integration_id=integration.pk,
+        source="Heartbeat",
+        integration_type="heartbeat",
+        expected_at=now - timedelta(1),
+    )
+
+    shown = client.get(page_of(integration)).content.decode()
+
+    assert f"Alert #{alert.pk} is open. If you disable this heartbeat, it is closed." in shown
+
+
+def test_rotating_keeps_the_old_url_for_the_minutes_that_were_entered(client, here, now):
+    integration = here.objects["integrations_inboundintegration"]
+    rotate = reverse("admin:integrations_inboundintegration_rotate", args=[integration.pk])
+    refused = client.post(rotate, {"overlap_minutes": "-1"})
+    assert refused.status_code == 200
+    assert refused.context["form"].errors["overlap_minutes"]
+
+    done = client.post(rotate, {"overlap_minutes": "1441"})
+
+    assert said(done) == ["The API URL was rotated. The old one works for another 1 day 1 minute."]
+    former = integration.former_tokens.get()
+    assert former.token == integration.token
+    integration.refresh_from_db()
+    assert former.token != integration.token

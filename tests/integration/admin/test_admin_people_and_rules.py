@@ -6,11 +6,15 @@ from datetime import timedelta
 import pytest
 from django.test import override_settings
 
-from accounts.models import ApiKey, ContactMethod, Group, User
-from alerting.models import Bridge
-from escalation.models import EscalationPolicy, KeptMessage, ResponsePlay
-from escalation.shift_models import OutOfOffice
-from integrations.models import MaintenanceWindow
+from accounts.models.access import ApiKey
+from accounts.models.contact_methods import ContactMethod
+from accounts.models.groups import Group
+from accounts.models.users import User
+from alerting.models.bridges import Bridge
+from escalation.models.on_call import OutOfOffice
+from escalation.models.policies import EscalationPolicy, ResponsePlay
+from escalation.models.sending import StoredMail
+from integrations.models.windows import MaintenanceWindow
 from tests import factories
 
 
@@ -81,17 +85,20 @@ def test_a_policy_in_use_is_not_deleted_and_says_by_what(client, here):
 def test_what_messages_offer_is_ticked_in_a_table(client, here, signed_in):
     url = "/admin/escalation/escalationpolicy/"
     page = client.get(f"{url}add/").content.decode()
-    boxes = re.findall(r'<input[^>]*name="offers"[^>]*>', page)
+    boxes = re.findall(r'<input[^>]*name="allowed_actions"[^>]*>', page)
     assert len(boxes) == 4 * len(ContactMethod.Kind)
     assert all("checked" in box for box in boxes)
     assert 'aria-label="Close over SMS"' in page
     assert 'aria-label="Close over Apprise"' in page
-    data = POLICY | {"offers": ["email:assign", "sms:assign"]}
+    data = POLICY | {"allowed_actions": ["email:assign", "sms:assign"]}
     assert client.post(f"{url}add/", data | rows("roles", role("primary"))).status_code == 302
     policy = EscalationPolicy.objects.get(name="Nights")
-    assert policy.offers == {channel: [] for channel in policy.offers} | {"email": ["assign"], "sms": ["assign"]}
+    assert policy.allowed_actions == {channel: [] for channel in policy.allowed_actions} | {
+        "email": ["assign"],
+        "sms": ["assign"],
+    }
     page = client.get(f"{url}{policy.pk}/change/").content.decode()
-    assert page.count('name="offers" value="email:assign" aria-label="Assign over E-mail" checked') == 1
+    assert page.count('name="allowed_actions" value="email:assign" aria-label="Assign over E-mail" checked') == 1
     onlooker = signed_in(here.people["Integrations Admin"]).get(f"{url}{policy.pk}/change/").content.decode()
     assert "E-mail: assign" in onlooker
     assert "Voice: nothing" in onlooker
@@ -257,8 +264,8 @@ def test_a_key_is_shown_once_and_can_be_revoked(client, here):
 
 
 def test_the_outbox_shows_messages_safely_and_goes_when_mail_is_sent(client, here):
-    message = here.objects["escalation_keptmessage"]
-    url = "/admin/escalation/keptmessage/"
+    message = here.objects["escalation_storedmail"]
+    url = "/admin/escalation/storedmail/"
     page = client.get(f"{url}{message.pk}/change/").content.decode()
     assert 'sandbox=""' in page
     preview = client.get(f"{url}{message.pk}/preview/")
@@ -267,7 +274,7 @@ def test_the_outbox_shows_messages_safely_and_goes_when_mail_is_sent(client, her
     assert preview["X-Frame-Options"] == "SAMEORIGIN"
     with override_settings(EMAIL_URL="smtp://127.0.0.1"):
         assert client.get(url).status_code == 200
-        KeptMessage.objects.all().delete()
+        StoredMail.objects.all().delete()
         assert client.get(url).status_code == 403
     assert client.get(url).status_code == 200
 
@@ -284,7 +291,7 @@ def test_the_outbox_shows_messages_safely_and_goes_when_mail_is_sent(client, her
 def test_lists_cost_the_same_however_long_they_are(client, here, django_assert_max_num_queries, page, factory):
     for _ in range(60):
         getattr(factories, factory)(organization=here.organization)
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(15):
         response = client.get(f"/admin/{page}/")
     assert len(response.context["cl"].result_list) == 50
 
@@ -302,7 +309,7 @@ def test_an_empty_list_says_so_and_a_search_without_results_leads_back(client, h
 
 
 def test_a_policy_says_how_many_follow_it_and_stops_them_with_a_tick(client, here, now):
-    from alerting.models import Alert
+    from alerting.models.alerts import Alert
     from tests.integration.escalation.posting import page
 
     policy = here.objects["escalation_escalationpolicy"]
@@ -320,12 +327,12 @@ def test_a_policy_says_how_many_follow_it_and_stops_them_with_a_tick(client, her
 
 
 def test_a_play_says_how_many_follow_it_and_stops_them_with_a_tick(client, here, now):
-    from alerting.models import Alert
-    from escalation.services.runs import Starter, Way
+    from alerting.models.alerts import Alert
+    from escalation.engine.start import EscalationStarter, Route
 
     play = here.objects["escalation_responseplay"]
     alert = factories.AlertFactory(organization=here.organization)
-    Starter(now=now).start([(Way(here.organization.pk, None, play), [alert.pk])])
+    EscalationStarter(now=now).start([(Route(here.organization.pk, None, play), [alert.pk])])
     url = f"/admin/escalation/responseplay/{play.pk}/change/"
     assert "1 escalation of an alert that is not over follows it now" in client.get(url).content.decode()
     form = {"name": "Drill", "priority": "high", "stop_running": "on"}

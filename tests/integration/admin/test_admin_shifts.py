@@ -2,7 +2,7 @@
 
 import pytest
 
-from escalation.shift_models import OutOfOffice, Shift
+from escalation.models.on_call import OutOfOffice, Shift
 from tests import factories
 from tests.factories.shifts import make_rotation, make_shift
 from tests.integration.admin.test_admin_people_and_rules import rows
@@ -46,12 +46,27 @@ def test_a_shift_is_made_with_its_people_and_windows(client, here):
     assert 'value="2026-03-02"' in page
 
 
+def test_a_window_may_end_with_the_day(client, here):
+    group, basic = here.objects["accounts_group"], here.people["Basic"]
+    given = FIELDS | {"group": group.pk} | people((basic, "primary", 0))
+    refused = client.post(f"{SHIFT}add/", given | rows("windows", NIGHT | {"ends": "25:00"}))
+    assert "“25:00” is not a time of day" in refused.content.decode()
+    assert client.post(f"{SHIFT}add/", given | rows("windows", NIGHT | {"ends": "24:00"})).status_code == 302
+    shift = Shift.objects.get(name="Nights")
+    assert [str(window) for window in shift.windows.all()] == ["Mon, Fri 22:00 to 24:00"]
+    page = client.get(f"{SHIFT}{shift.pk}/change/").content.decode()
+    assert 'name="windows-0-ends" value="24:00"' in page
+    assert 'name="windows-0-days_later" value="0"' in page
+    assert "Days later" in page
+    assert "How many days after its start it ends: 3 from a Friday to the Monday." in page
+
+
 def test_a_refusal_is_shown_in_the_form_and_nothing_is_saved(client, here):
     group, stranger = here.objects["accounts_group"], factories.UserFactory(organization=here.organization)
     given = FIELDS | {"group": group.pk} | people((stranger, "primary", 0)) | rows("windows")
     response = client.post(f"{SHIFT}add/", given)
     assert response.status_code == 200
-    assert "There is no such member of this group" in response.content.decode()
+    assert "This user is not a member of the group" in response.content.decode()
     assert not Shift.objects.filter(name="Nights").exists()
 
 
@@ -70,7 +85,7 @@ def test_out_of_office_is_entered_for_somebody_and_overlaps_are_refused(client, 
     assert client.post(f"{OUT}add/", given).status_code == 302
     response = client.post(f"{OUT}add/", given)
     assert response.status_code == 200
-    assert "is out of office in this time already" in response.content.decode()
+    assert "is already out of office in this time" in response.content.decode()
     assert OutOfOffice.objects.filter(user=basic, group=None).count() == 1
 
 
@@ -81,7 +96,7 @@ def test_a_groups_page_says_who_is_on_call_and_the_gaps_ahead(client, here, monk
     group, basic = here.objects["accounts_group"], here.people["Basic"]
     page = client.get(f"/admin/accounts/group/{group.pk}/change/").content.decode()
     assert "By the shift" in page
-    assert "Owner is told instead" in page
+    assert "Owner is notified instead" in page
     assert "Mon 2 Mar, 18:00 to Mon 9 Mar, 08:00" in page
     make_rotation(group, primary=[basic], name="Always")
     page = client.get(f"/admin/accounts/group/{group.pk}/change/").content.decode()

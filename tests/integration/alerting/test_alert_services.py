@@ -6,19 +6,15 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from alerting import services
-from alerting.models import Alert, Bridge, TimelineEntry
-from alerting.services import close_alerts, open_alerts
+from alerting.models.alerts import Alert, TimelineEntry
+from alerting.models.bridges import Bridge
+from alerting.services import alerts as services
+from alerting.services.alerts import close_alerts, open_alerts
 from heartbeat_project.kernel.errors import FieldError
 from tests import factories
 from tests.integration.escalation.posting import draft, opened
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def organization(db):
-    return factories.OrganizationFactory()
 
 
 def queries(act):

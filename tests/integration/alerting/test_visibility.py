@@ -3,7 +3,7 @@
 import pytest
 
 from alerting.selectors import may_respond, visible_alerts
-from alerting.services import add_viewers
+from alerting.services.alerts import add_viewers
 from tests import factories
 from tests.integration.escalation.posting import draft, opened
 
@@ -19,11 +19,6 @@ TABLE = {
     "Send Message": ("own group", "own group"),
     "System Viewer": ("own group other integration", "own"),
 }
-
-
-@pytest.fixture
-def organization(db):
-    return factories.OrganizationFactory()
 
 
 def alerts_around(user):
@@ -82,7 +77,7 @@ def test_an_owner_of_an_alert_sees_it(organization):
     assert list(visible_alerts(user)) == [alert]
 
 
-def test_who_was_told_sees_it_once_however_often(organization):
+def test_who_was_notified_sees_it_once_however_often(organization):
     user = factories.UserFactory(organization=organization)
     alert = factories.AlertFactory(organization=organization)
     for _ in range(2):

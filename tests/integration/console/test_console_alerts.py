@@ -1,4 +1,4 @@
-"""The alerts area: who sees what, what can be done, and what a stale page is told."""
+"""The alerts area: who sees what, what can be done, and what a stale page is shown."""
 
 import re
 from datetime import timedelta
@@ -9,14 +9,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from alerting import services
-from alerting.models import Alert, AlertRecipient
+from alerting.models.alerts import Alert, AlertRecipient
+from alerting.services import alerts
 from tests import factories
-
-
-@pytest.fixture
-def organization(db):
-    return factories.OrganizationFactory()
 
 
 @pytest.fixture
@@ -90,7 +85,7 @@ def test_nonsense_ids_do_not_exist(ana, nonsense):
 
 
 @pytest.mark.parametrize(
-    "query", ["q=%00", "tab=x", "before=x", "before=99999999999999999999", "heartbeats=x", "heartbeats=" + "9" * 5000]
+    "query", ["tab=x", "before=x", "before=99999999999999999999", "heartbeats=x", "heartbeats=" + "9" * 5000]
 )
 def test_odd_queries_are_answered(ana, query):
     assert browser(ana).get(f"/?{query}").status_code == 200
@@ -99,9 +94,9 @@ def test_odd_queries_are_answered(ana, query):
 def test_tabs_and_search_narrow_the_list(organization, alert, person, now):
     owner = person("Olga", "Owner")
     taken = factories.AlertFactory(organization=organization, subject="Taken already")
-    services.assign(taken, actor=owner, to=owner, now=now)
+    alerts.assign(taken, actor=owner, to=owner, now=now)
     closed = factories.AlertFactory(organization=organization, subject="Long done")
-    services.close(closed, actor=owner, now=now)
+    alerts.close(closed, actor=owner, now=now)
     client = browser(owner)
 
     def subjects(query):
@@ -130,7 +125,7 @@ def test_sixty_alerts_cost_as_many_queries_as_one_and_stand_on_two_pages(organiz
         factories.AlertFactory(organization=organization)
     many, page = queries()
     assert many <= one
-    assert many <= 10
+    assert many <= 13  # three of them for the parts of the panel
     assert len(page.alerts) == 50
     older = client.get(f"/?tab=open&before={page.older}").context["page"]
     assert (len(older.alerts), older.older) == (11, None)
@@ -180,7 +175,7 @@ def test_only_possible_actions_are_offered(alert, ana, now):
     for action in ("acknowledge", "take", "assign", "escalate", "hold", "close", "cancel", "reply"):
         assert f"/alerts/{alert.pk}/{action}/" in page
     assert f"/alerts/{alert.pk}/resume/" not in page
-    services.close(alert, actor=ana, now=now)
+    alerts.close(alert, actor=ana, now=now)
     page = browser(ana).get(f"/alerts/{alert.pk}/").content.decode()
     assert f"/alerts/{alert.pk}/reply/" in page
     for action in ("acknowledge", "take", "close", "cancel", "hold"):
@@ -202,9 +197,9 @@ def test_who_only_looks_on_sees_no_buttons_and_is_refused(alert, person, kind):
     assert alert.status == "open"
 
 
-def test_a_stale_page_is_told_who_was_faster(alert, ana, person, now):
+def test_a_stale_page_is_shown_who_was_faster(alert, ana, person, now):
     ben = person("Ben")
-    services.close(alert, actor=ben, now=now + timedelta(hours=3, minutes=12), reason="solved")
+    alerts.close(alert, actor=ben, now=now + timedelta(hours=3, minutes=12), reason="solved")
     response = act(browser(ana), alert, "take", seen="open:")
     assert response["Location"] == f"/alerts/{alert.pk}/"
     assert "Ben has closed this alert at 15:12." in said(response)
@@ -214,7 +209,7 @@ def test_a_stale_page_is_told_who_was_faster(alert, ana, person, now):
 
 def test_nobody_takes_an_alert_away_from_who_took_it_a_moment_ago(alert, ana, person, now):
     ben = person("Ben")
-    services.assign(alert, actor=ben, to=ben, now=now)
+    alerts.assign(alert, actor=ben, to=ben, now=now)
     response = act(browser(ana), alert, "take", seen="open:")
     assert "Ben has assigned this alert to Ben" in said(response)
     alert.refresh_from_db()
@@ -225,7 +220,7 @@ def test_nobody_takes_an_alert_away_from_who_took_it_a_moment_ago(alert, ana, pe
 
 
 def test_what_cannot_be_done_any_more_says_so(alert, ana, now):
-    services.close_alerts([alert.pk], reason="closed by heartbeat", now=now)
+    alerts.close_alerts([alert.pk], reason="closed by heartbeat", now=now)
     response = act(browser(ana), alert, "hold")
     assert "was closed at 12:00" in said(response)
 
@@ -233,7 +228,7 @@ def test_what_cannot_be_done_any_more_says_so(alert, ana, now):
 def test_a_doubled_click_on_acknowledge_says_that_it_is_done_already(alert, ana):
     client = browser(ana)
     assert "Acknowledged." in said(act(client, alert, "acknowledge"))
-    assert "You have acknowledged it already." in said(act(client, alert, "acknowledge"))
+    assert "You have already acknowledged it." in said(act(client, alert, "acknowledge"))
     assert alert.timeline.filter(kind="acknowledged").count() == 1
 
 
@@ -271,15 +266,15 @@ def test_the_open_page_learns_that_the_alert_changed(alert, ana, now):
     # What can be done is not sent again while it is the same: it lists everybody to whom it could be assigned.
     assert 'id="alert-do"' not in unchanged
     assert "<html" not in unchanged
-    services.acknowledge(alert, actor=ana, now=now)
+    alerts.acknowledge(alert, actor=ana, now=now)
     assert "Acknowledged by Ana" in fragment()
     assert ">Acknowledge</button>" not in fragment()
     assert ">Assign to me</button>" in fragment()
-    services.close(alert, actor=ana, now=now)
+    alerts.close(alert, actor=ana, now=now)
     closed = fragment()
     assert "Closed: Nightly backup is silent" in closed
     assert ">Assign to me</button>" not in closed
-    assert "Reply…" in closed
+    assert "Note…" in closed
 
 
 @pytest.fixture
@@ -300,7 +295,7 @@ def test_more_people_are_asked_for_help_from_the_page(paged, ana, person, organi
     assert "Reassign…" in shown
     refused = act(client, paged, "responders")
     assert refused.status_code == 400
-    assert "Name people, groups or a response play" in refused.content.decode()
+    assert "Choose people, groups or a response play" in refused.content.decode()
     assert act(client, paged, "responders", **{"responders-users": [stranger.pk]}).status_code == 400
     answer = act(client, paged, "responders", **{"responders-users": [zoe.pk]})
     assert (answer.status_code, said(answer)) == (302, "They are notified now.")
@@ -310,15 +305,15 @@ def test_more_people_are_asked_for_help_from_the_page(paged, ana, person, organi
 def test_an_alert_is_reassigned_from_the_page(paged, ana, person, organization):
     group = factories.GroupFactory(organization=organization, name="Network", primary=[person("Nina")])
     client = browser(ana)
-    assert "Name groups or an escalation policy" in act(client, paged, "reassign").content.decode()
+    assert "Choose groups or an escalation policy" in act(client, paged, "reassign").content.decode()
     answer = act(client, paged, "reassign", **{"reassign-groups": [group.pk]})
-    assert said(answer).startswith("Reassigned: its escalation begins anew.")
+    assert said(answer).startswith("Reassigned: the escalation starts again.")
     late = act(client, paged, "take", seen="assigned:5")
     assert "Ana has reassigned this alert" in said(late)
 
 
 def test_what_changed_under_way_leads_to_what_it_follows_for_those_who_may_see_that(paged, ana, person, now):
-    from escalation.services.policies import update_policy
+    from escalation.policies.policies import update_policy
 
     policy = paged.run.policy
     update_policy(policy, actor=None, now=now, repeats=1)

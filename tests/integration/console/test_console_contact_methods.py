@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from accounts.addresses import clean_address
-from accounts.models import ContactMethod
+from accounts.models.contact_methods import ContactMethod
 from accounts.services.contact_methods import issue_code
 from accounts.signing import signing_secret
 from escalation.channels import push
@@ -45,8 +45,8 @@ def text(response):
 def test_without_more_than_e_mail_the_page_says_what_is_missing(client):
     page = text(client.get(PAGE))
     assert "add a phone or a browser below" in page
-    assert "no provider for SMS yet" in page
-    assert "no provider for calls yet" in page
+    assert "SMS is not set up here: ask an App Admin." in page
+    assert "Calls are not set up here: ask an App Admin." in page
     assert "Add a number for SMS" not in page
 
 
@@ -110,6 +110,14 @@ def test_delay_repeats_and_hours_are_changed_and_shown(client, hook):
     ):
         assert words in page
     assert 'value="Mon-Fri 22:00-06:00; Sun 10:00-12:00"' in text(client.get(url))
+    more = {"windows": "Sat 18:00-24:00", "from_priority": "high", "critical_outside_windows": "on"}
+    assert client.post(url, fields | more)["Location"] == PAGE
+    page = text(client.get(PAGE))
+    assert "Sat 18:00-24:00; Critical alerts at any time" in page
+    assert "only High alerts and above" in page
+    form = text(client.get(url))
+    assert 'value="Sat 18:00-24:00"' in form
+    assert '<option value="high" selected>High and above</option>' in form
     assert "is not a window" in text(client.post(url, fields | {"windows": "nights"}))
     assert "is not a time of day" in text(client.post(url, fields | {"windows": "Mon 25:00-26:00"}))
 
@@ -223,7 +231,7 @@ def test_what_does_not_work_is_shown_and_can_be_confirmed_anew(client, ana, brow
     assert "Does not work" in page
     assert "410 &lt;Gone&gt; It is used after the others" in page
     assert "Push-Laptop does not work" in text(client.get("/profile/"))
-    assert "What does not work" in text(client.get("/on-call/"))
+    assert "Contact methods that do not work" in text(client.get("/on-call/"))
     code = issue_code(browser.pk, now=clock.now())
     assert code is not None
     wrong = "000000" if code != "000000" else "111111"
@@ -242,7 +250,7 @@ def test_what_does_not_work_in_a_group_is_shown_to_its_managers(client, ana, now
     ContactMethod.objects.create(
         group=team, label="Mailbox", address="t@example.com", verified_at=now, failing_since=now, failed_at=now
     )
-    assert "What does not work" not in text(client.get("/on-call/"))
+    assert "Contact methods that do not work" not in text(client.get("/on-call/"))
     team.members.create(user=ana, role="manager")
     page = text(client.get("/on-call/"))
     assert "Email-Official of Bob" in page

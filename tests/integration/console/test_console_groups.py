@@ -1,24 +1,22 @@
 """A group's page: its Managers change its members and contacts, its members look on, everybody else finds nothing."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.core import mail
 from django.test import Client
 
-from accounts.models import ContactMethod, GroupMember
+from accounts.models.contact_methods import ContactMethod
+from accounts.models.groups import GroupMember
 from accounts.signing import signing_secret
-from escalation.services.contact_messages import send_code
+from escalation.models.on_call import OutOfOffice
+from escalation.notifications.verification import send_code
 from heartbeat_project.kernel import clock
 from tests import factories
 
 pytestmark = pytest.mark.django_db
 HOOK = "https://hooks.slack.com/services/T000/B000/verysecret"
-
-
-@pytest.fixture
-def organization():
-    return factories.OrganizationFactory()
 
 
 @pytest.fixture
@@ -75,7 +73,7 @@ def places(group):
     return [(row.user.name, row.role) for row in rows.select_related("user")]
 
 
-def test_the_duty_page_leads_to_ones_own_groups(sign_in, organization, page):
+def test_the_on_call_shift_page_leads_to_ones_own_groups(sign_in, organization, page):
     other = factories.GroupFactory(organization=organization, name="Others")
     shown = text(sign_in("Ana").get("/on-call/"))
     assert page in shown
@@ -139,10 +137,10 @@ def test_what_is_wrong_about_a_member_is_said_and_changes_nothing(mia, people, g
     stranger = factories.UserFactory()
     assert mia.post(f"{page}members/add/", {"user": stranger.pk, "role": "primary"}).status_code == 400
     gone = mia.post(f"{page}members/down/", ana | {"role": "secondary"}, follow=True)
-    assert "does not have this role in the group any more" in text(gone)
+    assert "no longer has this role in the group" in text(gone)
     odd = mia.post(f"{page}members/role/", ana | {"to": "boss"}, follow=True)
-    assert "The role is one of" in text(odd)
-    assert "any more" in text(mia.post(f"{page}members/remove/", {"user": "9" * 30, "role": "x"}, follow=True))
+    assert "Use one of these roles" in text(odd)
+    assert "no longer" in text(mia.post(f"{page}members/remove/", {"user": "9" * 30, "role": "x"}, follow=True))
     assert mia.post(f"{page}members/nonsense/", ana).status_code == 404
     assert places(group) == before
 
@@ -195,7 +193,7 @@ def test_secrets_are_not_on_the_page_and_an_address_left_as_shown_stays(mia, sig
         assert "verys" not in text(sign_in(name).get(page))
     assert signing_secret(hook.address) in text(mia.get(page))
     assert signing_secret(hook.address) not in text(sign_in("Ana").get(page))
-    mia.post(f"{page}contacts/{chat.pk}/edit/", {"label": "Night", "address": chat.shown})
+    mia.post(f"{page}contacts/{chat.pk}/edit/", {"label": "Night", "address": chat.masked_address})
     chat.refresh_from_db()
     assert (chat.label, chat.address, chat.verified_at) == ("Night", HOOK, now)
 
@@ -210,10 +208,16 @@ def test_contacts_of_another_group_are_not_reached_through_ones_own(mia, organiz
 def test_the_page_costs_the_same_number_of_queries_however_many_are_in_it(
     mia, organization, group, page, now, django_assert_num_queries, django_assert_max_num_queries
 ):
-    with django_assert_max_num_queries(18) as few:
+    def absent(person):
+        times = {"starts_at": now, "ends_at": now + timedelta(days=30_000)}
+        OutOfOffice.objects.create(user=person, cover=factories.UserFactory(organization=organization), **times)
+
+    absent(group.members.get(role="manager").user)
+    with django_assert_max_num_queries(25) as few:
         mia.get(page)
     for number in range(6):
         person = factories.UserFactory(organization=organization)
+        absent(person)
         GroupMember.objects.create(group=group, user=person, role="secondary", position=number)
         ContactMethod.objects.create(
             group=group, kind="webhook", label=f"Hook {number}", address="https://x.example/secret123", verified_at=now
@@ -242,3 +246,41 @@ def test_a_basic_manager_may_ask_for_a_new_code(mia, people, group, mailbox, pag
     mailbox.save()
     again = mia.post(f"{page}contacts/{mailbox.pk}/code/", follow=True)
     assert "verified already" in text(again)
+
+
+def test_a_manager_says_who_is_out_of_office_and_cancels_it(mia, sign_in, people, group, page):
+    given = {
+        "absence-user": people["Ana"].pk,
+        "absence-cover": people["Zoe"].pk,
+        "absence-starts_at": "2099-03-03T08:00",
+        "absence-ends_at": "2099-03-05T18:00",
+    }
+    assert sign_in("Ana").post(f"{page}out-of-office/add/", given).status_code == 403
+    assert sign_in("Zoe").post(f"{page}out-of-office/add/", given).status_code == 404
+    assert "Saved. Zoe will be notified instead of Ana." in text(
+        mia.post(f"{page}out-of-office/add/", given, follow=True)
+    )
+    entry = OutOfOffice.objects.get()
+    assert (entry.user, entry.cover, entry.group) == (people["Ana"], people["Zoe"], group)
+    again = mia.post(f"{page}out-of-office/add/", given)
+    assert (again.status_code, "already out of office in this time" in text(again)) == (400, True)
+
+    cancel = f"{page}out-of-office/{entry.pk}/delete/"
+    assert "Zoe is notified instead of Ana" in text(sign_in("Bob").get(page))
+    assert cancel not in text(sign_in("Bob").get(page))
+    sign_in("Bob").post(cancel)
+    assert OutOfOffice.objects.filter(pk=entry.pk).exists()
+    assert cancel in text(mia.get(page))
+    mia.post(cancel)
+    assert not OutOfOffice.objects.exists()
+
+
+def test_somebody_outside_the_group_is_no_choice_for_its_manager(mia, people, page):
+    given = {
+        "absence-user": people["Zoe"].pk,
+        "absence-cover": people["Ana"].pk,
+        "absence-starts_at": "2099-03-03T08:00",
+        "absence-ends_at": "2099-03-05T18:00",
+    }
+    assert mia.post(f"{page}out-of-office/add/", given).status_code == 400
+    assert not OutOfOffice.objects.exists()

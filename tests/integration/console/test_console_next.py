@@ -1,4 +1,4 @@
-"""An alert's page says who is told next, over what and when."""
+"""An alert's page says who is notified next, over what and when."""
 
 from datetime import timedelta
 
@@ -7,9 +7,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts.models import ContactMethod
-from alerting import services
-from escalation.models import Notification
+from accounts.models.contact_methods import ContactMethod
+from alerting.services import alerts
+from escalation.models.notifications import Notification
 from heartbeat_project.kernel import clock
 from tests import factories
 from tests.integration.escalation.posting import page
@@ -20,11 +20,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def a_minute_later(monkeypatch, now):
     monkeypatch.setattr(clock, "now", lambda: now + timedelta(minutes=1))
-
-
-@pytest.fixture
-def organization():
-    return factories.OrganizationFactory()
 
 
 @pytest.fixture
@@ -94,16 +89,16 @@ def test_an_overdue_step_comes_any_moment(open_alert, next_of, ben, now, monkeyp
     assert "<strong>Ben</strong>" in said
 
 
-def test_when_nobody_else_is_told_it_says_why(open_alert, next_of, ana, ben, now):
+def test_when_nobody_else_is_notified_it_says_why(open_alert, next_of, ana, ben, now):
     alert = open_alert(secondary=[ben], acknowledge_stops=True)
-    services.hold(alert, actor=ana, now=now)
+    alerts.hold(alert, actor=ana, now=now)
     assert "until it is resumed" in next_of(alert)
-    services.resume(alert, actor=ana, now=now)
-    services.acknowledge(alert, actor=ana, now=now)
-    assert "which is enough for “Rota”" in next_of(alert)
-    services.assign(alert, actor=ana, to=ana, now=now)
-    assert "Nobody else is told while Ana has it." in next_of(alert)
-    services.close(alert, actor=ana, now=now)
+    alerts.resume(alert, actor=ana, now=now)
+    alerts.acknowledge(alert, actor=ana, now=now)
+    assert "“Rota” stops at that" in next_of(alert)
+    alerts.assign(alert, actor=ana, to=ana, now=now)
+    assert "Nobody else is notified while Ana has it." in next_of(alert)
+    alerts.close(alert, actor=ana, now=now)
     assert next_of(alert) == ""
 
 
@@ -112,7 +107,7 @@ def test_a_walk_that_is_over_says_so(open_alert, next_of):
 
 
 def test_an_alert_without_escalation_says_so(organization, next_of):
-    assert "follows no escalation" in next_of(factories.AlertFactory(organization=organization))
+    assert "has no escalation" in next_of(factories.AlertFactory(organization=organization))
 
 
 def test_the_number_of_queries_does_not_grow_with_people(open_alert, organization, ana):

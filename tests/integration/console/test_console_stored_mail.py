@@ -3,10 +3,10 @@
 import pytest
 from django.test import Client
 
-from accounts.models import ContactMethod
-from escalation.models import Notification
-from escalation.services.contact_messages import send_test
-from escalation.services.delivery import deliver_due
+from accounts.models.contact_methods import ContactMethod
+from escalation.models.notifications import Notification
+from escalation.notifications.deliver import deliver_due
+from escalation.notifications.verification import send_test
 from heartbeat_project.kernel.mail import STORED
 from tests import factories
 from tests.integration.escalation.posting import page
@@ -59,8 +59,8 @@ def test_an_alerts_notification_is_said_to_be_stored_by_the_pill_and_the_timelin
     assert "E-mail to Ana (Email-Official): stored, not sent: no mail server is set up" in shown
     assert "accepted" not in shown
     assert ">Sent<" not in shown
-    [told] = client_for(ana).get(f"/api/v1/alerts/{alert.pk}/notifications/").json()["results"]
-    assert (told["status"], told["last_error"]) == ("accepted", STORED)
+    [notification] = client_for(ana).get(f"/api/v1/alerts/{alert.pk}/notifications/").json()["results"]
+    assert (notification["status"], notification["last_error"]) == ("accepted", STORED)
 
 
 def test_what_was_stored_stays_stored_once_there_is_a_mail_server(ana, settings, now):
@@ -70,7 +70,7 @@ def test_what_was_stored_stays_stored_once_there_is_a_mail_server(ana, settings,
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     sent = page(ana.organization, policy=policy, users=[ana], now=now)
     deliver_due(now=now)
-    was = {told.alert_id: told.was_stored for told in Notification.objects.all()}
+    was = {notification.alert_id: notification.was_stored for notification in Notification.objects.all()}
     assert was == {stored.pk: True, sent.pk: False}
 
 
@@ -93,7 +93,7 @@ def test_one_banner_says_it_to_who_can_change_it_until_it_is_changed(settings, r
         if address == "/admin/" and not shown:
             continue
         found = text(client.get(address))
-        assert (BANNER in found, "Read what is stored" in found) == (shown, linked), address
+        assert (BANNER in found, ">Stored mail</a></span></p>" in found) == (shown, linked), address
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     assert BANNER not in text(client.get("/"))
     assert BANNER not in text(Client().get("/login/"))

@@ -3,18 +3,13 @@
 import pytest
 from django.test import Client
 
-from alerting import services as alerts
-from alerting.models import Alert
-from escalation.models import Notification
-from integrations.services.paging_tests import start_test
+from alerting.models.alerts import Alert
+from alerting.services import alerts
+from escalation.models.notifications import Notification
+from integrations.heartbeats.paging_tests import start_test
 from tests import factories
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def organization():
-    return factories.OrganizationFactory()
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""Who is told, on PostgreSQL."""
+"""Who is notified, on PostgreSQL."""

@@ -2,9 +2,9 @@
 
 import pytest
 
-from accounts.models import ContactMethod
-from alerting.models import Alert
-from escalation.models import Notification
+from accounts.models.contact_methods import ContactMethod
+from alerting.models.alerts import Alert
+from escalation.models.notifications import Notification
 from tests import factories
 from tests.integration.escalation.posting import PHONE, ScriptedBackend, Server, page
 
@@ -18,11 +18,6 @@ def server(settings):
 
 
 @pytest.fixture
-def organization(db):
-    return factories.OrganizationFactory()
-
-
-@pytest.fixture
 def person(organization):
     def make(name, **fields):
         return factories.UserFactory(
@@ -33,8 +28,8 @@ def person(organization):
 
 
 @pytest.fixture
-def told(organization, person, now):
-    """Ana was told of an alert over a channel; returns the notification."""
+def notification(organization, person, now):
+    """Ana was notified of an alert over a channel; returns the notification."""
     policy = factories.PolicyFactory(organization=organization, name="Rota")
     ana = person("ana")
 

@@ -1,4 +1,4 @@
-"""A mail server whose answers are scripted, and alerts whose people are told over it."""
+"""A mail server whose answers are scripted, and alerts whose people are notified over it."""
 
 import json
 import smtplib
@@ -9,12 +9,14 @@ from urllib.parse import urlencode
 from django.core.mail.backends.base import BaseEmailBackend
 from django.db import connection
 
-from alerting.models import Alert
-from alerting.services import AlertDraft, open_alerts
-from escalation import links
+from alerting.models.alerts import Alert
+from alerting.services.alerts import AlertDraft, open_alerts
 from escalation.channels.signatures import slack_signature
-from escalation.services.runs import Starter, Way
+from escalation.engine.start import EscalationStarter, Route
+from escalation.responses import tokens
 from heartbeat_project.kernel import clock
+from integrations.inbound.mails import read_events
+from integrations.models.events import InboundEvent
 
 PHONE = "+4915112345678"
 
@@ -59,6 +61,11 @@ def refused(address, code, said=b"no"):
     return smtplib.SMTPRecipientsRefused({address: (code, said)})
 
 
+def type_of(fields):
+    """Return the type of the integration whose alert this is: a heartbeat's, unless its source says otherwise."""
+    return "heartbeat" if fields.get("source", "Heartbeat") == "Heartbeat" else ""
+
+
 def draft(organization, name="backup", *, expected_at=None, **fields):
     return AlertDraft(
         organization_id=organization.pk,
@@ -69,7 +76,7 @@ def draft(organization, name="backup", *, expected_at=None, **fields):
         source_id="1",
         priority="high",
         expected_at=expected_at and expected_at.isoformat(),
-        **{"facts": [], "source": "Heartbeat", **fields},
+        **{"facts": [], "source": "Heartbeat", "integration_type": type_of(fields), **fields},
     )
 
 
@@ -81,11 +88,11 @@ def opened(drafts, *, now):
 
 
 def start(alerts, *, policy=None, play=None, groups=(), users=(), now):
-    """Start the runs of alerts that go the same way."""
+    """Start the runs of alerts that take the same route."""
     group_ids, user_ids = (tuple(each.pk for each in named) for named in (groups, users))
     (organization_id,) = {alert.organization_id for alert in alerts}
-    way = Way(organization_id, policy, play, group_ids, user_ids)
-    Starter(now=now).start([(way, [alert.pk for alert in alerts])])
+    route = Route(organization_id, policy, play, group_ids, user_ids)
+    EscalationStarter(now=now).start([(route, [alert.pk for alert in alerts])])
 
 
 def page(organization, *, policy=None, play=None, groups=(), users=(), now, **fields):
@@ -95,13 +102,24 @@ def page(organization, *, policy=None, play=None, groups=(), users=(), now, **fi
     return alert
 
 
-def press_slack(client, told, action, *, by="U0ANA", secret="slack-secret", age=timedelta(), **changes):
+def bring_mail(client, raw, *, secret="mail-secret"):
+    """Bring a mail as the mail server does, and have a worker read it; return the answer and what came of the mail."""
+    headers = {"Authorization": f"Bearer {secret}"}
+    response = client.post("/api/v1/responses/mail/", raw, content_type="message/rfc822", headers=headers)
+    if response.status_code != 202:
+        return response, None
+    while read_events(now=clock.now()):
+        pass
+    return response, InboundEvent.objects.get(pk=response.json()["event"])
+
+
+def press_slack(client, notification, action, *, by="U0ANA", secret="slack-secret", age=timedelta(), **changes):
     """Send what Slack sends when this member presses a button of the message."""
     payload = {
         "type": "block_actions",
         "user": {"id": by, "team_id": "T1"},
         "response_url": "https://hooks.slack.com/actions/T/1/x",
-        "actions": [{"action_id": f"heartbeat.{action}", "value": links.button(told.pk)}],
+        "actions": [{"action_id": f"heartbeat.{action}", "value": tokens.button(notification.pk)}],
     }
     body = urlencode({"payload": json.dumps(payload | changes)})
     stamp = str(int((clock.now() - age).timestamp()))

@@ -5,7 +5,11 @@ from decimal import Decimal
 import pytest
 from django.db import IntegrityError, transaction
 
-from integrations.models import Heartbeat, InboundIntegration, Listening, MaintenanceWindow, Outage, PingHour
+from integrations.models.heartbeats import Heartbeat
+from integrations.models.history import PingHour
+from integrations.models.integrations import InboundIntegration
+from integrations.models.outages import IngestState, Outage
+from integrations.models.windows import MaintenanceWindow
 from tests.factories import HeartbeatFactory, OrganizationFactory, PlayFactory
 from tests.world import minutes
 
@@ -71,8 +75,8 @@ def test_windows_and_outages_run_forward(now):
 
 
 def test_there_is_one_row_of_listening_and_one_count_of_an_hour(now):
-    with refused("one_listening_row"), transaction.atomic():
-        Listening.objects.create(id=2, heard_until=now)
+    with refused("one_ingest_state"), transaction.atomic():
+        IngestState.objects.create(id=2, stored_until=now)
     PingHour.objects.create(integration_id=1, hour=now, pings=1)
     with refused("ping_hour_once"), transaction.atomic():
         PingHour.objects.create(integration_id=1, hour=now, pings=2)

@@ -8,20 +8,16 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from heartbeat_project.kernel import clock
-from integrations.ingest.record import Arrival, record_pings
-from integrations.models import InboundIntegration, MaintenanceWindow
-from integrations.services import heartbeats
+from integrations.api import integrations as views
+from integrations.models.integrations import InboundIntegration
+from integrations.models.windows import MaintenanceWindow
+from integrations.ping_lane.batch import Arrival, record_pings
 from tests import factories
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/integrations/"
 WINDOWS = "/api/v1/maintenance-windows/"
 FOREIGN = object()  # stands for the id of an object of another organization
-
-
-@pytest.fixture
-def organization(db):
-    return factories.OrganizationFactory()
 
 
 @pytest.fixture
@@ -100,6 +96,8 @@ def test_a_created_heartbeat_has_its_defaults_its_url_and_a_running_clock(api, g
         "recipient_users": [],
         "bridge": None,
         "enabled": True,
+        "email_address": None,
+        "request_url": None,
         "state": "waiting",
         "last_ping_at": None,
         "deadline_at": "2026-03-02T12:05:00Z",
@@ -156,7 +154,7 @@ WRONG = {
     "token": ["mine"],
     "api_url": ["mine"],
     "state": ["healthy"],
-    "ping_count": [0],
+    "ping_count": [1, -1, "0"],
     "id": [1],
     "\ud800": [1],
 }  # fmt: skip
@@ -287,7 +285,7 @@ def test_one_that_was_deleted_meanwhile_is_gone(api, backup, now, monkeypatch):
 
         return late
 
-    monkeypatch.setattr(heartbeats, "update_heartbeat", racing(heartbeats.update_heartbeat))
+    monkeypatch.setattr(views, "update_heartbeat", racing(views.update_heartbeat))
     answer = send(api.patch, f"{URL}{backup.pk}/", {"name": "late"})
     assert (answer.status_code, answer.json()["code"]) == (404, "gone")
 
@@ -297,10 +295,10 @@ def test_one_that_was_deleted_meanwhile_is_gone(api, backup, now, monkeypatch):
 def test_who_only_looks_on_sees_name_and_state_and_no_url(backup, organization, client_for, role):
     viewer = client_for(factories.UserFactory(organization=organization, roles=[role]))
     [listed] = viewer.get(URL).json()["results"]
-    shown = viewer.get(f"{URL}{backup.pk}/")
+    response = viewer.get(f"{URL}{backup.pk}/")
     assert (listed["name"], listed["state"], listed["api_url"]) == ("backup", "waiting", None)
-    assert shown.json()["api_url"] is None
-    assert backup.token not in shown.content.decode()
+    assert response.json()["api_url"] is None
+    assert backup.token not in response.content.decode()
 
 
 def test_rotating_answers_with_the_new_url(api, backup):
@@ -344,7 +342,7 @@ def test_the_list_is_paged(api, organization):
 def test_pings_are_newest_first_in_pages_and_of_this_integration_alone(api, backup, now):
     other = factories.HeartbeatFactory(organization=backup.organization)
     times = [now + timedelta(seconds=second) for second in (3, 1, 2, 2, 5)]
-    record_pings([Arrival(token=backup.token, received_at=at, source_ip="192.0.2.7") for at in times])
+    record_pings([Arrival(backup.token, at, source_ip="192.0.2.7", user_agent="curl/8") for at in times])
     record_pings([Arrival(token=other.token, received_at=now)])
     pages, url = [], f"{URL}{backup.pk}/pings/?page_size=2"
     while url:
@@ -355,7 +353,8 @@ def test_pings_are_newest_first_in_pages_and_of_this_integration_alone(api, back
     rows = [row for page in pages for row in page]
     assert [row["received_at"] for row in rows] == [f"2026-03-02T12:00:0{second}Z" for second in (5, 3, 2, 2, 1)]
     assert len({row["id"] for row in rows}) == 5
-    assert list(rows[0]) == ["id", "received_at", "method", "source_ip"]
+    assert list(rows[0]) == ["id", "received_at", "method", "source_ip", "user_agent"]
+    assert rows[0]["user_agent"] == "curl/8"
 
 
 @pytest.mark.parametrize("query", ["cursor=x", "cursor=%00", "cursor=cD0%3D", "page_size=x", "page_size=-1"])
@@ -399,7 +398,7 @@ WRONG_WINDOW = {
 
 @pytest.mark.parametrize("field", WRONG_WINDOW)
 def test_a_wrong_window_is_named_at_its_field_and_nothing_is_planned(api, window, foreign, field):
-    # A start after the end is told at the end.
+    # A start after the end is notified at the end.
     expected = {f"/{field}"} | ({"/ends_at"} if field == "starts_at" else set())
     for wrong in WRONG_WINDOW[field]:
         found = pointers(
@@ -425,3 +424,27 @@ def test_a_window_that_is_changed_over_the_api_lets_go_of_what_it_no_longer_cove
     assert api.get(f"{URL}{report.pk}/").json()["deadline_at"] == "2026-03-02T12:35:00Z"
     assert api.delete(url).status_code == 204
     assert api.get(f"{URL}{report.pk}/").json()["deadline_at"] == "2026-03-02T12:05:00Z"
+
+
+def test_rotating_keeps_the_old_url_for_overlap_minutes(api, backup, now, monkeypatch):
+    old = api.get(f"{URL}{backup.pk}/").json()["api_url"]
+    new = api.post(f"{URL}{backup.pk}/rotate-token/", {"overlap_minutes": 2.5}, format="json").json()["api_url"]
+
+    def ping(url):
+        return api.post(url.removeprefix("http://127.0.0.1:8000"), {}, format="json").status_code
+
+    assert new != old
+    assert [ping(old), ping(new)] == [200, 200]
+    assert api.get(f"{URL}{backup.pk}/").json()["ping_count"] == 2
+    monkeypatch.setattr(clock, "now", lambda: now + timedelta(seconds=150))
+    assert [ping(old), ping(new)] == [404, 200]
+    assert backup.events.first().text == "The API URL was rotated; the old one works for another 2 minutes 30 seconds."
+
+
+@pytest.mark.parametrize("fields", [{"overlap_minutes": -1}, {"overlap_minutes": 44_641}, {"overlap": 5}])
+def test_an_overlap_has_bounds_and_no_other_name(api, backup, fields):
+    answer = api.post(f"{URL}{backup.pk}/rotate-token/", fields, format="json")
+
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["pointer"] == f"/{next(iter(fields))}"
+    assert InboundIntegration.objects.get().token == backup.token

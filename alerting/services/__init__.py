@@ -1,0 +1,1 @@
+"""Services that change alerts and bridges."""

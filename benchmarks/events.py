@@ -1,0 +1,126 @@
+"""Measures how long events of API integrations take to be answered, and what they cost the pings beside them."""
+
+import asyncio
+import json
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.db import connection
+
+from benchmarks.client import pinging
+from benchmarks.fill import fill
+from benchmarks.harness import web
+from benchmarks.pings import LANE
+from benchmarks.rows import row, save, say
+from benchmarks.workers import workers
+
+HEARTBEATS: Final = 10_000
+PINGS, PING_CONNECTIONS, SECONDS = 500, 64, 30
+INTEGRATIONS, EVENTS, EVENT_CONNECTIONS = 30, 150, 30
+# Every so many-th event has a key of its own, and opens an alert.
+OPENS_EVERY: Final = 10
+FILL: Final = """
+INSERT INTO integrations_inboundintegration (id, organization_id, type, name, token, escalation_policy_id, enabled,
+    created_at)
+    SELECT 1000000 + n, 900, 'api', 'sender ' || n, 'event-' || n, 900, true, now() FROM generate_series(1, %(n)s) AS n;
+INSERT INTO integrations_inboundintegration_recipient_groups (inboundintegration_id, group_id)
+    SELECT 1000000 + n, 901 + n %% 5 FROM generate_series(1, %(n)s) AS n;
+INSERT INTO integrations_eventsettings (integration_id, allow_get, preset, mapping, status_words, rules, no_rule, delay,
+    group_minutes, auto_close_minutes, storm_per_minute)
+    SELECT 1000000 + n, false, 'auto', '{}', '{}', '[]', 'continue', '{"mode": "none"}', 0, 0, 0
+    FROM generate_series(1, %(n)s) AS n;
+INSERT INTO integrations_eventstate (integration_id, event_count, rejected_count, opened_in_minute)
+    SELECT 1000000 + n, 0, 0, 0 FROM generate_series(1, %(n)s) AS n
+"""
+
+
+@dataclass
+class Answers:
+    """The answers to the events: how many of each status, and how long each took."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    milliseconds: list[float] = field(default_factory=list)
+
+
+def events() -> list[dict[str, Any]]:
+    """Send 150 events a second to 30 integrations beside 500 pings a second, every tenth of them opening an alert."""
+    say(f"filling {HEARTBEATS:,} heartbeats and {INTEGRATIONS} integrations")
+    fill(HEARTBEATS)
+    with connection.cursor() as cursor:
+        for sentence in FILL.strip().split(";\n"):
+            cursor.execute(sentence, {"n": INTEGRATIONS})
+    with web(LANE) as port, workers():
+        say(f"{PINGS} pings a second alone")
+        with pinging(port, heartbeats=HEARTBEATS, connections=PING_CONNECTIONS, per_second=PINGS, keep=False) as alone:
+            time.sleep(SECONDS)
+        say(f"{PINGS} pings and {EVENTS} events a second")
+        with pinging(port, heartbeats=HEARTBEATS, connections=PING_CONNECTIONS, per_second=PINGS, keep=False) as beside:
+            answers = asyncio.run(_send(port))
+    if set(answers.statuses) != {200} or set(beside.statuses) != {200}:
+        raise SystemExit(f"events were answered {dict(answers.statuses)}, pings {dict(beside.statuses)}")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*), sum(event_count) FROM alerting_alert WHERE integration_type = 'api'")
+        alerts, counted = cursor.fetchone()
+    rows = [
+        row("events answered", len(answers.milliseconds) / SECONDS, unit="1/s", at_least=0.95 * EVENTS),
+        row("time to answer an event, p99", _p99(answers.milliseconds), unit="ms", at_most=1_000),
+        row("time to answer an event, p50", _percentile(answers.milliseconds, 0.5), unit="ms"),
+        row(
+            "time to answer a ping beside the events, p99",
+            _p99(beside.milliseconds),
+            unit="ms",
+            reference=_p99(alone.milliseconds),
+            at_most=2,
+        ),
+        row("alerts that opened", alerts, unit=""),
+        row("events that are in no alert", len(answers.milliseconds) - counted, unit="", at_most=0),
+    ]
+    save("events", rows)
+    return rows
+
+
+async def _send(port: int) -> Answers:
+    answers = Answers()
+    end = time.monotonic() + SECONDS
+    clients = (_send_on(port, number, answers, end) for number in range(EVENT_CONNECTIONS))
+    await asyncio.gather(*clients)
+    return answers
+
+
+async def _send_on(port: int, number: int, answers: Answers, end: float) -> None:
+    """Send events at a steady rate over one connection."""
+    pick = random.Random(number)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    gap = EVENT_CONNECTIONS / EVENTS
+    due = time.monotonic() + gap * number / EVENT_CONNECTIONS
+    count = 0
+    while due < end:
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        due += gap
+        count += 1
+        key = f"key {number} {count}" if count % OPENS_EVERY == 0 else "key"
+        body = json.dumps({"status": "firing", "alertKey": key, "title": f"{key} is down", "host": "db1"}).encode()
+        sent_at = time.monotonic()
+        writer.write(
+            f"POST /POSTAlert/event-{pick.randint(1, INTEGRATIONS)} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        length = int(head.partition("content-length:")[2].split("\r\n")[0])
+        await reader.readexactly(length)
+        answers.statuses[int(head.split()[1])] += 1
+        answers.milliseconds.append(1_000 * (time.monotonic() - sent_at))
+    writer.close()
+
+
+def _p99(values: list[float]) -> float:
+    return _percentile(values, 0.99)
+
+
+def _percentile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

@@ -1,0 +1,1 @@
+"""Replies by SMS and mail: parse them within limits, and act on them."""

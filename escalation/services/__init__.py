@@ -1,1 +1,0 @@
-"""What changes policies, plays, runs and notifications."""

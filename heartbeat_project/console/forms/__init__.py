@@ -1,0 +1,1 @@
+"""What people send from the console, one module for the forms of each page."""

@@ -1,0 +1,128 @@
+"""The form of integrations that open alerts for events of other products, in the order of the heartbeat's form."""
+
+from decimal import Decimal
+from typing import Any, Final
+
+from django import forms
+
+from integrations.admin.integration_form import IntegrationForm
+from integrations.configuration.edits import MAX_MINUTES
+from integrations.inbound.delays import MAX_COUNT
+from integrations.inbound.settings_checks import MAX_STORM
+
+_NO_DELAY: Final = "none"
+_DELAYS: Final = (
+    (_NO_DELAY, "At once"),
+    ("minutes", "If no close comes for some minutes"),
+    ("count", "At the n-th event of the same problem"),
+    ("count_within", "At the n-th event within some minutes"),
+)
+_WITH_MINUTES: Final = ("minutes", "count_within")
+_WITH_COUNT: Final = ("count", "count_within")
+MORE_FIELDS: Final = (
+    "allow_get",
+    "auto_close_minutes",
+    "group_minutes",
+    "storm_per_minute",
+    "delay_mode",
+    "delay_minutes",
+    "delay_count",
+)
+
+
+def _minutes(label: str, help_text: str, **options: Any) -> forms.DecimalField:
+    return forms.DecimalField(
+        label=label,
+        min_value=Decimal(0),
+        max_value=MAX_MINUTES,
+        max_digits=6,
+        decimal_places=1,
+        required=False,
+        widget=forms.NumberInput(attrs={"step": "0.1", "inputmode": "decimal"}),
+        help_text=help_text,
+        **options,
+    )
+
+
+class EventForm(IntegrationForm):
+    """The fields of an API integration, named as the service names them, but for the three of the delay."""
+
+    shown_at = {**IntegrationForm.shown_at, "delay": "delay_mode"}
+
+    allow_get = forms.BooleanField(
+        label="Accept GET",
+        required=False,
+        help_text="For senders that cannot POST: the fields stand in the address. Link previews can then open alerts.",
+    )
+    auto_close_minutes = _minutes(
+        "Close by itself after (minutes)",
+        "After the last event of the alert, for senders that never say that it is over. 0 turns it off.",
+        initial=0,
+    )
+    group_minutes = _minutes(
+        "Group alerts for (minutes)",
+        "What comes within this time after an alert opened joins it as a member. 0 turns it off.",
+        initial=0,
+    )
+    storm_per_minute = forms.IntegerField(
+        label="Alerts per minute",
+        min_value=0,
+        max_value=MAX_STORM,
+        required=False,
+        initial=60,
+        help_text="Further ones of that minute stand in one alert. 0 means no limit.",
+    )
+    delay_mode = forms.ChoiceField(label="Open the alert", choices=_DELAYS, required=False, initial=_NO_DELAY)
+    delay_minutes = _minutes("Delay (minutes)", "For the delays that count minutes.")
+    delay_count = forms.IntegerField(
+        label="Delay (number of events)",
+        min_value=1,
+        max_value=MAX_COUNT,
+        required=False,
+        help_text="For the delays that count events.",
+    )
+
+    def _fill_in(self) -> None:
+        super()._fill_in()
+        stored = self.instance.event_settings
+        for field in ("auto_close_minutes", "group_minutes"):
+            self.initial[field] = f"{getattr(stored, field):f}".removesuffix(".0")
+        for field in ("allow_get", "storm_per_minute"):
+            self.initial[field] = getattr(stored, field)
+        for part in ("mode", "minutes", "count"):
+            self.initial[f"delay_{part}"] = stored.delay.get(part)
+
+    def clean_auto_close_minutes(self) -> Decimal:
+        """Return zero minutes if nothing was entered."""
+        return self.cleaned_data["auto_close_minutes"] or Decimal(0)
+
+    def clean_group_minutes(self) -> Decimal:
+        """Return zero minutes if nothing was entered."""
+        return self.cleaned_data["group_minutes"] or Decimal(0)
+
+    def clean_storm_per_minute(self) -> int:
+        """Return the default if nothing was entered."""
+        limit: int | None = self.cleaned_data["storm_per_minute"]
+        return self.fields["storm_per_minute"].initial if limit is None else limit
+
+    def clean(self) -> dict[str, Any] | None:
+        """Refuse a delay without its minutes or its number of events."""
+        cleaned = super().clean()
+        mode = self.cleaned_data.get("delay_mode")
+        if mode in _WITH_MINUTES and not (self.cleaned_data.get("delay_minutes") or self.has_error("delay_minutes")):
+            self.add_error("delay_minutes", "Enter the minutes of the delay.")
+        if mode in _WITH_COUNT and not (self.cleaned_data.get("delay_count") or self.has_error("delay_count")):
+            self.add_error("delay_count", "Enter the number of events.")
+        return cleaned
+
+    def service_values(self) -> dict[str, Any]:
+        """Return the keyword arguments of the service; a delay has only what its mode needs."""
+        values = super().service_values()
+        mode = values.pop("delay_mode") or _NO_DELAY
+        length, count = values.pop("delay_minutes"), values.pop("delay_count")
+        delay: dict[str, Any] = {"mode": mode}
+        if mode in _WITH_MINUTES:
+            delay["minutes"] = int(length) if length == int(length) else float(length)
+        if mode in _WITH_COUNT:
+            delay["count"] = count
+        return values | {"delay": delay}

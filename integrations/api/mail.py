@@ -1,0 +1,35 @@
+"""The endpoint to which a mail server posts mails: they are stored as they arrived, and read by a worker."""
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, JsonResponse
+from django.utils.crypto import constant_time_compare
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from escalation.api.inbound_webhooks import unsigned
+from heartbeat_project.kernel import clock
+from heartbeat_project.kernel.forms import takes_no_form
+from heartbeat_project.kernel.problems import CONTENT_TYPE, problem
+from integrations.inbound.mails import MAX_MAIL, TooManyWaiting, store_mail
+
+
+@csrf_exempt
+@require_POST
+@takes_no_form
+def mail(request: HttpRequest) -> JsonResponse:
+    """Store a mail (RFC 5322) and answer 202 once it is committed, whatever it contains."""
+    now = clock.now()
+    if not (settings.REPLY_ADDRESS and settings.INBOUND_MAIL_SECRET):
+        raise Http404
+    if not constant_time_compare(request.headers.get("Authorization", ""), f"Bearer {settings.INBOUND_MAIL_SECRET}"):
+        return unsigned("the mail server")
+    try:
+        # Attachments are never read, so the beginning of a long mail is enough.
+        event = store_mail(request.read(MAX_MAIL), now=now)
+    except TooManyWaiting as error:
+        body = problem(error.status, detail=str(error), code=error.code, title=error.title)
+        answer = JsonResponse(body, status=error.status, content_type=CONTENT_TYPE, headers={"Retry-After": "60"})
+        # `store_mail` logs this once in ten minutes. Without the mark, Django would log each such answer as an error.
+        answer._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001
+        return answer
+    return JsonResponse({"event": event.pk}, status=202)

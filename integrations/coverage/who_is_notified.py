@@ -1,0 +1,61 @@
+"""Who would be notified of an alert of an integration, and which integrations would reach nobody."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from django.db.models import Q
+
+from accounts.models.organizations import Organization
+from accounts.models.users import User
+from escalation.engine.preview import EscalationPreview, Problem, preview_escalation, why_nobody_is_first
+from integrations.heartbeats.routes import route_of, routes_of
+from integrations.models.integrations import InboundIntegration
+from integrations.models.windows import MaintenanceWindow
+
+
+def who_would_be_notified(integration: InboundIntegration, *, at: datetime) -> EscalationPreview:
+    """Return the escalation of an alert that opens at that instant, with the problems that it would meet.
+
+    A disabled integration and a maintenance window, which keep the alert from opening, come first among these.
+    """
+    escalation_preview = preview_escalation(route_of(integration), at=at)
+    problems = list(escalation_preview.problems)
+    covering = MaintenanceWindow.objects.filter(
+        Q(all_integrations=True) | Q(integrations=integration),
+        organization_id=integration.organization_id,
+        starts_at__lte=at,
+        ends_at__gt=at,
+    ).first()
+    if covering is not None:
+        text = f"No alert opens at that time: it lies in the maintenance window “{covering.name}”."
+        problems.insert(0, Problem("maintenance", text))
+    if not integration.enabled:
+        problems.insert(0, Problem("disabled", "The integration is disabled: no alert opens."))
+    return replace(escalation_preview, problems=problems)
+
+
+def current_coverage_gaps(organization: Organization, *, at: datetime) -> dict[int, str]:
+    """Return each enabled integration whose alerts would reach nobody in their first step, with the reason.
+
+    The first step is computed once for each route, and the number of queries does not depend on the integrations'.
+    """
+    enabled = InboundIntegration.objects.filter(organization=organization, enabled=True)
+    routes = routes_of(enabled, organization_id=organization.pk)
+    reasons = why_nobody_is_first([route for route, _ in routes], at=at)
+    reason_by_id: dict[int, str] = {}
+    for (_, ids), reason in zip(routes, reasons, strict=True):
+        if reason:
+            reason_by_id.update(dict.fromkeys(ids, reason))
+    return reason_by_id
+
+
+def why_nobody(integration: InboundIntegration, *, without: User | None = None, at: datetime) -> str:
+    """Return why its alerts would reach nobody in the first step; empty if they reach somebody.
+
+    `without` is left out, as if this user had opted out.
+    """
+    route = route_of(integration)
+    if without is not None:
+        route = replace(route, opted_out=route.opted_out | {without.pk})
+    (reason,) = why_nobody_is_first([route], at=at)
+    return reason

@@ -1,0 +1,81 @@
+"""Questions about integrations of all types: their states and addresses, and the events that they received."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.conf import settings
+from django.db.models import Case, CharField, Exists, F, OuterRef, Q, QuerySet, Value, When
+
+from integrations.heartbeats import selectors as heartbeats
+from integrations.heartbeats.selectors import MAINTENANCE
+from integrations.models.events import InboundEvent
+from integrations.models.heartbeats import Heartbeat
+from integrations.models.integrations import InboundIntegration
+from integrations.models.windows import MaintenanceWindow
+
+# The states of integrations of other types than heartbeat.
+EVENT_STATES: Final = ("waiting", "healthy", "faulty", "storm", "disabled", MAINTENANCE)
+STATES: Final = tuple(dict.fromkeys([*Heartbeat.State.values, *EVENT_STATES]))
+_MINUTE: Final = timedelta(minutes=1)
+_HEARTBEAT: Final = InboundIntegration.Type.HEARTBEAT
+
+
+def with_event_state(integrations: QuerySet[InboundIntegration], *, now: datetime) -> QuerySet[InboundIntegration]:
+    """Annotate integrations with `event_state_now`, the state of those of other types than heartbeat."""
+    return integrations.annotate(event_state_now=_event_state(now))
+
+
+def in_state(integrations: QuerySet[InboundIntegration], state: str, *, now: datetime) -> QuerySet[InboundIntegration]:
+    """Return those that have this state, as `state_of` names it."""
+    by_heartbeat = Q(type=_HEARTBEAT) & heartbeats.is_in_state(state, now=now)
+    return integrations.alias(_event_state=_event_state(now)).filter(
+        by_heartbeat | ~Q(type=_HEARTBEAT) & Q(_event_state=state)
+    )
+
+
+def state_of(integration: InboundIntegration, *, now: datetime) -> str:
+    """Return one of STATES; with a query for other types than heartbeat that `with_event_state` did not annotate."""
+    if integration.is_heartbeat:
+        return heartbeats.state_of(integration.heartbeat, now=now)
+    state: str | None = getattr(integration, "event_state_now", None)
+    if state is None:
+        own = with_event_state(InboundIntegration.objects.filter(pk=integration.pk), now=now).first()
+        state = getattr(own, "event_state_now", "disabled")
+    return state
+
+
+def api_url(integration: InboundIntegration) -> str | None:
+    """Return the secret URL to which jobs and other products send; None for types that have none."""
+    if integration.type == InboundIntegration.Type.API:
+        return f"{settings.BASE_URL}/POSTAlert/{integration.token}"
+    return heartbeats.api_url(integration) if integration.is_heartbeat else None
+
+
+def events_of(integration: InboundIntegration) -> QuerySet[InboundEvent]:
+    """Return the events that an integration received, newest first; they are many and large, so slice or page them."""
+    return InboundEvent.objects.filter(integration_id=integration.pk).order_by("-id")
+
+
+def _event_state(now: datetime) -> Case:
+    covering = MaintenanceWindow.objects.filter(
+        Q(all_integrations=True) | Q(integrations=OuterRef("pk")),
+        organization_id=OuterRef("organization_id"),
+        starts_at__lte=now,
+        ends_at__gt=now,
+    )
+    minute = now.replace(second=0, microsecond=0)
+    # A storm lasts until a minute has passed with fewer alerts, see EventAlerts.
+    is_busy = Q(event_state__minute=minute) | Q(
+        event_state__minute=minute - _MINUTE,
+        event_state__opened_in_minute__gt=F("event_settings__storm_per_minute"),
+    )
+    is_storm = Q(event_state__storm_alert_id__isnull=False, event_settings__storm_per_minute__gt=0) & is_busy
+    return Case(
+        When(enabled=False, then=Value("disabled")),
+        When(Exists(covering), then=Value(MAINTENANCE)),
+        When(is_storm, then=Value("storm")),
+        When(event_state__fault__isnull=False, then=Value("faulty")),
+        When(event_state__last_event_at__isnull=False, then=Value("healthy")),
+        default=Value("waiting"),
+        output_field=CharField(),
+    )

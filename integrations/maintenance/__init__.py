@@ -1,0 +1,1 @@
+"""Maintenance windows: which heartbeats they cover, and what happens when they begin and end."""

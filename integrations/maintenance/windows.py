@@ -1,0 +1,191 @@
+"""Maintenance windows: pings are recorded, nothing opens, and a fresh interval starts at the end."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from django.db import transaction
+from django.db.models import F, Max, Q, QuerySet
+from django.db.models.functions import Greatest
+
+from accounts.models.organizations import Organization
+from accounts.services.saving import clean_name
+from heartbeat_project.kernel.errors import FieldError
+from integrations.models.heartbeats import Heartbeat, HeartbeatEvent
+from integrations.models.integrations import InboundIntegration
+from integrations.models.windows import MaintenanceWindow
+
+# Deadlines lie up to 62 days after a window's end, and Python's calendar ends with the year 9999.
+_LATEST_END: Final = datetime(9999, 1, 1, tzinfo=UTC)
+_RUNNING = [Heartbeat.State.WAITING, Heartbeat.State.HEALTHY]
+
+
+def create_window(
+    organization: Organization,
+    *,
+    name: str,
+    starts_at: datetime,
+    ends_at: datetime,
+    now: datetime,
+    integrations: Iterable[InboundIntegration] = (),
+    all_integrations: bool = False,
+) -> MaintenanceWindow:
+    """Create a window; one that has begun suspends its heartbeats at once.
+
+    Raises FieldError for a window that ends before it starts or beyond the calendar, or that covers nothing.
+    """
+    window = MaintenanceWindow(
+        organization=organization, name=name, starts_at=starts_at, ends_at=ends_at, all_integrations=all_integrations
+    )
+    covered = list(integrations)
+    _check(window, covered)
+    with transaction.atomic():
+        window.save()
+        window.integrations.set(covered)
+        suspend_heartbeats(now=now)
+    return window
+
+
+def update_window(
+    window: MaintenanceWindow,
+    *,
+    now: datetime,
+    name: str | None = None,
+    starts_at: datetime | None = None,
+    ends_at: datetime | None = None,
+    all_integrations: bool | None = None,
+    integrations: Iterable[InboundIntegration] | None = None,
+) -> MaintenanceWindow:
+    """Change what is not None; heartbeats that the window no longer covers get a fresh interval from now.
+
+    Raises FieldError as `create_window` does.
+    """
+    with transaction.atomic():
+        window = MaintenanceWindow.objects.select_for_update().get(pk=window.pk)
+        suspended = _suspended_by(window)
+        if name is not None:
+            window.name = name
+        if starts_at is not None:
+            window.starts_at = starts_at
+        if ends_at is not None:
+            window.ends_at = ends_at
+        if all_integrations is not None:
+            window.all_integrations = all_integrations
+        covered = list(window.integrations.all() if integrations is None else integrations)
+        _check(window, covered)
+        window.applied_at = None
+        window.save()
+        window.integrations.set(covered)
+        _release(suspended, now=now)
+        suspend_heartbeats(now=now)
+    return window
+
+
+def delete_window(window: MaintenanceWindow, *, now: datetime) -> None:
+    """Delete a window; the heartbeats that were in it get a fresh interval from now."""
+    with transaction.atomic():
+        window = MaintenanceWindow.objects.select_for_update().get(pk=window.pk)
+        suspended = _suspended_by(window)
+        window.delete()
+        _release(suspended, now=now)
+
+
+def suspend_heartbeats(*, now: datetime) -> None:
+    """Suspend the heartbeats of each window that has begun and was not applied yet; at most 100 windows.
+
+    Their timers are armed at the window's end, so nothing has to happen when it ends. A window that began and ended
+    while no tick ran is applied, too.
+    """
+    for _ in range(100):
+        # One transaction for each window: two windows lock heartbeats in no common order.
+        with transaction.atomic():
+            begun = MaintenanceWindow.objects.select_for_update(skip_locked=True).filter(
+                applied_at=None,
+                starts_at__lte=now,
+            )
+            window = begun.order_by("starts_at", "id").first()
+            if window is None:
+                return
+            _suspend(_covered(window), until=window.ends_at)
+            HeartbeatEvent.objects.bulk_create(
+                (
+                    HeartbeatEvent(
+                        integration_id=pk,
+                        at=now,
+                        kind=HeartbeatEvent.Kind.MAINTENANCE,
+                        text=f"Maintenance “{window.name}” until {window.ends_at:%Y-%m-%d %H:%M} UTC.",
+                    )
+                    for pk in _covered(window).values_list("pk", flat=True).iterator(chunk_size=5_000)
+                ),
+                batch_size=5_000,
+            )
+            window.applied_at = now
+            window.save(update_fields=["applied_at"])
+
+
+def suspended_until(integration: InboundIntegration, *, now: datetime) -> datetime | None:
+    """Return the end of the window that covers this integration now, or None."""
+    windows = MaintenanceWindow.objects.filter(
+        Q(all_integrations=True) | Q(integrations=integration),
+        organization_id=integration.organization_id,
+        starts_at__lte=now,
+        ends_at__gt=now,
+    )
+    end: datetime | None = windows.aggregate(end=Max("ends_at"))["end"]
+    return end
+
+
+def _check(window: MaintenanceWindow, covered: list[InboundIntegration]) -> None:
+    window.name = clean_name(window.name)
+    if window.ends_at <= window.starts_at:
+        raise FieldError("ends_at", "The window must end after it starts.")
+    if window.ends_at > _LATEST_END:
+        raise FieldError("ends_at", "The window must end before the year 9999.")
+    if not covered and not window.all_integrations:
+        raise FieldError("integrations", "Choose integrations, or tick all integrations.", code="required")
+    if any(integration.organization_id != window.organization_id for integration in covered):
+        raise FieldError("integrations", "There is no such integration.", code="does_not_exist")
+
+
+def _covered(window: MaintenanceWindow) -> QuerySet[Heartbeat]:
+    rows = Heartbeat.objects.filter(integration__organization_id=window.organization_id)
+    return rows if window.all_integrations else rows.filter(integration__maintenance_windows=window)
+
+
+def _suspended_by(window: MaintenanceWindow) -> set[int]:
+    """Return the heartbeats that the window covers; none before it was applied."""
+    return set(_covered(window).values_list("pk", flat=True)) if window.applied_at else set()
+
+
+def _suspend(rows: QuerySet[Heartbeat], *, until: datetime) -> None:
+    """Arm running timers at `until`; a heartbeat without a running timer only gets the end of its suspension."""
+    heartbeats = Heartbeat.objects.filter(pk__in=_locked(rows))
+    heartbeats.update(suspended_until=Greatest("suspended_until", until))
+    running = heartbeats.filter(state__in=_RUNNING, deadline_at__isnull=False)
+    running.update(
+        deadline_at=Greatest("armed_at", until) + (F("deadline_at") - F("armed_at")),
+        armed_at=Greatest("armed_at", until),
+    )
+
+
+def _locked(rows: QuerySet[Heartbeat]) -> list[int]:
+    """Lock the rows by id, as a batch of pings does: in another order the two might deadlock."""
+    return list(rows.order_by("pk").select_for_update(of=("self",)).values_list("pk", flat=True))
+
+
+def _release(ids: set[int], *, now: datetime) -> None:
+    """Take the heartbeats out of maintenance with a fresh interval.
+
+    Other windows that cover one of them now are marked for `suspend_heartbeats`, which applies them again.
+    """
+    heartbeats = Heartbeat.objects.filter(pk__in=_locked(Heartbeat.objects.filter(pk__in=ids)))
+    heartbeats.filter(state__in=_RUNNING, armed_at__gt=now).update(
+        deadline_at=now + (F("deadline_at") - F("armed_at")),
+        armed_at=now,
+    )
+    heartbeats.update(suspended_until=None)
+    MaintenanceWindow.objects.filter(
+        Q(all_integrations=True) | Q(integrations__in=ids),
+        starts_at__lte=now,
+        ends_at__gt=now,
+    ).update(applied_at=None)

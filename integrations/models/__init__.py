@@ -1,0 +1,13 @@
+"""The tables of integrations, heartbeats, their history, maintenance, our own outages, inbound events, and usage."""
+
+# Django finds an app's models through this module.
+from integrations.models import (  # noqa: F401
+    events,
+    heartbeats,
+    history,
+    integrations,
+    mails,
+    outages,
+    usage,
+    windows,
+)

@@ -1,0 +1,98 @@
+"""Inbound integrations: sources of alerts, and the rule by which people are notified of them."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+
+from accounts.models.groups import Group
+from accounts.models.organizations import Organization
+from accounts.models.users import User
+from alerting.models.bridges import Bridge
+from escalation.models.policies import EscalationPolicy, ResponsePlay
+from heartbeat_project.kernel.ids import new_token
+
+
+class InboundIntegration(models.Model):
+    """The configuration of a source of alerts, whatever its type."""
+
+    class Type(models.TextChoices):
+        """The types, in the order of the drop-down."""
+
+        API = "api", "API"
+        EMAIL = "email", "Email"
+        CHAT = "chat", "Chat"
+        HEARTBEAT = "heartbeat", "Heartbeat"
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="integrations")
+    type = models.CharField(max_length=10, choices=Type.choices, default=Type.HEARTBEAT)
+    name = models.CharField("Integration Name", max_length=200)
+    token = models.CharField(max_length=64, unique=True, default=new_token, help_text="The secret of the API URL.")
+    escalation_policy = models.ForeignKey(
+        EscalationPolicy,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="integrations",
+    )
+    response_play = models.ForeignKey(
+        ResponsePlay,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="integrations",
+    )
+    recipient_groups = models.ManyToManyField(
+        Group,
+        blank=True,
+        related_name="integrations",
+        verbose_name="Recipient Group(s)",
+    )
+    recipient_users = models.ManyToManyField(
+        User,
+        blank=True,
+        related_name="integrations",
+        verbose_name="Recipient User(s)",
+    )
+    bridge = models.ForeignKey(Bridge, models.SET_NULL, null=True, blank=True, related_name="integrations")
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [
+            models.UniqueConstraint("organization", Lower("name"), name="integration_name_unique"),
+            models.CheckConstraint(
+                condition=Q(escalation_policy__isnull=False, response_play__isnull=True)
+                | Q(escalation_policy__isnull=True, response_play__isnull=False),
+                name="policy_or_play",
+            ),
+        ]
+        # The order of lists: without it, each page of a list sorts all integrations.
+        indexes = [models.Index(fields=["organization", "name", "id"], name="integration_by_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_heartbeat(self) -> bool:
+        """Whether it has a timer; integrations of other types have event settings."""
+        return self.type == self.Type.HEARTBEAT
+
+    @property
+    def noun(self) -> str:
+        """What texts call it."""
+        return "heartbeat" if self.is_heartbeat else "integration"
+
+
+class FormerToken(models.Model):
+    """A token that was replaced by another and still works for a while."""
+
+    token = models.CharField(max_length=64, primary_key=True)
+    integration = models.ForeignKey(InboundIntegration, models.CASCADE, related_name="former_tokens")
+    ends_at = models.DateTimeField(help_text="From then on, pings to it are answered 404.")
+
+    class Meta:
+        indexes = [models.Index(fields=["ends_at"], name="former_token_by_end")]
+
+    def __str__(self) -> str:
+        return f"former token of {self.integration_id}"

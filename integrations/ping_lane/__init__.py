@@ -1,0 +1,1 @@
+"""How pings come in: the ASGI lane, group commit, the statement that records them, and the pulse."""

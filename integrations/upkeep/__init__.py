@@ -1,0 +1,1 @@
+"""The installation as a whole: its release after a restore, the deletion of old rows, and the log of its ticks."""

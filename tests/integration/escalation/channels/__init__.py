@@ -1,0 +1,1 @@
+"""Transports, and what stands around them: breakers, limits, receipts."""

@@ -1,0 +1,1 @@
+"""How pings come in."""
