@@ -29,7 +29,7 @@ def pings(ground, number: int) -> int:
     return count
 
 
-def test_a_body_that_comes_later_or_in_pieces_is_awaited_and_the_connection_goes_on(ground):
+def test_a_body_that_comes_later_or_in_pieces_is_awaited_and_the_connection_goes_on(emptied):
     chunked, length = b"Transfer-Encoding: chunked", b"Content-Length: 2"
     whole = {
         1101: [HEAD % (1101, length), b"{}"],
@@ -37,43 +37,43 @@ def test_a_body_that_comes_later_or_in_pieces_is_awaited_and_the_connection_goes
         1103: [HEAD % (1103, chunked), b"1\r\n{\r\n", b"1\r\n}\r\n0\r\n\r\n"],
         1104: [HEAD % (1104, length + b"\r\nExpect: 100-continue"), b"{}"],
     }
-    with ground.web() as web:
+    with emptied.web() as web:
         for number, parts in whole.items():
             # The next ping on the same connection is read from where the body ended.
             said = said_to(web.port, *parts, request(number))
             assert said.raw.count(b"HTTP/1.1 200 ") == 2, (number, said.raw)
             assert not said.closed, number
 
-    assert {number: pings(ground, number) for number in whole} == dict.fromkeys(whole, 2)
+    assert {number: pings(emptied, number) for number in whole} == dict.fromkeys(whole, 2)
 
 
-def test_many_pings_at_once_on_one_connection_are_each_answered(ground):
-    with ground.web() as web:
+def test_many_pings_at_once_on_one_connection_are_each_answered(emptied):
+    with emptied.web() as web:
         said = said_to(web.port, request(1105) * 20)
 
     assert said.raw.count(b"HTTP/1.1 200 ") == 20
-    assert pings(ground, 1105) == 20
+    assert pings(emptied, 1105) == 20
 
 
-def test_a_body_that_breaks_off_is_no_ping(ground):
+def test_a_body_that_breaks_off_is_no_ping(emptied):
     chunked, length = b"Transfer-Encoding: chunked", b"Content-Length: 3"
     broken = {
         1106: [HEAD % (1106, length), b"{}"],
         1107: [HEAD % (1107, chunked), b"2\r\n{}\r\n"],
         1108: [HEAD % (1108, length)],
     }
-    with ground.web() as web:
+    with emptied.web() as web:
         statuses = {number: said_to(web.port, *parts, then_end=True).status for number, parts in broken.items()}
 
     assert statuses == dict.fromkeys(broken, 400)
-    assert {number: pings(ground, number) for number in broken} == dict.fromkeys(broken, 0)
+    assert {number: pings(emptied, number) for number in broken} == dict.fromkeys(broken, 0)
 
 
 @pytest.mark.long
-def test_a_body_that_never_comes_is_a_408_and_no_ping(ground):
-    with ground.web() as web:
+def test_a_body_that_never_comes_is_a_408_and_no_ping(emptied):
+    with emptied.web() as web:
         said = said_to(web.port, HEAD % (1109, b"Content-Length: 3"), b"{}")
 
     assert said.status == 408
     assert 9 < said.seconds < 15
-    assert pings(ground, 1109) == 0
+    assert pings(emptied, 1109) == 0
