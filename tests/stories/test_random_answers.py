@@ -137,6 +137,14 @@ def test_of_two_people_each_is_reached_over_the_one_phone(db, now, monkeypatch, 
     assert story.answers[0].startswith("As Ben: #")
 
 
+def test_who_takes_all_takes_what_came_by_mail_because_the_phone_refused_it(db, now, monkeypatch, settings):
+    use_a_fake_twilio(settings)
+    steps = [("open", 7), ("pass", 20), ("refuse", 1), ("reply", "8"), ("open", 4), ("pass", 5), ("reply", "8")]
+    story = play(steps, bundles=True, recoveries_by_sms=True, two_people=True, now=now, monkeypatch=monkeypatch)
+    assert "4 alerts are yours" in story.answers[0]
+    assert "1 alert is yours" in story.answers[1]
+
+
 def use_a_fake_twilio(settings):
     settings.SMS_PROVIDERS = ["twilio"]
     settings.TWILIO_AUTH_TOKEN = "token"
@@ -260,7 +268,10 @@ def reply(story, organization, text, *, two_people):
     if two_people:
         assert said.startswith(tuple(f"As {person}: " for person in people)), (said, people)
         people = {person for person in people if said.startswith(f"As {person}: ")}
-    waiting = {pk for person in people for pk in story.notified[person]}
+    by_mail = Notification.objects.filter(user__name__in=people, accepted_at__isnull=False).exclude(channel="sms")
+    waiting = {pk for person in people for pk in story.notified[person]} | set(
+        by_mail.values_list("alert_id", flat=True)
+    )
     waiting = {pk for pk in waiting if before[pk][0] in LIVE and before[pk][1] is None}
     if changed:
         check_change(changed, possible, waiting=waiting, said=said)
