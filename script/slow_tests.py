@@ -1,7 +1,7 @@
 """Writes the lists of tests that take long, from the report of a whole run with --long.
 
 tests/slow_tests.txt: tests that `script/test --fast` leaves out. tests/sampled_tests.txt: tests with many cases that
-take long together; without --long, each fifth case runs.
+take long together; without --long, each tenth case runs.
 
 ./script/test --long --junitxml REPORT.xml, on a machine that does nothing else; then
 python -m script.slow_tests REPORT.xml

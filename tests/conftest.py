@@ -23,8 +23,8 @@ settings.load_profile("default")
 
 SLOW = frozenset(Path(__file__).with_name("slow_tests.txt").read_text("utf-8").split())
 SAMPLED = frozenset(Path(__file__).with_name("sampled_tests.txt").read_text("utf-8").split())
-# Of the cases of a sampled test, each fifth runs without `--long`.
-SAMPLE = 5
+# Of the cases of a sampled test, each tenth runs without `--long`.
+SAMPLE = 10
 
 
 @pytest.hookimpl(tryfirst=True)

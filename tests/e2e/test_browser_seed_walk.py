@@ -210,7 +210,7 @@ def _furnished(organization, ines, team):
     }
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_no_page_has_a_serious_barrier(chromium, site, organization, ines, team, scheme):
     pages = _furnished(organization, ines, team)
     context = chromium.new_context(base_url=site, color_scheme=scheme)

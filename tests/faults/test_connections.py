@@ -60,6 +60,7 @@ def readyz(connection: socket.socket) -> dict:
     return json.loads(heard(connection, seconds=10).raw.partition(b"\r\n\r\n")[2])
 
 
+@pytest.mark.long
 def test_connections_that_take_all_places_are_seen_as_an_outage_and_said(ground):
     ground.sql("DELETE FROM integrations_outage")
     places = 300

@@ -578,7 +578,7 @@ ATTACKS = {
 
 
 # The others come to the same guards (turns, children with limits, bounds of requests), and take a quarter of an hour.
-OFTEN = {"calendars that never end", "pages of full rotas, 30 at once", "events that flood, 8 at once"}
+OFTEN = {"events that flood, 8 at once"}
 
 
 @pytest.mark.parametrize("lasts", [5.0, pytest.param(20.0, marks=pytest.mark.long)])

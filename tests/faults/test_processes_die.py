@@ -158,10 +158,11 @@ def test_the_database_is_killed_under_load_and_no_acknowledged_ping_is_lost(stac
     assert stored - answered <= 4, "more was stored than could have been under way"
 
 
+@pytest.mark.long
 def test_a_frozen_database_is_mailed_to_the_operator_while_it_lasts_and_once_it_is_over(
     stack: Stack, post: PostOffice, switch
 ):
-    """The long form of this waits for its two minutes: see test_operator_is_mailed.py."""
+    """With two minutes, as by default: see test_operator_is_mailed.py."""
     until(lambda: stack.get("/readyz")[1]["standstill"] == "", seconds=30, what="the work goes on")
     until(lambda: switch.pings, seconds=30, what="the watchdog is pinged")
     FileStore(stack.folder / "operator-mail").write(State())  # what another test may have caused within the hour
