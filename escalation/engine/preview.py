@@ -12,7 +12,7 @@ from accounts.selectors import fallback_recipients, opted_out
 from accounts.windows import PRIORITIES
 from escalation.engine import walk
 from escalation.engine.plan import Plan, Stage
-from escalation.engine.recipients import PlanDirectory, RecipientDirectory
+from escalation.engine.recipients import PeopleAhead, PlanDirectory, RecipientDirectory
 from escalation.engine.start import Route, plans_of
 from escalation.engine.write_step import ONLY_INFORMED, ONLY_SHARED, waiting_says
 from escalation.models.runs import EscalationRun
@@ -185,12 +185,12 @@ class FirstSteps:
     def __init__(self, routes: Sequence[Route], *, starts_at: datetime, ends_at: datetime | None = None) -> None:
         self._routes = routes
         self.plans = plans_of(routes)
-        self._directory_at = RecipientDirectory.between(self.plans, starts_at=starts_at, ends_at=ends_at)
+        self.people = PeopleAhead.of(self.plans, starts_at=starts_at, ends_at=ends_at)
 
     def why_nobody(self, numbers: Iterable[int], *, at: datetime) -> list[str]:
         """Return what `why_nobody_is_first` returns, for the routes with these indexes."""
         numbers = list(numbers)
-        directory = self._directory_at([self.plans[number] for number in numbers], at)
+        directory = self.people.directory_at([self.plans[number] for number in numbers], at)
         return [
             _why_nobody_is_first(
                 self._routes[number], self.plans[number], directory.for_plan(self.plans[number]), at=at

@@ -16,14 +16,13 @@ from django.db.models import QuerySet
 from accounts.models.contact_methods import ContactMethod, Priority
 from accounts.models.groups import Group
 from accounts.models.organizations import Organization
-from accounts.selectors import nested_groups
 from escalation.engine.plan import Plan, Target
 from escalation.engine.preview import FirstSteps
 from escalation.engine.start import Route
 from escalation.models.on_call import OutOfOffice, Shift
 from escalation.oncall.rota import who_is_on_call
 from escalation.oncall.rota.who_is_on_call import RotaPeriod
-from escalation.oncall.rotas import GroupRota, group_rotas
+from escalation.oncall.rotas import GroupRota
 from escalation.oncall.selectors import AHEAD
 from heartbeat_project.kernel.local_time import instant
 from heartbeat_project.kernel.weekly import WeeklyWindow
@@ -82,7 +81,20 @@ class Coverage:
     @property
     def gaps(self) -> dict[int, CoverageGap]:
         """Return the first gap of each integration, by its id."""
-        return {pk: gaps[0] for pk, gaps in self.every.items()}
+        return self.gaps_from(self.at)
+
+    def gaps_from(self, now: datetime) -> dict[int, CoverageGap]:
+        """Return by its id the first gap of each integration that has one at `now` or later."""
+        first: dict[int, CoverageGap] = {}
+        for pk, gaps in self.every.items():
+            gap = next((gap for gap in gaps if gap.ends_at is None or gap.ends_at > now), None)
+            if gap is not None:
+                first[pk] = gap
+        return first
+
+    def group_gaps_from(self, now: datetime) -> list[GroupGap]:
+        """Return the trouble with rotas that there is at `now` or later."""
+        return [gap for gap in self.groups if gap.ends_at is None or gap.ends_at > now]
 
 
 def coverage_of(organization: Organization, *, at: datetime) -> Coverage:
@@ -120,7 +132,7 @@ class _Outlook:
     until: datetime
     routes: list[tuple[Route, list[int]]]
     steps: FirstSteps
-    within: dict[int, list[int]]
+    within: Mapping[int, Sequence[int]]
     group_rotas: Mapping[int, GroupRota]
     rota_periods: dict[int, list[RotaPeriod]]
 
@@ -129,9 +141,7 @@ class _Outlook:
         """Read what is needed for these integrations, in a number of queries that does not depend on how many."""
         routes = routes_of(integrations, organization_id=organization_id)
         steps = FirstSteps([route for route, _ in routes], starts_at=at, ends_at=at + AHEAD)
-        within = nested_groups(_target_ids(steps.plans, kind="group"))
-        group_ids = set(chain.from_iterable(within.values()))
-        rotas = group_rotas(group_ids, starts_at=at, ends_at=at + AHEAD)
+        within, rotas = steps.people.nested, steps.people.rotas
         _, until = rotas.affordable(at, at + AHEAD, now=at, most=MAX_CHANGES_AHEAD)
         rota_periods = {group_id: group_rota.rota_periods(at, until) for group_id, group_rota in rotas.of.items()}
         return cls(organization_id, at, until, routes, steps, within, rotas.of, rota_periods)

@@ -49,13 +49,15 @@ def current_coverage_gaps(organization: Organization, *, at: datetime) -> dict[i
     return reason_by_id
 
 
-def why_nobody(integration: InboundIntegration, *, without: User | None = None, at: datetime) -> str:
-    """Return why its alerts would reach nobody in the first step; empty if they reach somebody.
-
-    `without` is left out, as if this user had opted out.
-    """
-    route = route_of(integration)
-    if without is not None:
-        route = replace(route, opted_out=route.opted_out | {without.pk})
-    (reason,) = why_nobody_is_first([route], at=at)
+def why_nobody(integration: InboundIntegration, *, at: datetime) -> str:
+    """Return why its alerts would reach nobody in the first step; empty if they reach somebody."""
+    (reason,) = why_nobody_is_first([route_of(integration)], at=at)
     return reason
+
+
+def why_nobody_with_and_without(integration: InboundIntegration, user: User, *, at: datetime) -> tuple[str, str]:
+    """Return what `why_nobody` returns, as things are and as if this user had opted out; both are read at once."""
+    route = route_of(integration)
+    without = replace(route, opted_out=route.opted_out | {user.pk})
+    reason, reason_without = why_nobody_is_first([route, without], at=at)
+    return reason, reason_without
