@@ -38,6 +38,7 @@ from heartbeat_project.kernel.durations import minutes
 from heartbeat_project.kernel.openapi import WARNINGS
 from integrations.api.coverage_gaps import (
     CoverageGapSerializer,
+    CoverageGapsSerializer,
     FailingMethodSerializer,
     GroupGapSerializer,
     UpcomingCoverageGapSerializer,
@@ -47,6 +48,7 @@ from integrations.api.inbound_events import InboundEventActions
 from integrations.api.integration_types import ANY_INTEGRATION, IntegrationSerializer, fields_of
 from integrations.configuration.edits import delete_integration, locked_first, rotate_token
 from integrations.coverage.gaps import coverage_of
+from integrations.coverage.reports import among, latest_coverage, stored_coverage
 from integrations.coverage.who_is_notified import current_coverage_gaps, who_would_be_notified
 from integrations.heartbeats.edits import create_heartbeat, update_heartbeat
 from integrations.heartbeats.paging_tests import start_test
@@ -212,24 +214,32 @@ class IntegrationViewSet(InboundEventActions):
 
         Problems that would keep people from being notified are listed, too.
         """
-        query = InstantSerializer(data=request.query_params, context=self.get_serializer_context())
-        query.is_valid(raise_exception=True)
-        at = query.validated_data.get("at", self.now)
+        at = self._instant(request)
         return Response(EscalationPreviewSerializer(who_would_be_notified(self.get_object(), at=at)).data)
 
     @extend_schema(
-        responses=CoverageGapSerializer(many=True),
+        responses=CoverageGapsSerializer,
         parameters=[InstantSerializer, OpenApiParameter("cursor", str), OpenApiParameter("page_size", int)],
     )
     @action(detail=False, methods=["get"], url_path="coverage-gaps")
     def coverage_gaps(self, request: Request) -> Response:
-        """List the enabled integrations whose alerts would reach nobody in their first step at `at`, newest first."""
-        query = InstantSerializer(data=request.query_params, context=self.get_serializer_context())
-        query.is_valid(raise_exception=True)
-        reasons = current_coverage_gaps(self.user.organization, at=query.validated_data.get("at", self.now))
-        page = self.paginate_queryset(InboundIntegration.objects.filter(pk__in=reasons))
+        """List the enabled integrations whose alerts would reach nobody in their first step at `at`, newest first.
+
+        `at` is now, if it is left out.
+        """
+        at, coverage = self._instant(request), None
+        if "at" not in request.query_params:
+            coverage = stored_coverage(self.user.organization, now=at)
+        if coverage is None:
+            checked_at, reasons = at, current_coverage_gaps(self.user.organization, at=at)
+        else:
+            checked_at = coverage.at
+            reasons = {pk: gap.reason for pk, gap in coverage.gaps_from(at).items() if gap.starts_at <= at}
+        page = self.paginate_queryset(among(reasons, organization_id=self.user.organization_id))
         context = {**self.get_serializer_context(), "reasons": reasons}
-        return self.get_paginated_response(CoverageGapSerializer(page, many=True, context=context).data)
+        answer = self.get_paginated_response(CoverageGapSerializer(page, many=True, context=context).data)
+        answer.data["checked_at"] = serializers.DateTimeField().to_representation(checked_at)
+        return answer
 
     @extend_schema(
         responses=UpcomingCoverageGapsSerializer,
@@ -241,18 +251,28 @@ class IntegrationViewSet(InboundEventActions):
 
         `at` is now, if it is left out. Trouble with the rotas of their groups is listed, too.
         """
-        query = InstantSerializer(data=request.query_params, context=self.get_serializer_context())
-        query.is_valid(raise_exception=True)
-        coverage = coverage_of(self.user.organization, at=query.validated_data.get("at", self.now))
-        gaps = coverage.gaps
-        page = self.paginate_queryset(InboundIntegration.objects.filter(pk__in=gaps))
+        at, organization = self._instant(request), self.user.organization
+        if "at" in request.query_params:
+            coverage = coverage_of(organization, at=at)
+        else:
+            coverage = latest_coverage(organization, now=at)
+        gaps = coverage.gaps_from(at)
+        page = self.paginate_queryset(among(gaps, organization_id=organization.pk))
         context = {**self.get_serializer_context(), "gaps": gaps}
         answer = self.get_paginated_response(UpcomingCoverageGapSerializer(page, many=True, context=context).data)
-        answer.data["groups"] = GroupGapSerializer(coverage.groups, many=True).data
-        failing = failing_methods(self.user.organization)[:MAX_FAILING]
+        answer.data["groups"] = GroupGapSerializer(coverage.group_gaps_from(at), many=True).data
+        failing = failing_methods(organization)[:MAX_FAILING]
         answer.data["failing_methods"] = FailingMethodSerializer(failing, many=True).data
         answer.data["looked_until"] = serializers.DateTimeField().to_representation(coverage.looked_until)
+        answer.data["checked_at"] = serializers.DateTimeField().to_representation(coverage.at)
         return answer
+
+    def _instant(self, request: Request) -> datetime:
+        """Return the instant that the query asks for, or now."""
+        query = InstantSerializer(data=request.query_params, context=self.get_serializer_context())
+        query.is_valid(raise_exception=True)
+        at: datetime = query.validated_data.get("at", self.now)
+        return at
 
     @extend_schema(methods=["POST"], request=None, responses={200: WARNINGS, 204: None})
     @extend_schema(methods=["DELETE"], request=None, responses={204: None})
