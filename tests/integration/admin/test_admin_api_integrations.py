@@ -1,5 +1,6 @@
 """Configuration > Integrations > Inbound Integrations: the pages of API integrations and of their events."""
 
+import hmac
 import json
 import re
 from decimal import Decimal
@@ -7,12 +8,14 @@ from decimal import Decimal
 import pytest
 from django.urls import reverse
 
+from accounts.models.audit import AuditEntry
 from alerting.models.alerts import Alert
 from integrations.admin.event_pages import NEWCOMERS_EVENT
 from integrations.inbound.decoding import decode
 from integrations.inbound.edits import update_event_integration
 from integrations.inbound.event import ReceivedEvent
 from integrations.inbound.receive import receive
+from integrations.inbound.signatures import SCHEMES
 from integrations.models.events import InboundEvent
 from integrations.models.integrations import InboundIntegration
 from tests import factories
@@ -95,6 +98,9 @@ def test_the_form_asks_in_the_order_of_the_heartbeats(client):
         "Bridge",
         "Enabled",
         "More settings",
+        "Signature",
+        "Header of the signature",
+        "Secret of the signature",
         "Accept GET",
         "Close by itself after (minutes)",
         "Group alerts for (minutes)",
@@ -142,12 +148,52 @@ def test_the_form_saves_through_the_service(client, here, filled):
         ({"delay_mode": "count"}, "delay_count"),
         ({"delay_mode": "minutes"}, "delay_minutes"),
         ({"delay_mode": "minutes", "delay_minutes": "0"}, "delay_minutes"),
+        ({"signature_scheme": "github"}, "signature_secret"),
+        ({"signature_scheme": "github", "signature_secret": " s3cret"}, "signature_secret"),
+        ({"signature_scheme": "basic", "signature_secret": "s3cret"}, "signature_secret"),
+        ({"signature_scheme": "github", "signature_header": "X-A", "signature_secret": "s"}, "signature_header"),
+        ({"signature_scheme": "header", "signature_secret": "s"}, "signature_header"),
+        ({"signature_scheme": "none"}, "signature_scheme"),
     ],
 )
 def test_what_is_wrong_is_said_at_its_field_and_saves_nothing(client, filled, values, field):
     response = client.post(f"{ADD}?type=api", {**filled, **values})
     assert list(response.context["adminform"].form.errors) == [field]
     assert not InboundIntegration.objects.filter(type="api").exists()
+
+
+def test_the_form_sets_a_signature_whose_secret_no_page_shows(client, filled, shop):
+    form = {**filled, "signature_scheme": "hmac_sha256", "signature_header": "X-Sum", "signature_secret": "hunter2"}
+    assert client.post(page_of(shop), form).status_code == 302
+    address, body = f"/POSTAlert/{shop.token}", b'{"title": "Disk full"}'
+    signed = {"x-sum": hmac.new(b"hunter2", body, "sha256").hexdigest()}
+
+    def answer(headers):
+        return client.post(address, body, content_type="application/json", headers=headers).status_code
+
+    assert (answer({}), answer(signed)) == (401, 200)
+    page = client.get(page_of(shop)).content.decode()
+    assert "hunter2" not in page
+    assert "One is stored, which is never shown." in page
+    assert "it is answered 401" in page
+    assert 'name="signature_header" value="X-Sum"' in page
+    # Without a secret the stored one is kept, for the same scheme alone.
+    assert client.post(page_of(shop), form | {"signature_secret": ""}).status_code == 302
+    assert answer(signed) == 200
+    other = client.post(page_of(shop), form | {"signature_scheme": "header", "signature_secret": ""})
+    assert list(other.context["adminform"].form.errors) == ["signature_secret"]
+    # A page that is older than these fields changes nothing of them.
+    assert client.post(page_of(shop), filled).status_code == 302
+    assert (answer({}), answer(signed)) == (401, 200)
+    assert not [entry for entry in AuditEntry.objects.all() if "hunter2" in str((entry.before, entry.after))]
+    assert client.post(page_of(shop), filled | {"signature_scheme": ""}).status_code == 302
+    assert answer({}) == 200
+
+
+def test_the_form_offers_each_scheme(client, filled):
+    page = client.get(f"{ADD}?type=api").content.decode()
+    offered = re.findall(r'<option value="(\w*)"', page.split('name="signature_scheme"')[1].split("</select>")[0])
+    assert sorted(offered) == sorted(["", *SCHEMES])
 
 
 def test_a_name_that_is_taken_is_said_at_its_field(client, filled, shop):
