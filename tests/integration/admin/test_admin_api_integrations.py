@@ -4,6 +4,7 @@ import hmac
 import json
 import re
 from decimal import Decimal
+from html import unescape
 
 import pytest
 from django.urls import reverse
@@ -427,36 +428,195 @@ def test_the_rules_that_hold_are_named(client, shop, send):
     assert "it asks to: <strong>nothing</strong>" in page
 
 
-def test_rules_are_added_moved_and_removed_by_buttons_and_saved_with_the_rest(client, shop):
-    first = {"name": "first", "then": {"priority": "high"}, "stop": False}
-    form = {**MAPPING, "rules": json.dumps([first]), "map_subject": "{{ payload.title }}"}
-    new = {"new_name": "second", "new_path": "env", "new_op": "in", "new_value": "test, dev", "new_action": "ignore"}
-    second = {
-        "name": "second",
-        "when": {"all": [{"path": "env", "op": "in", "value": ["test", "dev"]}]},
-        "then": {"action": "ignore"},
+# -- the form of one rule: everything works without JavaScript ----------------------------------------------------------
+def sent(html):
+    """Return what the form of the mapping would send as it stands, without its buttons."""
+    form = html.split("data-try>")[1]
+    fields = {}
+    for tag in re.findall(r"<input [^>]*>", form):
+        attributes = dict(re.findall(r'([\w-]+)="([^"]*)"', tag))
+        is_box = attributes.get("type") == "checkbox"
+        if "name" in attributes and (not is_box or " checked" in tag):
+            fields.setdefault(attributes["name"], []).append(unescape(attributes.get("value", "on" if is_box else "")))
+    for name, inner in re.findall(r'<select name="([^"]*)"[^>]*>(.*?)</select>', form, re.DOTALL):
+        chosen = re.search(r'<option value="([^"]*)" selected', inner) or re.search(r'<option value="([^"]*)"', inner)
+        fields[name] = [unescape(chosen[1])]
+    for name, inner in re.findall(r'<textarea name="([^"]*)"[^>]*>(.*?)</textarea>', form, re.DOTALL):
+        fields[name] = [unescape(inner).removeprefix("\r").removeprefix("\n")]
+    return fields
+
+
+@pytest.fixture
+def mapping_page(client, shop):
+    """Press buttons of the page of the mapping, as a browser without JavaScript does."""
+
+    class Page:
+        def __init__(self):
+            self.show(client.get(url("mapping", shop.pk)))
+
+        def show(self, answer):
+            self.answer, self.html = answer, answer.content.decode()
+            return self
+
+        def press(self, button, value="1", **fields):
+            data = sent(self.html) | fields
+            return self.show(client.post(url("mapping", shop.pk), data | {button: value}, follow=True))
+
+        @property
+        def rules(self):
+            return json.loads(self.answer.context["form"]["rules"].value() or "[]")
+
+        @property
+        def stored(self):
+            shop.event_settings.refresh_from_db()
+            return shop.event_settings.rules
+
+    return Page()
+
+
+def test_a_rule_with_several_conditions_is_filled_in_row_by_row(mapping_page, here):
+    group, policy = here.objects["accounts_group"], here.objects["escalation_escalationpolicy"]
+    page = mapping_page.press(
+        "_rules", "row", **{"rule-name": "Databases", "rule-0-path": "host", "rule-0-value": "db"}
+    )
+    assert (page.rules, page.stored) == ([], [])
+    page.press(
+        "_rules", "row", **{"rule-1-path": "env", "rule-1-op": "in", "rule-1-value": "test, dev", "rule-1-not": "on"}
+    )
+    choices = {"rule-recipient_groups": [group.pk], "rule-escalation_policy": policy.pk, "rule-replace": "on"}
+    page.press(
+        "_rules",
+        "put",
+        **{"rule-2-path": "load", "rule-2-op": "above", "rule-2-value": "5", "rule-match": "any"},
+        **{"rule-priority": "critical", "rule-note": "See {{ payload.host }}", "rule-goes_on": "on"},
+        **choices,
+    )
+    rule = {
+        "name": "Databases",
+        "when": {
+            "any": [
+                {"path": "host", "op": "equals", "value": "db"},
+                {"path": "env", "op": "in", "value": ["test", "dev"], "not": True},
+                {"path": "load", "op": "above", "value": "5"},
+            ]
+        },
+        "then": {
+            "priority": "critical",
+            "escalation_policy": policy.pk,
+            "recipient_groups": [group.pk],
+            "replace": True,
+            "note": "See {{ payload.host }}",
+        },
+        "stop": False,
     }
-
-    def pressed(button, rules, **values):
-        answer = client.post(url("mapping", shop.pk), {**form, **values, "rules": json.dumps(rules), "_rules": button})
-        assert answer.context["form"]["map_subject"].value() == "{{ payload.title }}"
-        return json.loads(answer.context["form"]["rules"].value() or "[]")
-
-    both = pressed("add", [first], **new)
-    assert both == [first, second]
-    assert pressed("up:2", both) == pressed("down:1", both) == [second, first]
-    assert pressed("remove:1", both) == [second]
-    assert pressed("remove:1", [second]) == []
-    for nonsense in ("up:1", "down:2", "remove:3", "remove:0", "up:x", "up:99999", "fly:1"):
-        assert pressed(nonsense, both) == both
-    shop.event_settings.refresh_from_db()
-    assert shop.event_settings.rules == []
-    client.post(url("mapping", shop.pk), {**form, "rules": json.dumps(both), "_save": "1"})
-    shop.event_settings.refresh_from_db()
-    assert shop.event_settings.rules == both
+    assert (page.rules, page.stored) == ([rule], [])
+    assert page.answer.context["editor"].title == "A new rule"
+    page.press("_save")
+    assert page.stored == [rule]
 
 
-def test_a_new_rule_that_cannot_be_is_refused_at_the_rules(client, shop):
-    new = {"new_path": "a[", "new_op": "equals", "new_value": "x", "new_action": "ignore"}
-    answer = client.post(url("mapping", shop.pk), {**MAPPING, **new, "_rules": "add"})
-    assert list(answer.context["form"].errors) == ["rules"]
+def test_what_stands_in_the_form_is_saved_without_a_press_of_its_own_button(mapping_page):
+    mapping_page.press("_save", **{"rule-0-path": "env", "rule-0-value": "test", "rule-action": "ignore"})
+    condition = {"path": "env", "op": "equals", "value": "test"}
+    assert mapping_page.stored == [{"when": {"all": [condition]}, "then": {"action": "ignore"}}]
+
+
+def test_a_rule_is_edited_in_its_place_and_keeps_what_the_form_does_not_have(mapping_page, here, shop, now):
+    ana = here.people["Basic"]
+    stored = [
+        {"name": "first", "when": {"all": []}, "then": {"priority": "low"}},
+        {
+            "name": "second",
+            "when": {
+                "any": [
+                    {"path": "load", "op": "above", "value": 5},
+                    {"path": "tags[*]", "op": "in", "value": ["a, b", 3]},
+                    {"path": "down", "op": "equals", "value": True, "not": True},
+                    {"path": "host", "op": "exists"},
+                ]
+            },
+            "then": {"recipient_users": [ana.pk], "delay": {"mode": "minutes", "minutes": 5}, "subject": "Load"},
+            "stop": False,
+        },
+    ]
+    update_event_integration(shop, actor=None, now=now, rules=stored)
+    ana.is_active = False  # a person who was chosen stays chosen
+    ana.save()
+    page = mapping_page.press("_rules", "edit:2", rules=[json.dumps(stored)])
+    assert page.answer.context["editor"].title == "Rule 2"
+    page.press("_rules", "put")
+    assert page.rules == stored  # with nothing changed, nothing is
+    page.press("_rules", "edit:2").press("_rules", "unrow:1").press("_rules", "up:2", **{"rule-3-op": "empty"})
+    second = page.rules[0]
+    assert [row["op"] for row in second["when"]["any"]] == ["above", "equals", "empty"]
+    assert second["when"]["any"][0]["value"] == 5
+    assert second["then"] == stored[1]["then"]
+    assert page.rules[1] == stored[0]
+    page.press("_rules", "edit:1", **{"rule-name": ""}).press("_rules", "drop", **{"rule-name": "gone"})
+    assert page.rules[0] == second
+
+
+def test_rules_are_moved_and_removed_by_buttons(mapping_page):
+    first, second = ({"name": name, "when": {"all": []}, "then": {"priority": "high"}} for name in ("first", "second"))
+    text = json.dumps([first, second])
+    assert mapping_page.press("_rules", "up:2", rules=text).rules == [second, first]
+    assert mapping_page.press("_rules", "down:1", rules=text).rules == [second, first]
+    assert mapping_page.press("_rules", "remove:1", rules=text).rules == [second]
+    for nonsense in ("up:1", "down:2", "remove:3", "remove:0", "up:x", "up:99999", "fly:1", "edit:3", "unrow:x"):
+        assert mapping_page.press("_rules", nonsense, rules=text).rules == [first, second]
+    assert mapping_page.stored == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"rule-0-path": "a[", "rule-0-value": "x"}, "condition 1: "),
+        ({"rule-0-value": "x"}, "A path is missing"),
+        ({"rule-0-path": "a", "rule-0-op": "matches", "rule-0-value": "("}, "condition 1: "),
+        ({"rule-0-path": "a", "rule-0-op": "above", "rule-0-value": "much"}, "needs a number"),
+        ({"rule-0-path": "a", "rule-0-op": "explodes", "rule-0-value": "x"}, "is not known"),
+        ({"rule-note": "{{ payload._x }}"}, "names that begin with"),
+    ],
+)
+@pytest.mark.parametrize("button", [("_rules", "put"), ("_save", "1"), ("_try", "1")])
+def test_a_rule_that_cannot_be_stays_in_the_form_with_its_fault(mapping_page, fields, text, button):
+    mapping_page.press(*button, **fields)
+    assert text in mapping_page.answer.context["editor"].non_field_errors()[0]
+    assert text.replace("'", "&#x27;") in mapping_page.html
+    assert (mapping_page.rules, mapping_page.stored) == ([], [])
+    kept = {name: values[0] for name, values in sent(mapping_page.html).items() if name in fields}
+    unknown = {"rule-0-op": "equals"} if fields.get("rule-0-op") == "explodes" else {}
+    assert kept == fields | unknown
+    # The mapping is not changed either, and is still there.
+    assert ("Nothing was saved." in mapping_page.html) is (button[0] == "_save")
+
+
+def test_the_rule_in_the_form_is_tried_before_it_is_put_into_the_list(client, shop, send, mapping_page):
+    send(shop, {"title": "Disk full", "env": "test"})
+    fields = sent(mapping_page.html) | {
+        "rule-0-path": "env",
+        "rule-0-value": "test",
+        "rule-action": "ignore",
+        "_try": "1",
+    }
+    live = client.post(url("mapping", shop.pk), fields, headers={"X-Requested-With": "fetch"}).content.decode()
+    assert "if env equals test: action ignore" in live
+    assert "holds for the sample" in live
+    assert "it asks to: <strong>nothing</strong>" in live
+
+
+def test_recipients_of_a_rule_are_searched_for_and_nothing_is_saved_by_it(mapping_page, here, shop):
+    for number in range(60):
+        factories.UserFactory(organization=here.organization, name=f"Person {number:02}")
+    page = mapping_page.show(mapping_page.answer.client.get(url("mapping", shop.pk)))
+    page.press("_find", "1", **{"rule-recipient_users-find": "Person 4", "rule-0-path": "env", "rule-0-value": "x"})
+    assert "> Person 41" in page.html
+    assert "> Person 51" not in page.html
+    assert sent(page.html)["rule-0-path"] == ["env"]
+    assert (page.rules, page.stored) == ([], [])
+
+
+def test_a_rule_has_at_most_twenty_conditions_in_the_form(mapping_page):
+    rows = {f"rule-{index}-{part}": "x" for index in range(25) for part in ("path", "value")}
+    page = mapping_page.press("_rules", "row", **rows)
+    assert page.html.count('class="condition"') == 20
