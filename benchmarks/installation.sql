@@ -170,9 +170,9 @@ INSERT INTO integrations_inboundintegration_recipient_groups (inboundintegration
     SELECT %(heartbeats)s + n, n FROM generate_series(1, 10) AS n;
 INSERT INTO integrations_eventsettings (integration_id, allow_get, preset, mapping, status_words, rules, no_rule, delay,
     group_minutes, auto_close_minutes, storm_per_minute)
-    SELECT %(heartbeats)s + n, false, 'auto', '{"subject": "{{ payload.labels.alertname }} on {{ payload.labels.instance }}"}',
+    SELECT %(heartbeats)s + n, false, 'auto', '{"subject": "{{ payload.commonLabels.alertname }} on {{ payload.commonLabels.instance }}"}',
         '{}', (SELECT jsonb_agg(jsonb_build_object('name', 'Team ' || rule, 'when', jsonb_build_object('all',
-            jsonb_build_array(jsonb_build_object('path', 'labels.team', 'op', 'equals', 'value', 'team-' || rule))),
+            jsonb_build_array(jsonb_build_object('path', 'commonLabels.team', 'op', 'equals', 'value', 'team-' || rule))),
             'then', jsonb_build_object('recipient_groups', jsonb_build_array(rule)))) FROM generate_series(1, 20) AS rule),
         'continue', '{"mode": "none"}', 0, 0, 60
     FROM generate_series(1, 10) AS n;
