@@ -62,6 +62,7 @@ _OF_EVENTS: Final = {
 _ONLY_OF_EVENTS: Final = (
     f"{_INTEGRATION}/mapping/",
     f"{_INTEGRATION}/events/<event_id>/",
+    f"{_INTEGRATION}/events/<event_id>/raw/",
     f"{_INTEGRATION}/events/<event_id>/replay/",
     "api/v1/integrations/<pk>/events/<event>/",
     "api/v1/integrations/<pk>/events/<event>/replay/",

@@ -15,9 +15,10 @@ from accounts.models.users import User
 from escalation.models.policies import EscalationPolicy, ResponsePlay
 from heartbeat_project.kernel.choice_fields import is_search
 from heartbeat_project.kernel.errors import DomainError, FieldError
+from heartbeat_project.masking import HIDDEN
 from integrations.admin.event_words import ASKS, event_lines, label_of, reading_of, result_lines
 from integrations.admin.mapping_form import EXAMPLE, MappingForm, tried
-from integrations.admin.payload_tree import MAX_LINES, tree_of
+from integrations.admin.payload_tree import MAX_LINES, hides, tree_of
 from integrations.admin.rule_form import RuleForm, is_editable
 from integrations.admin.rule_list import changed, in_words, place
 from integrations.inbound.bodies import body_of
@@ -45,6 +46,7 @@ class EventPages(OrganizationAdmin):
         wrap = self.admin_site.admin_view
         return [
             path("<path:object_id>/events/<int:event_id>/", wrap(self.event_view), name=f"{_NAME}_event"),
+            path("<path:object_id>/events/<int:event_id>/raw/", wrap(self.raw_view), name=f"{_NAME}_raw"),
             path("<path:object_id>/events/<int:event_id>/replay/", wrap(self.replay_view), name=f"{_NAME}_replay"),
             path("<path:object_id>/mapping/", wrap(self.mapping_view), name=f"{_NAME}_mapping"),
             *super().get_urls(),
@@ -65,12 +67,22 @@ class EventPages(OrganizationAdmin):
             "left_out": left_out,
             "max_lines": MAX_LINES,
             "headers": sorted(row.headers.items()),
-            "query": sorted(row.query.items()),
+            "query": [(name, HIDDEN if hides(name) else value) for name, value in sorted(row.query.items())],
             "raw": body.raw[:SHOWN_RAW],
             "raw_encoding": body.raw_encoding,
             "raw_is_cut": len(body.raw) > SHOWN_RAW,
         }
         return TemplateResponse(request, f"{_FOLDER}/event.html", context)
+
+    def raw_view(self, request: HttpRequest, object_id: str, event_id: int) -> HttpResponse:
+        """Return the body of an event byte by byte, as a file."""
+        row = event_of(self.integration_with_events(request, object_id), event_id)
+        if request.method not in {"GET", "HEAD"}:
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        # Not as what the sender says it is: a browser would show a page of theirs as ours.
+        answer = HttpResponse(bytes(row.raw), content_type="application/octet-stream")
+        answer["Content-Disposition"] = f'attachment; filename="event-{row.pk}"'
+        return answer
 
     def replay_view(self, request: HttpRequest, object_id: str, event_id: int) -> HttpResponse:
         """Show what the present settings would make of an event (GET), or carry it out again (POST)."""

@@ -1,5 +1,6 @@
 """Configuration > Integrations > Inbound Integrations: the pages of API integrations and of their events."""
 
+import gzip
 import hmac
 import json
 import re
@@ -235,6 +236,7 @@ def test_nothing_of_other_organizations_is_shown_or_changed(here, elsewhere, cli
     addresses = [url("mapping", foreign.pk), url("event", foreign.pk, theirs.pk), url("replay", foreign.pk, theirs.pk)]
     addresses += [url("event", shop.pk, theirs.pk), url("replay", shop.pk, theirs.pk), url("event", foreign.pk, own.pk)]
     addresses += [f"{url('mapping', shop.pk)}?event={theirs.pk}", url("mapping", heartbeat.pk)]
+    addresses += [url("raw", foreign.pk, theirs.pk), url("raw", shop.pk, theirs.pk), url("raw", shop.pk, 10**30)]
     addresses += [url("event", shop.pk, 10**30), f"{url('mapping', shop.pk)}?event={'9' * 19}"]
     for address in addresses:
         assert client.get(address).status_code == 404, address
@@ -311,6 +313,67 @@ def test_a_large_payload_is_cut_to_five_hundred_lines(client, shop, send):
     page = client.get(url("event", shop.pk, event.pk)).content.decode()
     assert page.count('class="key"') == 500
     assert "Only 500 lines are shown" in page
+
+
+SECRETS = {
+    "password": "hush-1",
+    "db": {"API-Key": "hush-2", "passwd": "hush-3", "user": "ana"},
+    "auth_tokens": [{"of": "hush-4"}, "hush-5"],
+    "headers": {"Authorization": "Bearer hush-6", "Set-Cookie": "hush-7"},
+    "link": "https://heartbeat.example.org/POSTAlert/hush8abcdefghijkl?x=1",
+    "text": "the key is hb_hush9abcdefgh",
+    "token": "",
+    "title": "Disk full",
+}
+
+
+def test_the_tree_masks_secrets_by_the_names_of_their_keys_and_as_in_logs(client, shop, send):
+    event = send(shop, SECRETS)
+    for address in (url("event", shop.pk, event.pk), url("mapping", shop.pk), page_of(shop)):
+        page = client.get(address).content.decode()
+        tree = "".join(part.split("</ul>\n")[0] for part in page.split('<ul class="tree">')[1:])
+        assert tree.count("***") >= 9, address
+        assert "hush" not in tree, address
+        assert "Disk full" in tree
+        assert "ana" in tree
+        assert "(empty)" in tree  # nothing is not hidden
+    # A path can be picked, whatever its value.
+    assert "{{ payload.db[&quot;API-Key&quot;] }}" in client.get(url("mapping", shop.pk)).content.decode()
+
+
+def test_parameters_of_the_address_are_masked_like_the_payload(client, shop, send):
+    event = send(shop, {"title": "Disk full"})
+    InboundEvent.objects.filter(pk=event.pk).update(query={"token": "hush-1", "severity": "high"})
+    page = client.get(url("event", shop.pk, event.pk)).content.decode()
+    assert "hush-1" not in page
+    assert "<code>high</code>" in page
+
+
+def test_an_event_over_64_kilobytes_is_read_on_its_own_page_and_said_to_be_elsewhere(client, shop, send):
+    body = {"title": "Disk full", "status": "problem", "log": "x" * 70_000}
+    event = send(shop, body)
+    state = client.get(page_of(shop)).content.decode()
+    assert "It is larger than 64.0\xa0KB, so it is read only on its own page" in state
+    assert "Payload of the newest event" not in state
+    page = client.get(url("event", shop.pk, event.pk))
+    assert page.context["reading"]["fields"]["Subject"] == "Disk full"
+    assert "What the present settings read in it" in page.content.decode()
+    assert "the download has all of it" in page.content.decode()
+    raw = client.get(url("raw", shop.pk, event.pk))
+    assert raw.content == json.dumps(body).encode()
+    assert (raw["Content-Type"], raw["Content-Disposition"]) == (
+        "application/octet-stream",
+        f'attachment; filename="event-{event.pk}"',
+    )
+    assert client.post(url("raw", shop.pk, event.pk)).status_code == 405
+
+
+def test_of_an_event_that_cannot_be_unpacked_the_page_says_why_nothing_is_read(client, shop, send):
+    event = send(shop, {"title": "Disk full"})
+    bomb = gzip.compress(b"x" * 2_000_000)
+    InboundEvent.objects.filter(pk=event.pk).update(raw=bomb, size=len(bomb), headers={"content-encoding": "gzip"})
+    for address in (url("event", shop.pk, event.pk), page_of(shop)):
+        assert "Nothing can be read in it." in client.get(address).content.decode()
 
 
 def test_a_replay_is_tried_first_and_carried_out_only_by_the_button(client, here, shop, send, now):
