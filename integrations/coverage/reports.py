@@ -74,7 +74,10 @@ def _dump(coverage: Coverage) -> dict[str, Any]:
         "checked_at": coverage.at,
         "looked_until": coverage.looked_until,
         "gaps": [
-            {"integrations": ids, "gaps": [_times(gap) | {"groups": sorted(gap.group_ids)} for gap in gaps]}
+            {
+                "integrations": ids,
+                "gaps": [_times(gap) | {"groups": sorted(gap.group_ids), "rule": gap.rule} for gap in gaps],
+            }
             for gaps, ids in ids_by_gaps.items()
         ],
         "groups": [_times(gap) | {"group": gap.group.pk, "code": gap.code} for gap in coverage.groups],
@@ -89,7 +92,7 @@ def _times(gap: CoverageGap | GroupGap) -> dict[str, Any]:
 def _load(report: CoverageReport) -> Coverage:
     every: dict[int, list[CoverageGap]] = {}
     for entry in report.gaps:
-        gaps = [CoverageGap(*_read_times(gap), frozenset(gap["groups"])) for gap in entry["gaps"]]
+        gaps = [CoverageGap(*_read_times(gap), frozenset(gap["groups"]), gap["rule"]) for gap in entry["gaps"]]
         every.update(dict.fromkeys(entry["integrations"], gaps))
     groups = Group.objects.in_bulk([gap["group"] for gap in report.groups])
     group_gaps = [

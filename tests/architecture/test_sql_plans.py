@@ -344,6 +344,13 @@ def test_a_page_of_a_list_of_integrations_is_read_in_the_order_of_an_index(fille
     assert "Seq Scan" not in found
 
 
+def test_rules_that_name_somebody_are_read_without_the_integrations_that_have_none(filled):
+    names = dict.fromkeys(("policies", "plays", "groups", "users"), [7])
+    found = plan("named_by_rules", {"organization": 900, **names})
+    assert "integrations_inboundintegration_pkey" in found, found
+    assert "Seq Scan on integrations_inboundintegration " not in found
+
+
 def test_integrations_that_a_change_affects_are_found_by_indexes(filled):
     """As few as possible are read: a change is tried in a transaction, which holds locks meanwhile."""
     olga = User.objects.create(organization_id=900, email="olga@example.com", created_at=filled)

@@ -124,7 +124,7 @@ def test_the_page_shows_the_report_until_one_asks_to_check_again(world, jobs, ol
     browser = Client()
     browser.force_login(olga)
     with monkeypatch.context() as patches, CaptureQueriesContext(connection) as queries:
-        patches.setattr(gaps, "routes_of", None)  # to compute anything would fail
+        patches.setattr(gaps, "used_routes", None)  # to compute anything would fail
         shown = browser.get(PAGE).content.decode()
     assert len(queries) <= 12
     assert "Checked <" in shown
