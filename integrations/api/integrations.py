@@ -1,6 +1,6 @@
 """`integrations/`: inbound integrations, their pings, and who would be notified."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.permissions import entitled
-from accounts.api.viewsets import answer_of
+from accounts.api.viewsets import answer_of, warnings_of
 from accounts.entitlements import Entitlement
 from accounts.models.groups import Group
 from accounts.models.users import User
@@ -33,7 +33,7 @@ from heartbeat_project.kernel.api import (
     Strict,
     in_saved_order,
 )
-from heartbeat_project.kernel.consequences import consequences
+from heartbeat_project.kernel.consequences import Consequence, consequences
 from heartbeat_project.kernel.durations import minutes
 from heartbeat_project.kernel.openapi import WARNINGS
 from integrations.api.coverage_gaps import (
@@ -46,7 +46,7 @@ from integrations.api.coverage_gaps import (
 )
 from integrations.api.inbound_events import InboundEventActions
 from integrations.api.integration_types import ANY_INTEGRATION, IntegrationSerializer, fields_of
-from integrations.configuration.edits import delete_integration, locked_first, rotate_token
+from integrations.configuration.edits import delete_integration, live_alert_ids, locked_first, rotate_token
 from integrations.coverage.gaps import coverage_of
 from integrations.coverage.reports import among, latest_coverage, stored_coverage
 from integrations.coverage.who_is_notified import current_coverage_gaps, who_would_be_notified
@@ -59,6 +59,7 @@ from integrations.models.history import Ping
 from integrations.models.integrations import InboundIntegration
 
 FARTHEST = timedelta(days=3_650)  # from now, of an instant in a query
+MAX_CLOSED = 10  # alerts, in one warning
 MAX_FAILING = 100  # contact methods that fail, in one answer
 # Groups are notified in the order in which they are named.
 _GROUPS = Prefetch(
@@ -148,6 +149,8 @@ class IntegrationViewSet(InboundEventActions):
     permission_classes = [entitled(read=VIEWERS, write=Entitlement.INBOUND_INTEGRATIONS)]
     filters = IntegrationFilters
     without_body = frozenset({"opt_out"})
+    # The ids of the alerts that this request closed.
+    closed_alerts: Sequence[int] = ()
     parameters = {
         "who_would_be_notified": ("at",),
         "coverage_gaps": ("at", *PAGED_BY),
@@ -191,7 +194,21 @@ class IntegrationViewSet(InboundEventActions):
         fields = dict(serializer.validated_data)
         fields.pop("type", None)
         update = update_heartbeat if serializer.instance.is_heartbeat else update_event_integration
+        if serializer.instance.enabled and fields.get("enabled") is False:
+            self.closed_alerts = live_alert_ids(serializer.instance)
         serializer.instance = update(serializer.instance, actor=self.user, now=self.now, **fields)
+
+    def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Change it; the answer has `warnings` if disabling it closed alerts."""
+        answer = super().update(request, *args, **kwargs)
+        if self.closed_alerts:
+            numbers = ", ".join(f"#{pk}" for pk in self.closed_alerts[:MAX_CLOSED])
+            more = len(self.closed_alerts) - MAX_CLOSED
+            numbers += f" and {more} more" if more > 0 else ""
+            were = "Alert {} was" if len(self.closed_alerts) == 1 else "Alerts {} were"
+            detail = f"{were.format(numbers)} open, and closed by disabling it."
+            answer.data |= warnings_of([Consequence("closes_alerts", detail)])
+        return answer
 
     def perform_destroy(self, instance: InboundIntegration) -> None:
         """Delete through the service; its open alerts are closed and kept."""

@@ -345,7 +345,7 @@ def test_a_page_of_a_list_of_integrations_is_read_in_the_order_of_an_index(fille
 
 
 def test_rules_that_name_somebody_are_read_without_the_integrations_that_have_none(filled):
-    names = dict.fromkeys(("policies", "plays", "groups", "users"), [7])
+    names = {key: [7] for key in ("policies", "plays", "groups", "users")}
     found = plan("named_by_rules", {"organization": 900, **names})
     assert "integrations_inboundintegration_pkey" in found, found
     assert "Seq Scan on integrations_inboundintegration " not in found
