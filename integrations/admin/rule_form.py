@@ -4,7 +4,6 @@ The rules of the page travel as JSON in a field of their own; this form takes on
 has no field for, such as a delay, stays as it is.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,7 +21,7 @@ from integrations.inbound.rule_checks import CONDITIONS_LIMIT, NAME_LIMIT, check
 from integrations.inbound.templates import LENGTH_LIMIT
 
 PREFIX: Final = "rule"
-_CONDITION: Final = re.compile(rf"{PREFIX}-(\d{{1,3}})-path", re.ASCII)
+_MAX_DIGITS: Final = 3  # of the index of a row
 MAX_TYPED: Final = 2_000  # characters of a path or a value
 _MATCH: Final = (("all", "all of these conditions hold"), ("any", "one of these conditions holds"))
 _CHOICES: Final = ("action", "priority", "escalation_policy", "response_play")
@@ -227,13 +226,20 @@ def _stored_rows(rule: Mapping[str, Any] | None) -> list[ConditionRow]:
 
 def _sent_rows(data: Mapping[str, Any]) -> list[ConditionRow]:
     """Return the rows of a sent form by their indexes, at most CONDITIONS_LIMIT."""
-    matches = (_CONDITION.fullmatch(name) for name in data)
     rows = []
-    for index in sorted(int(match[1]) for match in matches if match):
+    for index in sorted(index for name in data if (index := _row_index(name)) is not None):
         start = f"{PREFIX}-{index}"
         path, op, value = (str(data.get(f"{start}-{part}", ""))[:MAX_TYPED].strip() for part in ("path", "op", "value"))
         rows.append(ConditionRow(index=index, path=path, op=op, value=value, is_negated=f"{start}-not" in data))
     return rows[:CONDITIONS_LIMIT]
+
+
+def _row_index(name: str) -> int | None:
+    """Return the index of the row whose path has this name, `rule-7-path`; None for other fields."""
+    start, _, rest = name.partition("-")
+    index, _, part = rest.partition("-")
+    is_path = start == PREFIX and part == "path" and index.isascii() and index.isdecimal()
+    return int(index) if is_path and len(index) <= _MAX_DIGITS else None
 
 
 def is_editable(rule: Any) -> bool:

@@ -149,6 +149,8 @@ class IntegrationViewSet(InboundEventActions):
     permission_classes = [entitled(read=VIEWERS, write=Entitlement.INBOUND_INTEGRATIONS)]
     filters = IntegrationFilters
     without_body = frozenset({"opt_out"})
+    # Actions whose answers have `warnings` only if there are some.
+    may_warn = frozenset({"update", "partial_update"})
     # The ids of the alerts that this request closed.
     closed_alerts: Sequence[int] = ()
     parameters = {

@@ -6,6 +6,7 @@ import json
 import re
 from decimal import Decimal
 from html import unescape
+from typing import Any
 
 import pytest
 from django.urls import reverse
@@ -502,8 +503,8 @@ def sent(html):
         if "name" in attributes and (not is_box or " checked" in tag):
             fields.setdefault(attributes["name"], []).append(unescape(attributes.get("value", "on" if is_box else "")))
     for name, inner in re.findall(r'<select name="([^"]*)"[^>]*>(.*?)</select>', form, re.DOTALL):
-        chosen = re.search(r'<option value="([^"]*)" selected', inner) or re.search(r'<option value="([^"]*)"', inner)
-        fields[name] = [unescape(chosen[1])]
+        [first, *_] = re.findall(r'<option value="([^"]*)"', inner)
+        fields[name] = [unescape(value) for value in re.findall(r'<option value="([^"]*)" selected', inner) or [first]]
     for name, inner in re.findall(r'<textarea name="([^"]*)"[^>]*>(.*?)</textarea>', form, re.DOTALL):
         fields[name] = [unescape(inner).removeprefix("\r").removeprefix("\n")]
     return fields
@@ -586,7 +587,7 @@ def test_what_stands_in_the_form_is_saved_without_a_press_of_its_own_button(mapp
 
 def test_a_rule_is_edited_in_its_place_and_keeps_what_the_form_does_not_have(mapping_page, here, shop, now):
     ana = here.people["Basic"]
-    stored = [
+    stored: list[dict[str, Any]] = [
         {"name": "first", "when": {"all": []}, "then": {"priority": "low"}},
         {
             "name": "second",
