@@ -27,6 +27,7 @@ OBJECTS: Final = {
     "accounts.role": 1000,
     "escalation.shift": 1001,
     "integrations.inboundintegration": SILENT_HEARTBEAT,
+    "integrations.inboundevent": EVENTS + 1,  # a mail that could not be read
 }
 EXAMPLES: Final = {
     "alerts/<alert_id>": str(LIVE_ALERT),

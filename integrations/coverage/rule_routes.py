@@ -39,7 +39,8 @@ class UsedRoute:
 def used_routes(integrations: QuerySet[InboundIntegration], *, organization_id: int) -> list[UsedRoute]:
     """Return the distinct routes of these integrations, and those to which their rules lead, each rule by itself.
 
-    The number of queries does not depend on how many there are.
+    Rules that only add recipients are left out: whoever is reached without them is reached with them, too. The number
+    of queries does not depend on how many there are.
     """
     used = [UsedRoute(route, ids) for route, ids in routes_of(integrations, organization_id=organization_id)]
     settings = EventSettings.objects.filter(integration__in=integrations.order_by().values("pk")).exclude(rules=[])
@@ -60,7 +61,7 @@ def used_routes(integrations: QuerySet[InboundIntegration], *, organization_id: 
             continue
         for number, rule in enumerate(rules, 1):
             route = _followed(own_routes[pk], _then(rule), policies=policies, plays=plays)
-            if route != own_routes[pk]:
+            if not _only_adds(route, own_routes[pk]):
                 ids_by_route[route, number, str(rule.get("name") or "")].append(pk)
     used += (UsedRoute(route, ids, number, name) for (route, number, name), ids in ids_by_route.items())
     return used
@@ -94,6 +95,12 @@ def _then(rule: Mapping[str, Any]) -> Mapping[str, Any]:
     then: Mapping[str, Any] = rule.get("then") or {}
     opens = then.get("action") in {None, "", Action.OPEN}
     return then if opens and any(then.get(name) for name in _LEADS) else {}
+
+
+def _only_adds(route: Route, own: Route) -> bool:
+    """Return whether a route differs from the integration's own at most by further recipients."""
+    is_alike = (route.policy, route.play, route.priority) == (own.policy, own.play, own.priority)
+    return is_alike and {*route.group_ids} >= {*own.group_ids} and {*route.user_ids} >= {*own.user_ids}
 
 
 def _followed(

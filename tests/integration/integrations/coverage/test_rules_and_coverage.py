@@ -87,7 +87,7 @@ def test_routes_of_rules_are_those_that_alerts_then_take(world, ana, empty):
     play = factories.PlayFactory(organization=world.organization)
     bob = world.person("bob")
     thens = [
-        {"recipient_groups": [empty.pk], "recipient_users": [bob.pk]},
+        {"recipient_groups": [empty.pk], "recipient_users": [bob.pk], "priority": "medium"},
         {"recipient_users": [bob.pk, ana.pk], "replace": True, "priority": "low"},
         {"response_play": play.pk, "replace": True},
         {"escalation_policy": world.policy(name="Other").pk},
@@ -171,6 +171,12 @@ def test_a_new_gap_of_one_rule_is_said_though_another_has_one(world, client_for,
     )
     answer = client_for(olga).patch(f"/api/v1/users/{bob.pk}/", {"is_active": False}, format="json")
     assert [warning["code"] for warning in answer.json()["warnings"]] == ["reaches_nobody_now"]
+
+
+def test_rules_that_only_add_recipients_cost_nothing(world, ana, empty):
+    integration = shop(world, *({"recipient_groups": [empty.pk]} for _ in range(20)))
+    own = InboundIntegration.objects.filter(pk=integration.pk)
+    assert len(used_routes(own, organization_id=world.organization.pk)) == 1
 
 
 def test_queries_do_not_grow_with_rules(world, ana):
