@@ -1,4 +1,4 @@
--- List the integrations of an organization whose rules name one of these policies, plays, groups or users.
+-- List the integrations of an organization whose rules lead alerts elsewhere, and name one of these policies, plays, groups or users.
 -- Index: integrations_eventsettings_pkey or integration_by_name; few integrations have rules, and those are read.
 SELECT settings.integration_id
 FROM integrations_eventsettings AS settings
@@ -6,7 +6,12 @@ JOIN integrations_inboundintegration AS integration ON integration.id = settings
 WHERE integration.organization_id = %(organization)s AND settings.rules <> '[]'::jsonb AND EXISTS (
     SELECT FROM jsonb_array_elements(settings.rules) AS rule (value),
         LATERAL (SELECT rule.value -> 'then' AS value) AS of_rule
-    WHERE (of_rule.value ->> 'escalation_policy')::bigint = ANY(%(policies)s::bigint[])
+    -- A rule that only adds recipients opens no gap.
+    WHERE coalesce(
+        of_rule.value ->> 'escalation_policy', of_rule.value ->> 'response_play', of_rule.value ->> 'priority',
+        nullif(of_rule.value ->> 'replace', 'false')
+    ) IS NOT NULL AND (
+        (of_rule.value ->> 'escalation_policy')::bigint = ANY(%(policies)s::bigint[])
         OR (of_rule.value ->> 'response_play')::bigint = ANY(%(plays)s::bigint[])
         OR EXISTS (
             SELECT FROM jsonb_array_elements_text(of_rule.value -> 'recipient_groups') AS recipient (id)
@@ -16,4 +21,5 @@ WHERE integration.organization_id = %(organization)s AND settings.rules <> '[]':
             SELECT FROM jsonb_array_elements_text(of_rule.value -> 'recipient_users') AS recipient (id)
             WHERE recipient.id::bigint = ANY(%(users)s::bigint[])
         )
+    )
 )
