@@ -5,7 +5,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from celery.schedules import schedstate
+from django_celery_beat.models import PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
+
+from heartbeat_project.schedule import FORMERLY_PERIODIC
 
 # Seconds between two queries whether the schedule was changed; Celery would query at each check.
 LOOK_SECONDS: Final = 5.0
@@ -40,6 +43,11 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc] # the package has no t
 
     Entry = Entry
     _look_at = 0.0
+
+    def setup_schedule(self) -> None:
+        """Write the schedule into the database, without the tasks that are no longer periodic."""
+        PeriodicTask.objects.filter(name__in=FORMERLY_PERIODIC).delete()
+        super().setup_schedule()
 
     def tick(self, *_: Any, **__: Any) -> float:
         """Send all tasks that are due; return the seconds until the next one is, at most `max_interval`.

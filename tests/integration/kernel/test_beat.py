@@ -14,7 +14,7 @@ from django_celery_beat.schedulers import DatabaseScheduler
 from heartbeat_project.beat import Entry, Scheduler
 from heartbeat_project.celery import app
 from heartbeat_project.kernel import clock
-from heartbeat_project.schedule import BEAT_SCHEDULE, PERIODIC
+from heartbeat_project.schedule import BEAT_SCHEDULE, FORMERLY_PERIODIC, PERIODIC
 
 pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).parents[3]
@@ -127,9 +127,21 @@ def test_a_change_of_the_schedule_is_noticed(beat):
 def test_the_last_runs_are_stored_for_the_next_start(beat):
     beat.walk(seconds=3)
     beat.scheduler.sync()
-    stored = PeriodicTask.objects.get(name="integrations.detect_misses")
+    stored = PeriodicTask.objects.get(name="integrations.do_engine_work")
     assert stored.last_run_at == beat.start + timedelta(seconds=2.7)
     assert stored.total_run_count == 4
+
+
+def test_tasks_that_were_periodic_in_an_earlier_version_are_sent_no_more(beat):
+    every = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.SECONDS)
+    for name in (*FORMERLY_PERIODIC, "somebody else's task"):
+        PeriodicTask.objects.create(name=name, task=name, interval=every)
+    scheduler = Scheduler(app=app, max_interval=1)
+    assert {name for name in scheduler.schedule if not name.startswith("celery.")} == {
+        *PERIODIC,
+        "somebody else's task",
+    }
+    assert not {*PERIODIC} & {*FORMERLY_PERIODIC}
 
 
 def test_the_database_is_asked_now_and_then_whether_the_schedule_was_changed(monkeypatch):
