@@ -18,7 +18,7 @@ from embedded.lookout import Lookout, open_state
 from embedded.options import PROJECT, Options, check_port, read_options
 from embedded.process import Account, EmbeddedError, Program, base_env, current_account, succeeds_as
 from embedded.program import ProgramPlace, readable_place
-from embedded.supervisor import Stopped, Supervisor
+from embedded.supervisor import QUIET_TICK, Stopped, Supervisor
 from heartbeat_project.variables import is_ours, resolved_variables, without_owners_secrets
 
 READY_SECONDS = 60.0
@@ -90,7 +90,7 @@ def run(options: Options, data: DataFolder, console: Console) -> None:
             console.say(sign_in.pop(0))
         console.say("Ctrl-C stops it.\n")
         is_running = True
-        supervisor.wait(lambda: _show_lookout(lookout, console), seconds=FOREVER)
+        supervisor.wait(lambda: _show_lookout(lookout, console), seconds=FOREVER, pause=QUIET_TICK)
     except Stopped:
         console.say("Stopping ...")
         if not is_running:
