@@ -17,7 +17,7 @@ FIRST_PAUSE = 0.5  # seconds before the first restart; doubles with each crash
 LONGEST_PAUSE = 30.0
 STEADY_SECONDS = 30.0  # a child that ran for this long is restarted after the first pause again
 TICK = 0.05  # seconds between two looks at the children, at least
-QUIET_TICK = 0.25  # seconds between two looks while they write nothing, once all of them run
+QUIET_TICK = 0.5  # seconds between two looks while they write nothing, once all of them run
 
 
 class Stopped(Exception):

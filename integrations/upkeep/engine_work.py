@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 # Seconds between two ticks of a process that run all parts, whether or not work seems to be due: a kind of work that
 # `is_work_due` did not know would be late, and not forgotten.
-ALL_SECONDS: Final = 5.0
+ALL_SECONDS: Final = 10.0
 
 
 def is_work_due(*, now: datetime) -> bool:
