@@ -43,7 +43,7 @@ def _is_held() -> bool:
 
 def held_for(*, now: datetime) -> timedelta | None:
     """Return how long the installation has been held, or None if it is not held."""
-    restore = held_restore()
+    restore = held_restore() if _is_held() else None
     return None if restore is None else max(now - restore.restored_at, timedelta())
 
 

@@ -20,20 +20,25 @@ SELECT
     OR (
         SELECT review_at FROM escalation_escalationrun WHERE review_at <= %(now)s ORDER BY review_at LIMIT 1
     ) IS NOT NULL
-    -- Escalations that go on because their alert is open again: run_parked or alert_open, as in unpark_runs.sql.
-    OR EXISTS (
-        SELECT FROM escalation_escalationrun AS run
+    -- Escalations that go on because their alert is open again: run_parked. As above, the order of an index keeps the
+    -- planner from reading whole tables because it expects to meet such a row soon.
+    OR (
+        SELECT run.alert_id FROM escalation_escalationrun AS run
         JOIN alerting_alert AS alert ON alert.id = run.alert_id
         WHERE run.parked
           AND alert.status = 'open' AND NOT (run.acknowledge_stops AND alert.acknowledged_at IS NOT NULL)
-    )
+        ORDER BY run.alert_id
+        LIMIT 1
+    ) IS NOT NULL
     -- Recoveries: one_live_alert_per_heartbeat, as in recovered_alerts.sql.
-    OR EXISTS (
-        SELECT FROM alerting_alert AS alert
+    OR (
+        SELECT alert.integration_id FROM alerting_alert AS alert
         JOIN integrations_heartbeat AS heartbeat ON heartbeat.integration_id = alert.integration_id
         WHERE alert.status IN ('open', 'assigned', 'on_hold') AND alert.integration_type = 'heartbeat'
           AND heartbeat.state IN ('waiting', 'healthy')
-    )
+        ORDER BY alert.integration_id
+        LIMIT 1
+    ) IS NOT NULL
     -- Events that waited long enough, and alerts to which no event came in time: event_key_due, alert_closes_by_itself.
     OR (
         SELECT due_at FROM integrations_eventkey WHERE due_at <= %(now)s ORDER BY due_at LIMIT 1
@@ -45,9 +50,11 @@ SELECT
         LIMIT 1
     ) IS NOT NULL
     -- Mails to be read: inbound_share. A lease that ends after a new one's end was given before the clock was set back.
+    -- Planning takes longer than reading, so partitions of days to come are left out.
     OR EXISTS (
         SELECT FROM integrations_inboundevent
-        WHERE state = 'waiting' AND (claimed_until IS NULL OR claimed_until <= %(now)s OR claimed_until > %(lease_end)s)
+        WHERE received_at < %(tomorrow)s AND state = 'waiting'
+          AND (claimed_until IS NULL OR claimed_until <= %(now)s OR claimed_until > %(lease_end)s)
     )
     -- Maintenance that begins: window_to_apply.
     OR EXISTS (SELECT FROM integrations_maintenancewindow WHERE applied_at IS NULL AND starts_at <= %(now)s)

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import close_old_connections, connection
@@ -25,7 +25,12 @@ def is_work_due(*, now: datetime) -> bool:
 
     It may say so without reason, such as for deadlines while nothing is judged.
     """
-    parameters: dict[str, datetime] = {"now": now, "tests_since": now - TEST_LASTS, "lease_end": now + LEASE}
+    parameters: dict[str, datetime] = {
+        "now": now,
+        "tests_since": now - TEST_LASTS,
+        "lease_end": now + LEASE,
+        "tomorrow": now + timedelta(days=1),
+    }
     with connection.cursor() as cursor:
         cursor.execute(statement("integrations", "is_engine_work_due"), parameters)
         is_due: bool = cursor.fetchone()[0]

@@ -73,8 +73,16 @@ def test_a_pulse_asks_an_index_for_what_is_due(silent):
 
 def test_the_engine_asks_indexes_whether_work_is_due(silent):
     """Each second; none of what is missed or taken is due, so the statement asks all of its questions."""
-    parameters = {"now": silent, "tests_since": silent, "lease_end": silent}
+    parameters = {"now": silent, "tests_since": silent, "lease_end": silent, "tomorrow": silent}
 
+    assert not is_work_due(now=silent)
+    # Alerts that were taken, whose escalations are parked.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE escalation_escalationrun SET parked = TRUE, acknowledge_stops = TRUE WHERE alert_id % 7 = 0"
+        )
+        cursor.execute("UPDATE alerting_alert SET acknowledged_at = opened_at WHERE id % 7 = 0")
+        cursor.execute("ANALYZE alerting_alert, escalation_escalationrun")
     assert not is_work_due(now=silent)
     assert scans(statement("integrations", "is_engine_work_due"), parameters, of=f"{LARGE}|alerting_alert") == []
 
