@@ -27,7 +27,7 @@ from heartbeat_project.operator_mail import (
     Store,
 )
 
-# Between two looks. The web server and both workers look twice as often; this is for when none of them runs.
+# Between two looks. The web server and both workers look as well; this one is for when none of them runs.
 LOOK_SECONDS: Final = 20.0
 # The web server answers within 4 s, whatever the database does.
 ANSWER_SECONDS: Final = 6.0
