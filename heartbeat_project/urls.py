@@ -21,6 +21,9 @@ from integrations.api.urls import register as register_integrations
 from integrations.api.urls import responses as mail_responses
 from integrations.api.usage import UsageViewSet
 
+# Here and not in every process: workers have no pages.
+admin.autodiscover()
+
 router = Router()
 # Addresses such as /api/v1/alerts.json: `format` is a parameter of ours, see alerts/export/.
 router.include_format_suffixes = False
