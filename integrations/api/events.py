@@ -29,6 +29,10 @@ from integrations.ping_lane.batch import ip
 
 MAX_BODY: Final = 1 << 20
 FLOOD: Final = FloodLimit()
+# Keys in a request's META. True if it has one of the threads for events, so that it needs no turn among the pages.
+HAS_A_THREAD: Final = "heartbeat.has_a_thread"
+# The id of the organization to which the address belongs; set by the view.
+ORGANIZATION: Final = "heartbeat.organization"
 
 
 @csrf_exempt
@@ -43,7 +47,9 @@ def post_alert(request: HttpRequest, token: str, source: str = "") -> HttpRespon
             return _unknown()
         if refusal := _refusal(request, integration, wait):
             return refusal
-        take_turn(request.META, integration.organization_id)
+        request.META[ORGANIZATION] = integration.organization_id
+        if HAS_A_THREAD not in request.META:
+            take_turn(request.META, integration.organization_id)
         with acting_for_nobody():
             return _receive(request, integration, source=source, now=now)
     except IntegrationDeleted:
