@@ -76,11 +76,9 @@ def _open_keys(integration_id: int, pks: Sequence[int], *, now: datetime) -> int
     opened = 0
     keys = list(EventKey.objects.filter(pk__in=pks).order_by("due_at"))
     if integration is not None and not suspended_until(integration, now=now):
-        alerts = EventAlerts(integration, state, now=now)
-        for key in keys:
-            if key.waiting is not None:
-                alerts.open_now(load_event(key.waiting))
-                opened += 1
+        waiting = [load_event(key.waiting) for key in keys if key.waiting is not None]
+        EventAlerts(integration, state, now=now).open_now(waiting)
+        opened = len(waiting)
         state.save()
     EventKey.objects.filter(pk__in=pks).update(waiting=None, waiting_since=[], due_at=None, changed_at=now)
     return opened
