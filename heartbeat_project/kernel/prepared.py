@@ -20,6 +20,7 @@ class _PreparedCursor(psycopg.Cursor[tuple[Any, ...]]):
 
 @contextmanager
 def _prepared_cursor() -> Iterator[Any]:
+    connection.close_if_health_check_failed()
     connection.ensure_connection()
     own = connection.connection
     own.prepare_threshold = 0  # Django sets None, so that its own cursors, which bind parameters, prepare nothing
