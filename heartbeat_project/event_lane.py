@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from copy import deepcopy
-from functools import cached_property, partial
+from functools import partial
 from io import BytesIO
 from typing import Any, Final, cast
 
@@ -25,6 +25,7 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.utils import load_backend
 from django.http import HttpResponse
 from django.urls import set_script_prefix
+from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
 from accounts.request_queue import RETRY_AFTER_SECONDS, WAIT_SECONDS

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+
+from django.utils.functional import cached_property
 
 from escalation.engine.start import Route
 from escalation.models.policies import EscalationPolicy, ResponsePlay
