@@ -29,6 +29,9 @@ class Job(Ticket, Generic[T]):
 
     def do(self) -> None:
         """Do the work, and hand over its result or error."""
+        # From now on, the future cannot be cancelled by a caller who waits no more.
+        if not self.future.set_running_or_notify_cancel():
+            return
         try:
             result = self.work()
         except BaseException as error:  # noqa: BLE001 - it is raised where the future is awaited

@@ -159,6 +159,38 @@ def test_an_event_that_no_thread_begins_in_time_is_taken_back(lane, shop, monkey
     assert ask(lane, "POST", f"/POSTAlert/{shop.token}")[0] == 200
 
 
+def test_an_event_whose_sender_waits_no_more_is_carried_out(lane, shop):
+    gate = threading.Event()
+    lane.threads.submit(("", shop.token), gate.wait)
+
+    async def send_and_go() -> None:
+        async def receive():
+            return {"type": "http.request", "body": b"{}", "more_body": False}
+
+        async def send(message):
+            raise AssertionError(message)
+
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "POST",
+            "path": f"/POSTAlert/{shop.token}",
+            "query_string": b"",
+            "headers": [(b"host", b"localhost"), (b"content-length", b"2")],
+            "client": ("127.0.0.1", 50_000),
+        }
+        asked = asyncio.create_task(lane(scope, receive, send))
+        while not lane.threads.waiting:
+            await asyncio.sleep(0.001)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        gate.set()
+
+    asyncio.run(send_and_go())
+    until(lambda: InboundEvent.objects.count() == 1, seconds=30, what="the event is stored")
+
+
 @pytest.fixture(autouse=True)
 def no_flood():
     FLOOD._full_at.clear()

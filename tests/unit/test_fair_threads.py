@@ -116,6 +116,20 @@ def test_an_error_is_raised_where_the_result_is_awaited_and_the_thread_goes_on(m
     assert not ended.acquire(blocking=False)
 
 
+def test_a_caller_who_waits_no_more_stops_neither_the_work_nor_the_thread(make, ended):
+    work = make(1, idle_seconds=30)
+    begun = work.submit("a", "1", "first")
+    work.expect("first")
+    waiting = work.submit("a", "1", "second")
+    assert not begun.future.cancel()
+    assert waiting.future.cancel()
+    work.end("first", "second")
+    assert work.threads.submit(("a", "1"), lambda: "third").future.result(30) == "third"
+    assert begun.future.result(30) == "first"
+    assert work.begun == ["first"]
+    assert not ended.acquire(blocking=False)
+
+
 def test_a_thread_without_work_ends_and_a_new_one_takes_the_next_job(make, ended):
     work = make(2)
     for _ in range(3):
