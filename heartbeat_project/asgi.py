@@ -22,6 +22,7 @@ from django.db import connection  # noqa: E402
 
 from heartbeat_project import watch  # noqa: E402
 from heartbeat_project.condition import UNNAMED_PROXY  # noqa: E402
+from heartbeat_project.event_lane import EventLane  # noqa: E402
 from heartbeat_project.sub_path import with_path, without_path  # noqa: E402
 from heartbeat_project.whole_requests import WholeRequests  # noqa: E402
 from integrations.ping_lane.committer import Committer  # noqa: E402
@@ -85,7 +86,7 @@ def begin() -> Callable[[], None]:
 
 ping_lane = PingLane(
     WholeRequests(
-        with_path(cast("Application", django_application), settings.BASE_PATH),
+        EventLane(with_path(cast("Application", django_application), settings.BASE_PATH)),
         max_body_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
         cut={"/api/v1/responses/mail/"},
     ),

@@ -1,12 +1,11 @@
 """The addresses to which systems POST their errors: an answer is sent once the event is stored and carried out."""
 
-import re
 import time
 from datetime import datetime
 from typing import Any, Final
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -18,6 +17,7 @@ from heartbeat_project.kernel.errors import NotNow
 from heartbeat_project.kernel.forms import takes_no_form
 from heartbeat_project.kernel.problems import CONTENT_TYPE, problem, store_fault, unavailable
 from integrations.inbound import signatures, sns
+from integrations.inbound.addresses import api_integration
 from integrations.inbound.decoding import TooLarge, decode, external_id
 from integrations.inbound.event import RAW_TYPE, ReceivedEvent
 from integrations.inbound.flood import PER_SECOND, FloodLimit
@@ -29,6 +29,10 @@ from integrations.ping_lane.batch import ip
 
 MAX_BODY: Final = 1 << 20
 FLOOD: Final = FloodLimit()
+# Keys in a request's META. True if it has one of the threads for events, so that it needs no turn among the pages.
+HAS_A_THREAD: Final = "heartbeat.has_a_thread"
+# The id of the organization to which the address belongs; set by the view.
+ORGANIZATION: Final = "heartbeat.organization"
 
 
 @csrf_exempt
@@ -38,12 +42,14 @@ def post_alert(request: HttpRequest, token: str, source: str = "") -> HttpRespon
     now = clock.now()
     wait = FLOOD.seconds_to_wait(token, at=time.monotonic())
     try:
-        integration = _integration_of(token, now=now)
+        integration = api_integration(token, now=now)
         if integration is None:
             return _unknown()
         if refusal := _refusal(request, integration, wait):
             return refusal
-        take_turn(request.META, integration.organization_id)
+        request.META[ORGANIZATION] = integration.organization_id
+        if HAS_A_THREAD not in request.META:
+            take_turn(request.META, integration.organization_id)
         with acting_for_nobody():
             return _receive(request, integration, source=source, now=now)
     except IntegrationDeleted:
@@ -123,17 +129,6 @@ def answer_of(received: Received) -> dict[str, Any]:
         "results": [result.as_json() for result in received.results],
         "fault": {"field": received.fault.field, "text": received.fault.text} if received.fault else None,
     }
-
-
-def _integration_of(token: str, *, now: datetime) -> InboundIntegration | None:
-    """Return the API integration with this token, or with this former token while it works."""
-    if not re.fullmatch(r"[\w-]{1,64}", token, re.ASCII):
-        return None
-    apis = InboundIntegration.objects.select_related("event_settings").filter(type=InboundIntegration.Type.API)
-    return (
-        apis.filter(token=token).first()
-        or apis.filter(Q(former_tokens__token=token, former_tokens__ends_at__gt=now)).first()
-    )
 
 
 def _unsigned(

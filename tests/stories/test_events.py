@@ -1,11 +1,14 @@
 """Events of API integrations: what opens, joins, waits and closes, and who is notified of it."""
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from alerting.models.alerts import Alert, AlertMember
 from alerting.services import alerts as alerting
 from alerting.via import CONSOLE
 from escalation.responses.act import act
+from integrations.inbound import timers
 from integrations.inbound.alerts import EventAlerts
 from integrations.maintenance import windows
 from integrations.models.events import EventState, InboundEvent
@@ -175,10 +178,10 @@ def test_a_waiting_open_that_fails_is_tried_again_and_holds_up_no_other(world: W
         world.post(shop, problem(key))
     real = EventAlerts.open_now
 
-    def fail(alerts, event):
-        if event.source_id == "db1":
+    def fail(alerts, events):
+        if "db1" in {event.source_id for event in events}:
             raise RuntimeError("broken")
-        return real(alerts, event)
+        return real(alerts, events)
 
     monkeypatch.setattr(EventAlerts, "open_now", fail)
     world.advance(minutes(5) + seconds(1))
@@ -248,6 +251,37 @@ def test_an_alert_closes_by_itself_when_no_event_came_for_so_long(world: World):
     assert world.alert(shop).status == "open"
     world.advance(minutes(2))
     assert world.alert(shop).close_reason == "closed by Shop: no event came for 30 minutes"
+
+
+def test_alerts_close_by_themselves_together_and_one_that_fails_holds_up_no_other(world: World, monkeypatch):
+    shop = world.api("Shop", recipients=["ana"], auto_close_minutes=30)
+    shelf = world.api("Shelf", recipients=["ana"], auto_close_minutes=30)
+    for key in ("db1", "db2", "db3"):
+        world.post(shop, problem(key))
+    world.post(shelf, problem())
+    broken = Alert.objects.get(source_id="db2").pk
+    real = timers.close_alerts
+
+    def fail(alert_ids, **named):
+        if broken in alert_ids:
+            raise RuntimeError("broken")
+        return real(alert_ids, **named)
+
+    monkeypatch.setattr(timers, "close_alerts", fail)
+    world.advance(minutes(30) + seconds(1))
+    assert [alert.source_id for alert in world.alerts() if alert.status == "open"] == ["db2"]
+    assert world.alert(shelf).close_reason == "closed by Shelf: no event came for 30 minutes"
+    monkeypatch.setattr(timers, "close_alerts", real)
+    world.advance(minutes(1))
+    assert {alert.status for alert in world.alerts()} == {"closed"}
+
+
+def test_two_hundred_alerts_close_by_themselves_in_a_few_statements(world: World):
+    shop = world.api("Shop", recipients=["ana"], auto_close_minutes=30, storm_per_minute=0)
+    world.post(shop, [problem(f"db{number}") for number in range(200)])
+    with CaptureQueriesContext(connection) as captured:
+        assert timers.run_due(now=world.now + minutes(31)) == 200
+    assert len(captured) < 20
 
 
 def test_beyond_the_storm_limit_one_alert_takes_the_rest_and_each_key_still_closes_its_member(world: World):
