@@ -51,7 +51,7 @@ def post_alert(request: HttpRequest, token: str, source: str = "") -> HttpRespon
         if HAS_A_THREAD not in request.META:
             take_turn(request.META, integration.organization_id)
         with acting_for_nobody():
-            return _receive(request, integration, source=source, now=now)
+            return _receive(request, integration, source=source.strip("/"), now=now)
     except IntegrationDeleted:
         return _unknown()
     except NotNow as error:
