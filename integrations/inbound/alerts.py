@@ -6,7 +6,7 @@ transaction and the lock of the integration's EventState.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -59,7 +59,7 @@ class EventAlerts:
         close, so that a group whose members change stays the same alert.
         """
         self._results = {}
-        for parts in rounds_of(events):
+        for parts in rounds_of(events, name=self.integration.name):
             by_action = defaultdict(list)
             for part in parts:
                 by_action[part.event.action].append(part)
@@ -91,7 +91,8 @@ class EventAlerts:
     def _why_not_now(self, part: Part) -> Result | None:
         """Return the result of an event that opens no alert now; None if it does."""
         event, kept = part.event, self.keys.get(part.key)
-        if event.event_at and kept and kept.closed_at and kept.closed_at > event.event_at:
+        is_older = event.event_at and kept and kept.closed_at and kept.closed_at > event.event_at
+        if is_older and not self._has_burnt_on(part):
             return part.result("ignored", None, "older_than_close")
         if self.opening.is_suspended:
             return part.result("ignored", None, "maintenance")
@@ -103,10 +104,22 @@ class EventAlerts:
             self.keys.change(part.key, waiting=None, waiting_since=[], due_at=None)
         return None
 
-    def open_now(self, events: Sequence[MappedEvent]) -> list[Result]:
-        """Open alerts for events that have waited, whose keys differ; they join a storm or a group if there is one."""
+    def _has_burnt_on(self, part: Part) -> bool:
+        """Return whether a member that the event lists as open was open when the last alert of the key closed.
+
+        Alertmanager leaves out members that somebody has silenced, and closes the group when the others end. When the
+        silence is over, what it sends is as old as its members, and still news.
+        """
+        listed = [member.key[:200] for member in part.event.members if member.is_open]
+        if not listed:
+            return False
+        last = Alert.objects.filter(integration_id=self.integration.pk, key_hash=part.key).order_by("-id").first()
+        return AlertMember.objects.filter(alert=last, source_id__in=listed, is_open=True).exists()
+
+    def open_now(self, events: Mapping[str, MappedEvent]) -> list[Result]:
+        """Open alerts for events that have waited, by their keys; they join a storm or a group if there is one."""
         self._results = {}
-        self._open_now([Part(number, event, key_of(event)) for number, event in enumerate(events)])
+        self._open_now([Part(number, event, key) for number, (key, event) in enumerate(events.items())])
         return [self._results[number] for number in range(len(events))]
 
     def _open_now(self, parts: Sequence[Part]) -> None:
@@ -387,7 +400,7 @@ class EventAlerts:
         subject, source_id = self._storm_subject(1), f"storm {self.now:%Y-%m-%d %H:%M} UTC"
         event = replace(part.event, subject=subject, short_text=subject, source_id=source_id, url="", event_at=None)
         event = replace(event, long_text=self._storm_text(), members=())
-        (alert_id,) = self._open([Part(part.number, event, key_of(event))])
+        (alert_id,) = self._open([Part(part.number, event, key_of(event, name=self.integration.name))])
         self.state.storm_alert_id = alert_id
         text = f"{self.settings.storm_per_minute} alerts have opened in this minute; further ones stand in this one."
         write_timeline(_Kind.STORM, [(alert_id, text)], now=self.now)

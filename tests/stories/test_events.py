@@ -83,6 +83,37 @@ def test_an_open_that_is_older_than_a_close_of_its_key_opens_nothing(world: Worl
     assert what(world.post(shop, problem(timestamp=newer))) == ("opened", "")
 
 
+def group(world, state, **members):
+    """Return an event of Alertmanager's about a group, with the state and the minute in which each member began."""
+    return {
+        "version": "4",
+        "groupKey": "{}:{alertname=Disk}",
+        "status": state,
+        "alerts": [
+            {
+                "status": status,
+                "labels": {"alertname": "Disk", "instance": name},
+                "startsAt": began.isoformat(),
+                "endsAt": world.now.isoformat() if status == "resolved" else "0001-01-01T00:00:00Z",
+                "fingerprint": name,
+            }
+            for name, (status, began) in members.items()
+        ],
+    }
+
+
+def test_a_member_that_was_silenced_while_its_group_closed_opens_when_the_silence_is_over(world: World, shop):
+    began = world.now
+    world.post(shop, group(world, "firing", db1=("firing", began), db2=("firing", began)))
+    world.advance(minutes(10))
+    # At Alertmanager db1 is silenced: it is left out, and burns on.
+    assert what(world.post(shop, group(world, "resolved", db2=("resolved", began)))) == ("closed", "")
+    assert what(world.post(shop, group(world, "firing", db2=("firing", began)))) == ("ignored", "older_than_close")
+    world.advance(minutes(30))
+    assert what(world.post(shop, group(world, "firing", db1=("firing", began)))) == ("opened", "")
+    assert world.alert(shop).status == "open"
+
+
 @pytest.mark.parametrize("by", ["event", "person"])
 def test_after_a_close_the_key_is_free(world: World, shop, by):
     world.post(shop, problem())
@@ -169,6 +200,20 @@ def test_a_delay_in_minutes_opens_unless_a_close_comes_before(world: World):
     assert what(world.post(shop, problem("db2"))) == ("appended", "")
 
 
+def test_a_new_name_of_the_integration_keeps_an_open_that_waits_and_its_close_together(world: World, shop):
+    shop.event_settings.delay = {"mode": "minutes", "minutes": 5}
+    shop.event_settings.save()
+    world.post(shop, problem())
+    shop.name = "Shop of Rome"
+    shop.save()
+    assert what(world.post(shop, problem())) == ("waiting", "delay")
+    shop.name = "Shop of Milan"
+    shop.save()
+    world.advance(minutes(6))
+    assert world.alert(shop).status == "open"
+    assert what(world.post(shop, problem(status="resolved"))) == ("closed", "")
+
+
 def test_a_waiting_open_that_fails_is_tried_again_and_holds_up_no_other(world: World, monkeypatch):
     shop = world.api("Shop", recipients=["ana"], delay={"mode": "minutes", "minutes": 5})
     for key in ("db1", "db2"):
@@ -176,7 +221,7 @@ def test_a_waiting_open_that_fails_is_tried_again_and_holds_up_no_other(world: W
     real = EventAlerts.open_now
 
     def fail(alerts, events):
-        if "db1" in {event.source_id for event in events}:
+        if "db1" in {event.source_id for event in events.values()}:
             raise RuntimeError("broken")
         return real(alerts, events)
 
@@ -300,7 +345,10 @@ def test_a_replay_of_the_senders_id_changes_nothing_for_a_day(world: World, shop
     assert again.results[0].alert_id == first.results[0].alert_id
     assert world.alert(shop).event_count == 1
     assert what(world.post(shop, problem())) == ("appended", "")
-    world.advance(hours(24))
+    world.advance(hours(23))
+    assert what(world.post(shop, problem(), external_id="delivery-1")) == ("replayed", "opened")
+    # A sender that writes one id into all it sends is heard once a day.
+    world.advance(hours(1))
     assert what(world.post(shop, problem(), external_id="delivery-1")) == ("appended", "")
 
 
