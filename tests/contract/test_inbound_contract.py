@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import hmac
 import json
+import time
 import urllib.parse
 import zlib
 from datetime import timedelta
@@ -19,7 +20,7 @@ import zstandard
 
 from heartbeat_project.kernel import clock
 from integrations.api import events
-from integrations.inbound.flood import FloodLimit
+from integrations.inbound.flood import BURST, FloodLimit, Refusals
 from integrations.inbound.presets import NAMES
 from tests import factories
 from tests.unit.integrations.inbound.events import body_of, headers_of
@@ -35,6 +36,7 @@ OVER = {"alertKey": "db1", "status": "resolved"}
 def no_flood(monkeypatch):
     """Give each test its own flood limit."""
     monkeypatch.setattr(events, "FLOOD", FloodLimit())
+    monkeypatch.setattr(events, "REFUSALS", Refusals())
 
 
 @pytest.fixture
@@ -215,6 +217,20 @@ def test_a_wrong_signature_is_counted_and_nothing_else_is_stored(make, post, rea
     assert (seen["rejected_count"], seen["event_count"], seen["state"]) == (1, 0, "waiting")
     assert read(f"integrations/{shop['id']}/events/")["results"] == []
     assert post(shop, PROBLEM, **{"X-Key": "s3cret"})["action"] == "opened"
+
+
+def test_beyond_the_hard_limit_is_429_and_counted(make, post, read, monkeypatch):
+    shop, started = make(), time.monotonic()
+    token = shop["api_url"].rpartition("/")[2]
+    for _ in range(BURST):
+        # As if the bucket had been emptied in a minute: this machine may be too slow to empty it now.
+        events.FLOOD.seconds_to_wait(token, at=started + 60)
+    answer = post(shop, PROBLEM, status=429)
+    assert (answer["integration"], answer["limit"], answer["window_seconds"]) == ("Shop", 50, 1)
+    assert read(f"integrations/{shop['id']}/")["rejected_count"] == 1
+    monkeypatch.setattr(events, "FLOOD", FloodLimit())
+    post(shop, PROBLEM)
+    assert read(f"integrations/{shop['id']}/")["rejected_count"] == 1
 
 
 def test_a_storm_is_one_alert_that_keeps_all(make, post, read, monkeypatch):
