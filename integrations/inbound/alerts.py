@@ -25,7 +25,7 @@ from heartbeat_project.kernel.durations import minutes
 from heartbeat_project.kernel.prepared import fetch_prepared
 from heartbeat_project.kernel.sql import records, statement
 from integrations.inbound.delays import Waiting, dump_event
-from integrations.inbound.event import Action, MappedEvent
+from integrations.inbound.event import Action, Fault, MappedEvent
 from integrations.inbound.keys import KeptKeys
 from integrations.inbound.live_alerts import LIVE_STATES, LiveAlert, live_alerts, members_with_keys
 from integrations.inbound.members import Members
@@ -37,6 +37,15 @@ from integrations.models.integrations import InboundIntegration
 MINUTE: Final = timedelta(minutes=1)
 _RANKS: Final = {value: rank for rank, value in enumerate(Priority.values)}
 _Kind = TimelineEntry.Kind
+
+
+def _line_of(fault: Fault) -> str:
+    """Return what the timeline says of a fault."""
+    if fault.field == "payload":
+        return f"The event could not be read as it should: {fault.text}"
+    if fault.field == "rules":
+        return f"A rule failed. {fault.text}"
+    return f"The mapping of {fault.field} failed ({fault.text.removesuffix('.')}), so the default was used."
 
 
 class EventAlerts:
@@ -164,7 +173,7 @@ class EventAlerts:
         lines = []
         for part, alert_id in zip(parts, alert_ids, strict=True):
             faults = part.event.faults
-            texts = [f"The mapping of {one.field} failed ({one.text}), so the default was used." for one in faults]
+            texts = [_line_of(fault) for fault in faults]
             texts += [part.event.then.note] if part.event.then.note else []
             lines += [(alert_id, text) for text in texts]
         if lines:
@@ -263,9 +272,13 @@ class EventAlerts:
             )
         )
 
-    def _raise_priority(self, alert: LiveAlert, parts: Sequence[Part]) -> None:
-        """Notify people again if one of the events is more urgent than the alert was, unless somebody has taken it."""
-        urgent = min((part.event.priority for part in parts if part.event.priority), key=_RANKS.__getitem__, default="")
+    def _raise_priority(self, alert: LiveAlert, parts: Sequence[Part], *, are_new: bool = False) -> None:
+        """Notify people again if one of the events is more urgent than the alert was, unless somebody has taken it.
+
+        Events without a priority leave it, unless they `are_new` problems: these have that of their policy.
+        """
+        priorities = (self.opening.route(part.event).priority if are_new else part.event.priority for part in parts)
+        urgent = min(filter(None, priorities), key=_RANKS.__getitem__, default="")
         if not urgent or _RANKS[urgent] >= _RANKS[alert.priority]:
             return
         Alert.objects.filter(pk=alert.alert_id).update(priority=urgent)
@@ -363,7 +376,7 @@ class EventAlerts:
             for part, count in zip(parts, counts, strict=True)
         ]
         write_timeline(_Kind.MEMBER, lines, now=self.now)
-        self._raise_priority(LiveAlert(alert.pk, alert.status, alert.priority), parts)
+        self._raise_priority(LiveAlert(alert.pk, alert.status, alert.priority), parts, are_new=True)
         for part in parts:
             self._results[part.number] = part.result("grouped", alert.pk)
         return []
@@ -392,7 +405,7 @@ class EventAlerts:
         self._add_members(alert, parts, with_own=False)
         subject = self._storm_subject(AlertMember.objects.filter(alert=alert).count())
         self._add_events(alert.pk, len(parts), subject=subject, short_text=subject)
-        self._raise_priority(LiveAlert(alert.pk, alert.status, alert.priority), parts)
+        self._raise_priority(LiveAlert(alert.pk, alert.status, alert.priority), parts, are_new=True)
         for part in parts:
             self._results[part.number] = part.result("folded", alert.pk)
 

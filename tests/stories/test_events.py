@@ -268,6 +268,22 @@ def test_within_the_window_other_keys_join_and_the_alert_closes_with_its_last_me
     assert what(world.post(shop, problem("db2"))) == ("opened", "")
 
 
+@pytest.mark.parametrize("how", [{"group_minutes": 10}, {"storm_per_minute": 1}], ids=["group", "storm"])
+def test_a_new_problem_raises_the_alert_that_it_joins_to_the_priority_of_its_policy(world: World, how):
+    policy = world.organization.escalation_policies.order_by("id").first()
+    policy.priority = "high"
+    policy.save()
+    shop = world.api("Shop", recipients=["ana"], escalation_policy=policy, **how)
+    world.post(shop, problem("db1", severity="low"))
+    world.post(shop, problem("db2", severity="low"))
+    assert world.alert(shop).priority == "low"
+    world.post(shop, problem("db1"))
+    assert world.alert(shop).priority == "low", "a further event of a problem that says no priority changes none"
+    world.post(shop, problem("db3"))
+    assert world.alert(shop).priority == "high"
+    assert timeline(world.alert(shop), "updated")[-1].startswith("The priority rises from low to high")
+
+
 def test_a_part_of_an_event_finds_the_member_that_an_earlier_part_made(world: World):
     shop = world.api("Shop", recipients=["ana"], group_minutes=10)
     received = world.post(shop, [problem("db1"), problem("db2"), problem("db2")])
@@ -363,6 +379,7 @@ def test_a_mapping_that_fails_opens_with_the_default_and_the_fault_heals(world: 
     (line,) = timeline(alert, "updated")
     assert line.startswith("The mapping of subject failed (")
     assert line.endswith("), so the default was used.")
+    assert ".)" not in line
     fault = EventState.objects.get(pk=shop.pk).fault
     assert fault
     assert fault["event"] == received.event_id
@@ -371,6 +388,13 @@ def test_a_mapping_that_fails_opens_with_the_default_and_the_fault_heals(world: 
     shop.event_settings.save()
     world.post(shop, problem())
     assert EventState.objects.get(pk=shop.pk).fault is None
+
+
+def test_a_body_that_cannot_be_read_is_no_fault_of_a_mapping(world: World, shop):
+    world.post(shop, "{bad", fault="not JSON: Expecting a name (line 1, column 2).")
+    assert timeline(world.alert(shop), "updated") == [
+        "The event could not be read as it should: not JSON: Expecting a name (line 1, column 2)."
+    ]
 
 
 def test_its_managers_get_one_mail_a_day_about_faults(world: World, shop):
