@@ -31,10 +31,13 @@ from integrations.inbound.live_alerts import LIVE_STATES, LiveAlert, live_alerts
 from integrations.inbound.members import Members
 from integrations.inbound.opening import Opening
 from integrations.inbound.parts import Part, Result, key_of, rounds_of
-from integrations.models.events import EventState
+from integrations.models.events import EventKey, EventState
 from integrations.models.integrations import InboundIntegration
 
 MINUTE: Final = timedelta(minutes=1)
+# So long after a close, what a sender repeats may be from before it: the nodes of a pair tell each other late.
+# What comes later is true: Alertmanager also closes what it heard nothing of, and then goes on with the time it began.
+REPEATS_ARE_OLD_FOR: Final = timedelta(minutes=2)
 _RANKS: Final = {value: rank for rank, value in enumerate(Priority.values)}
 _Kind = TimelineEntry.Kind
 
@@ -100,8 +103,7 @@ class EventAlerts:
     def _why_not_now(self, part: Part) -> Result | None:
         """Return the result of an event that opens no alert now; None if it does."""
         event, kept = part.event, self.keys.get(part.key)
-        is_older = event.event_at and kept and kept.closed_at and kept.closed_at > event.event_at
-        if is_older and not self._has_burnt_on(part):
+        if kept is not None and self._is_older_than_close(event, kept) and not self._has_burnt_on(part):
             return part.result("ignored", None, "older_than_close")
         if self.opening.is_suspended:
             return part.result("ignored", None, "maintenance")
@@ -112,6 +114,11 @@ class EventAlerts:
         if kept is not None and kept.waiting is not None:
             self.keys.change(part.key, waiting=None, waiting_since=[], due_at=None)
         return None
+
+    def _is_older_than_close(self, event: MappedEvent, kept: EventKey) -> bool:
+        if event.event_at is None or kept.closed_at is None or kept.closed_at <= event.event_at:
+            return False
+        return not event.repeats or self.now < kept.changed_at + REPEATS_ARE_OLD_FOR
 
     def _has_burnt_on(self, part: Part) -> bool:
         """Return whether a member that the event lists as open was open when the last alert of the key closed.

@@ -259,6 +259,7 @@ class _PartReader:
             priority=self._priority(),
             url=self._field("url", url_of) or self._default.url(),
             event_at=self._event_at(action),
+            repeats=bool(self.part.preset and self.part.preset.repeats and "event_at" not in self.job.config.mapping),
             reason=self._reason if action is Action.IGNORE else "",
             members=self._group.members if self._group else (),
             faults=self.faults,

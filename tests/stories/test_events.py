@@ -114,6 +114,21 @@ def test_a_member_that_was_silenced_while_its_group_closed_opens_when_the_silenc
     assert world.alert(shop).status == "open"
 
 
+@pytest.mark.parametrize("each", ["", "{{ payload.alerts }}"], ids=["groups", "alerts"])
+def test_what_alertmanager_closed_because_it_heard_nothing_opens_again_as_it_goes_on(world: World, shop, each):
+    """Its times are those of the beginning, so what goes on is older than the close. The other node of a pair is not."""
+    shop.event_settings.mapping = {"each": each} if each else {}
+    shop.event_settings.save()
+    began = world.now
+    world.post(shop, group(world, "firing", db1=("firing", began)))
+    world.advance(minutes(10))
+    assert what(world.post(shop, group(world, "resolved", db1=("resolved", began)))) == ("closed", "")
+    world.advance(minutes(1))
+    assert what(world.post(shop, group(world, "firing", db1=("firing", began)))) == ("ignored", "older_than_close")
+    world.advance(minutes(1))
+    assert what(world.post(shop, group(world, "firing", db1=("firing", began)))) == ("opened", "")
+
+
 @pytest.mark.parametrize("by", ["event", "person"])
 def test_after_a_close_the_key_is_free(world: World, shop, by):
     world.post(shop, problem())
