@@ -18,6 +18,7 @@ from alerting.models.alerts import Alert, AlertMember, TimelineEntry
 from alerting.services.alerts import AlertDraft, close_alerts, open_alerts, write_timeline
 from alerting.states import Status
 from escalation.engine.restart import start_again
+from escalation.engine.reviews import notify_holder
 from escalation.engine.start import EscalationStarter, Route
 from escalation.notifications.notices.recoveries import write_recovery_notices
 from escalation.responses.act import acknowledge_by_integration
@@ -280,7 +281,7 @@ class EventAlerts:
         )
 
     def _raise_priority(self, alert: LiveAlert, parts: Sequence[Part], *, are_new: bool = False) -> None:
-        """Notify people again if one of the events is more urgent than the alert was, unless somebody has taken it.
+        """Notify people again if one of the events is more urgent than the alert was: whoever has taken it, or all.
 
         Events without a priority leave it, unless they `are_new` problems: these have that of their policy.
         """
@@ -293,6 +294,8 @@ class EventAlerts:
         if alert.status == Status.OPEN:
             text = f"{text.removesuffix('.')}: the escalation starts again."
             start_again(alert.alert_id, priority=urgent, now=self.now)
+        else:
+            notify_holder(alert.alert_id, text=text, now=self.now)
         write_timeline(_Kind.UPDATED, [(alert.alert_id, text)], now=self.now)
 
     # -- acknowledge and close ------------------------------------------------------------------------------------

@@ -197,6 +197,25 @@ def test_a_higher_priority_notifies_again_and_a_lower_one_does_not(world: World,
     world.expect_nothing_else()
 
 
+@pytest.mark.parametrize("state", ["assigned", "on_hold"])
+def test_who_has_an_alert_hears_that_its_priority_rises_and_nobody_else_does(world: World, shop, state):
+    world.post(shop, problem(severity="low"))
+    world.advance(seconds(2))
+    ana, alert = world.person("ana"), world.alert(shop)
+    if state == "assigned":
+        alerting.assign(alert, actor=ana, to=ana, now=world.now)
+    else:
+        alerting.hold(alert, actor=ana, now=world.now)
+    world.unread()
+    world.post(shop, problem(severity="critical"))
+    world.advance(seconds(2))
+    world.expect_mail("ana", saying="The priority rises from low to critical. This alert is yours.")
+    assert timeline(alert, "updated")[-1] == "The priority rises from low to critical."
+    world.post(shop, problem(severity="critical"))
+    world.advance(seconds(2))
+    world.expect_nothing_else()
+
+
 def test_a_delay_in_minutes_opens_unless_a_close_comes_before(world: World):
     shop = world.api("Shop", recipients=["ana"], delay={"mode": "minutes", "minutes": 5})
     assert what(world.post(shop, problem())) == ("waiting", "delay")
