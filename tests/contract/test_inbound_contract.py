@@ -1,7 +1,7 @@
 """What the contract says of events, over HTTP alone: they are posted to the address, and what became of them is read by REST.
 
-Bad input has a row in the contract for each case; the other rows are in test_post_alert.py, test_hostile_events.py and
-test_without_the_broker.py.
+Bad input has a row in the contract for each case; the others are in test_post_alert.py, test_hostile_events.py and
+tests/faults/test_processes_die.py.
 """
 
 import base64
