@@ -67,7 +67,7 @@ NOT_FOR_EVENTS: Final = frozenset(
         "django.contrib.messages.middleware.MessageMiddleware",
     }
 )
-_ADDRESS: Final = re.compile(r"/postalert/([^/]+)(?:/[^/]+)?/?", re.IGNORECASE)
+_ADDRESS: Final = re.compile(r"/postalert/([^/]+)(?:/.*)?", re.IGNORECASE | re.DOTALL)
 
 
 BUSY: Final = RawResponse(

@@ -22,7 +22,12 @@ _RAW_TYPE: Final = RAW_TYPE.encode()
 
 def is_event(scope: Scope) -> bool:
     """Return whether a request is one for the address of an API integration."""
-    return bool(scope["path"][: len(_PATHS)].lower() == _PATHS)
+    return is_event_path(scope["path"])
+
+
+def is_event_path(path: str) -> bool:
+    """Return whether a path leads to API integrations; it has no path of the base URL in front."""
+    return path[: len(_PATHS)].lower() == _PATHS
 
 
 def readable(scope: Scope) -> Scope:

@@ -97,7 +97,7 @@ MIDDLEWARE = [
     "heartbeat_project.middleware.CompressedApi",
     "heartbeat_project.static_files.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "heartbeat_project.middleware.KnownHosts",
     "heartbeat_project.middleware.FormsOfStrangers",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

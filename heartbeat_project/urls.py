@@ -41,7 +41,7 @@ urlpatterns = [
     path("heartbeat/<str:token>/", HeartbeatPing.as_view(schema=None)),
     # AlertOps' address, in any case, with or without a slash at its end.
     re_path(r"^[Pp][Oo][Ss][Tt][Aa][Ll][Ee][Rr][Tt]/(?P<token>[^/]+)/?$", post_alert, name="post_alert"),
-    re_path(r"^[Pp][Oo][Ss][Tt][Aa][Ll][Ee][Rr][Tt]/(?P<token>[^/]+)/(?P<source>[^/]+)/?$", post_alert),
+    re_path(r"^[Pp][Oo][Ss][Tt][Aa][Ll][Ee][Rr][Tt]/(?P<token>[^/]+)/(?P<source>[\s\S]+)$", post_alert),
     path("api/v1/schema/", SchemaView.as_view(), name="schema"),
     path(
         "api/v1/docs/",

@@ -20,7 +20,7 @@ from integrations.inbound import signatures, sns
 from integrations.inbound.addresses import api_integration
 from integrations.inbound.decoding import TooLarge, decode, external_id
 from integrations.inbound.event import RAW_TYPE, ReceivedEvent
-from integrations.inbound.flood import PER_SECOND, FloodLimit
+from integrations.inbound.flood import PER_SECOND, FloodLimit, Refusals
 from integrations.inbound.receive import IntegrationDeleted, Received, receive
 from integrations.inbound.subscriptions import asks_for_confirmation, confirm_later
 from integrations.models.events import EventState
@@ -29,6 +29,7 @@ from integrations.ping_lane.batch import ip
 
 MAX_BODY: Final = 1 << 20
 FLOOD: Final = FloodLimit()
+REFUSALS: Final = Refusals()
 # Keys in a request's META. True if it has one of the threads for events, so that it needs no turn among the pages.
 HAS_A_THREAD: Final = "heartbeat.has_a_thread"
 # The id of the organization to which the address belongs; set by the view.
@@ -45,13 +46,13 @@ def post_alert(request: HttpRequest, token: str, source: str = "") -> HttpRespon
         integration = api_integration(token, now=now)
         if integration is None:
             return _unknown()
-        if refusal := _refusal(request, integration, wait):
+        if refusal := _refusal(request, integration, wait, now=now):
             return refusal
         request.META[ORGANIZATION] = integration.organization_id
         if HAS_A_THREAD not in request.META:
             take_turn(request.META, integration.organization_id)
         with acting_for_nobody():
-            return _receive(request, integration, source=source, now=now)
+            return _receive(request, integration, source=source.strip("/"), now=now)
     except IntegrationDeleted:
         return _unknown()
     except NotNow as error:
@@ -64,7 +65,9 @@ def post_alert(request: HttpRequest, token: str, source: str = "") -> HttpRespon
         raise
 
 
-def _refusal(request: HttpRequest, integration: InboundIntegration, wait: int | None) -> HttpResponse | None:
+def _refusal(
+    request: HttpRequest, integration: InboundIntegration, wait: int | None, *, now: datetime
+) -> HttpResponse | None:
     """Return the answer to a request that brings no event, or comes too soon after too many others."""
     methods = ["POST", "OPTIONS", *(["GET"] if integration.event_settings.allow_get else [])]
     if request.method == "OPTIONS":
@@ -74,7 +77,12 @@ def _refusal(request: HttpRequest, integration: InboundIntegration, wait: int | 
         answer = _problem(405, said or "POST the event to this address.", "method_not_allowed")
         answer["Allow"] = ", ".join(methods)
         return answer
-    return None if wait is None else _flooded(integration, wait)
+    if wait is not None:
+        _count_rejected(request, integration, REFUSALS.to_store(integration.pk, at=time.monotonic(), more=1), now=now)
+        return _flooded(integration, wait)
+    if left := REFUSALS.to_store(integration.pk, at=time.monotonic()):
+        EventState.objects.filter(pk=integration.pk).update(rejected_count=F("rejected_count") + left)
+    return None
 
 
 def _receive(request: HttpRequest, integration: InboundIntegration, *, source: str, now: datetime) -> HttpResponse:
@@ -135,16 +143,22 @@ def _unsigned(
     request: HttpRequest, integration: InboundIntegration, signature: dict[str, Any], *, now: datetime
 ) -> HttpResponse:
     """Count the request, of which nothing else is stored, and answer 401."""
-    with transaction.atomic():
-        EventState.objects.filter(pk=integration.pk).update(
-            rejected_count=F("rejected_count") + 1,
-            last_rejected_at=now,
-            last_rejected_from=ip(request.META.get("REMOTE_ADDR")),
-        )
+    _count_rejected(request, integration, 1, now=now)
     answer = _problem(401, "The signature is missing or wrong.", "unsigned")
     if challenge := signatures.challenge(signature):
         answer["WWW-Authenticate"] = challenge
     return answer
+
+
+def _count_rejected(request: HttpRequest, integration: InboundIntegration, count: int, *, now: datetime) -> None:
+    if not count:
+        return
+    with transaction.atomic():
+        EventState.objects.filter(pk=integration.pk).update(
+            rejected_count=F("rejected_count") + count,
+            last_rejected_at=now,
+            last_rejected_from=ip(request.META.get("REMOTE_ADDR")),
+        )
 
 
 def _flooded(integration: InboundIntegration, wait: int) -> HttpResponse:

@@ -6,7 +6,7 @@ transaction and the lock of the integration's EventState.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -18,6 +18,7 @@ from alerting.models.alerts import Alert, AlertMember, TimelineEntry
 from alerting.services.alerts import AlertDraft, close_alerts, open_alerts, write_timeline
 from alerting.states import Status
 from escalation.engine.restart import start_again
+from escalation.engine.reviews import notify_holder
 from escalation.engine.start import EscalationStarter, Route
 from escalation.notifications.notices.recoveries import write_recovery_notices
 from escalation.responses.act import acknowledge_by_integration
@@ -25,18 +26,30 @@ from heartbeat_project.kernel.durations import minutes
 from heartbeat_project.kernel.prepared import fetch_prepared
 from heartbeat_project.kernel.sql import records, statement
 from integrations.inbound.delays import Waiting, dump_event
-from integrations.inbound.event import Action, MappedEvent
+from integrations.inbound.event import Action, Fault, MappedEvent
 from integrations.inbound.keys import KeptKeys
 from integrations.inbound.live_alerts import LIVE_STATES, LiveAlert, live_alerts, members_with_keys
 from integrations.inbound.members import Members
 from integrations.inbound.opening import Opening
 from integrations.inbound.parts import Part, Result, key_of, rounds_of
-from integrations.models.events import EventState
+from integrations.models.events import EventKey, EventState
 from integrations.models.integrations import InboundIntegration
 
 MINUTE: Final = timedelta(minutes=1)
+# So long after a close, what a sender repeats may be from before it: the nodes of a pair tell each other late.
+# What comes later is true: Alertmanager also closes what it heard nothing of, and then goes on with the time it began.
+REPEATS_ARE_OLD_FOR: Final = timedelta(minutes=2)
 _RANKS: Final = {value: rank for rank, value in enumerate(Priority.values)}
 _Kind = TimelineEntry.Kind
+
+
+def _line_of(fault: Fault) -> str:
+    """Return what the timeline says of a fault."""
+    if fault.field == "payload":
+        return f"The event could not be read as it should: {fault.text}"
+    if fault.field == "rules":
+        return f"A rule failed. {fault.text}"
+    return f"The mapping of {fault.field} failed ({fault.text.removesuffix('.')}), so the default was used."
 
 
 class EventAlerts:
@@ -59,7 +72,7 @@ class EventAlerts:
         close, so that a group whose members change stays the same alert.
         """
         self._results = {}
-        for parts in rounds_of(events):
+        for parts in rounds_of(events, name=self.integration.name):
             by_action = defaultdict(list)
             for part in parts:
                 by_action[part.event.action].append(part)
@@ -91,7 +104,7 @@ class EventAlerts:
     def _why_not_now(self, part: Part) -> Result | None:
         """Return the result of an event that opens no alert now; None if it does."""
         event, kept = part.event, self.keys.get(part.key)
-        if event.event_at and kept and kept.closed_at and kept.closed_at > event.event_at:
+        if kept is not None and self._is_older_than_close(event, kept) and not self._has_burnt_on(part):
             return part.result("ignored", None, "older_than_close")
         if self.opening.is_suspended:
             return part.result("ignored", None, "maintenance")
@@ -103,10 +116,27 @@ class EventAlerts:
             self.keys.change(part.key, waiting=None, waiting_since=[], due_at=None)
         return None
 
-    def open_now(self, events: Sequence[MappedEvent]) -> list[Result]:
-        """Open alerts for events that have waited, whose keys differ; they join a storm or a group if there is one."""
+    def _is_older_than_close(self, event: MappedEvent, kept: EventKey) -> bool:
+        if event.event_at is None or kept.closed_at is None or kept.closed_at <= event.event_at:
+            return False
+        return not event.repeats or self.now < kept.changed_at + REPEATS_ARE_OLD_FOR
+
+    def _has_burnt_on(self, part: Part) -> bool:
+        """Return whether a member that the event lists as open was open when the last alert of the key closed.
+
+        Alertmanager leaves out members that somebody has silenced, and closes the group when the others end. When the
+        silence is over, what it sends is as old as its members, and still news.
+        """
+        listed = [member.key[:200] for member in part.event.members if member.is_open]
+        if not listed:
+            return False
+        last = Alert.objects.filter(integration_id=self.integration.pk, key_hash=part.key).order_by("-id").first()
+        return AlertMember.objects.filter(alert=last, source_id__in=listed, is_open=True).exists()
+
+    def open_now(self, events: Mapping[str, MappedEvent]) -> list[Result]:
+        """Open alerts for events that have waited, by their keys; they join a storm or a group if there is one."""
         self._results = {}
-        self._open_now([Part(number, event, key_of(event)) for number, event in enumerate(events)])
+        self._open_now([Part(number, event, key) for number, (key, event) in enumerate(events.items())])
         return [self._results[number] for number in range(len(events))]
 
     def _open_now(self, parts: Sequence[Part]) -> None:
@@ -151,7 +181,7 @@ class EventAlerts:
         lines = []
         for part, alert_id in zip(parts, alert_ids, strict=True):
             faults = part.event.faults
-            texts = [f"The mapping of {one.field} failed ({one.text}), so the default was used." for one in faults]
+            texts = [_line_of(fault) for fault in faults]
             texts += [part.event.then.note] if part.event.then.note else []
             lines += [(alert_id, text) for text in texts]
         if lines:
@@ -250,9 +280,13 @@ class EventAlerts:
             )
         )
 
-    def _raise_priority(self, alert: LiveAlert, parts: Sequence[Part]) -> None:
-        """Notify people again if one of the events is more urgent than the alert was, unless somebody has taken it."""
-        urgent = min((part.event.priority for part in parts if part.event.priority), key=_RANKS.__getitem__, default="")
+    def _raise_priority(self, alert: LiveAlert, parts: Sequence[Part], *, are_new: bool = False) -> None:
+        """Notify people again if one of the events is more urgent than the alert was: whoever has taken it, or all.
+
+        Events without a priority leave it, unless they `are_new` problems: these have that of their policy.
+        """
+        priorities = (self.opening.route(part.event).priority if are_new else part.event.priority for part in parts)
+        urgent = min(filter(None, priorities), key=_RANKS.__getitem__, default="")
         if not urgent or _RANKS[urgent] >= _RANKS[alert.priority]:
             return
         Alert.objects.filter(pk=alert.alert_id).update(priority=urgent)
@@ -260,6 +294,8 @@ class EventAlerts:
         if alert.status == Status.OPEN:
             text = f"{text.removesuffix('.')}: the escalation starts again."
             start_again(alert.alert_id, priority=urgent, now=self.now)
+        else:
+            notify_holder(alert.alert_id, text=text, now=self.now)
         write_timeline(_Kind.UPDATED, [(alert.alert_id, text)], now=self.now)
 
     # -- acknowledge and close ------------------------------------------------------------------------------------
@@ -350,7 +386,7 @@ class EventAlerts:
             for part, count in zip(parts, counts, strict=True)
         ]
         write_timeline(_Kind.MEMBER, lines, now=self.now)
-        self._raise_priority(LiveAlert(alert.pk, alert.status, alert.priority), parts)
+        self._raise_priority(LiveAlert(alert.pk, alert.status, alert.priority), parts, are_new=True)
         for part in parts:
             self._results[part.number] = part.result("grouped", alert.pk)
         return []
@@ -379,7 +415,7 @@ class EventAlerts:
         self._add_members(alert, parts, with_own=False)
         subject = self._storm_subject(AlertMember.objects.filter(alert=alert).count())
         self._add_events(alert.pk, len(parts), subject=subject, short_text=subject)
-        self._raise_priority(LiveAlert(alert.pk, alert.status, alert.priority), parts)
+        self._raise_priority(LiveAlert(alert.pk, alert.status, alert.priority), parts, are_new=True)
         for part in parts:
             self._results[part.number] = part.result("folded", alert.pk)
 
@@ -387,7 +423,7 @@ class EventAlerts:
         subject, source_id = self._storm_subject(1), f"storm {self.now:%Y-%m-%d %H:%M} UTC"
         event = replace(part.event, subject=subject, short_text=subject, source_id=source_id, url="", event_at=None)
         event = replace(event, long_text=self._storm_text(), members=())
-        (alert_id,) = self._open([Part(part.number, event, key_of(event))])
+        (alert_id,) = self._open([Part(part.number, event, key_of(event, name=self.integration.name))])
         self.state.storm_alert_id = alert_id
         text = f"{self.settings.storm_per_minute} alerts have opened in this minute; further ones stand in this one."
         write_timeline(_Kind.STORM, [(alert_id, text)], now=self.now)

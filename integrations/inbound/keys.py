@@ -29,7 +29,7 @@ class KeptKeys:
         self._kept.update(dict.fromkeys(unknown))
         parameters = {"integration": self._integration_id, "keys": unknown}
         for key, *values in fetch_prepared(statement("integrations", "read_keys"), parameters):
-            closed_at, waiting, waiting_since, due_at = values
+            closed_at, waiting, waiting_since, due_at, changed_at = values
             self._kept[key] = EventKey(
                 integration_id=self._integration_id,
                 key_hash=key,
@@ -37,6 +37,7 @@ class KeptKeys:
                 waiting=waiting and json.loads(waiting),
                 waiting_since=json.loads(waiting_since),
                 due_at=due_at,
+                changed_at=changed_at,
             )
 
     def get(self, key: str) -> EventKey | None:

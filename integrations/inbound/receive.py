@@ -147,6 +147,8 @@ def _replayed(integration: InboundIntegration, external_id: str, *, now: datetim
         InboundEvent.objects.filter(
             integration=integration, external_id=external_id, received_at__gt=now - REPLAYED_WITHIN
         )
+        # Its replays do not make it younger: a sender that always writes the same id is heard again after a day.
+        .exclude(result__0__action="replayed")
         .order_by("id")
         .values_list("result", flat=True)
         .first()

@@ -77,7 +77,7 @@ def _open_keys(integration_id: int, pks: Sequence[int], *, now: datetime) -> int
     opened = 0
     keys = list(EventKey.objects.filter(pk__in=pks).order_by("due_at"))
     if integration is not None and not suspended_until(integration, now=now):
-        waiting = [load_event(key.waiting) for key in keys if key.waiting is not None]
+        waiting = {key.key_hash: load_event(key.waiting) for key in keys if key.waiting is not None}
         EventAlerts(integration, state, now=now).open_now(waiting)
         opened = len(waiting)
         state.save()
