@@ -82,7 +82,7 @@ _EVENT: Final = "an event, which the benchmark `events` measures"
 _EXPORT: Final = "a file of all rows, written page by page"
 _NO_FORM: Final = "Configuration has no such form"
 LEFT_OUT: Final = {
-    **{f"{_POST_ALERT}/<token>{more}/?": _EVENT for more in ("", "/<source>")},
+    **{f"{_POST_ALERT}/<token>{more}": _EVENT for more in ("/?", "/<source>")},
     "Heartbeat/<token>": _PING,
     "Heartbeat/<token>/": _PING,
     "heartbeat/<token>": _PING,

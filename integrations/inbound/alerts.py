@@ -36,7 +36,7 @@ from integrations.models.events import EventKey, EventState
 from integrations.models.integrations import InboundIntegration
 
 MINUTE: Final = timedelta(minutes=1)
-# So long after a close, what a sender repeats may be from before it: the nodes of a pair tell each other late.
+# So long after a close, what a sender repeats may be from before it: the nodes of a pair learn from each other late.
 # What comes later is true: Alertmanager also closes what it heard nothing of, and then goes on with the time it began.
 REPEATS_ARE_OLD_FOR: Final = timedelta(minutes=2)
 _RANKS: Final = {value: rank for rank, value in enumerate(Priority.values)}

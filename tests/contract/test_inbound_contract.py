@@ -326,7 +326,7 @@ def test_each_form_of_a_body_is_read_and_a_missing_type_is_guessed(make, post, r
 
 
 # -- what becomes of an event --------------------------------------------------------------------------------------------
-def test_the_life_of_an_alert_is_told_by_rest(make, post, read):
+def test_rest_shows_the_life_of_an_alert(make, post, read):
     shop = make()
     assert (shop["state"], shop["last_event_at"], shop["event_count"]) == ("waiting", None, 0)
     for status, action, reason in (

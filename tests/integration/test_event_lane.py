@@ -149,8 +149,14 @@ def test_events_beyond_what_may_wait_are_refused_and_say_when_to_come_again(lane
 
 def test_an_event_that_no_thread_begins_in_time_is_taken_back(lane, shop, monkeypatch):
     monkeypatch.setattr(event_lane, "WAIT_SECONDS", 0.1)
-    gate = threading.Event()
-    lane.threads.submit(("", shop.token), gate.wait)
+    begun, gate = threading.Event(), threading.Event()
+
+    def hold():
+        begun.set()
+        gate.wait()
+
+    lane.threads.submit(("", shop.token), hold)
+    assert begun.wait(30)
     try:
         assert ask(lane, "POST", f"/POSTAlert/{shop.token}")[0] == 503
     finally:
