@@ -51,6 +51,20 @@ def api_url(integration: InboundIntegration) -> str | None:
     return heartbeats.api_url(integration) if integration.is_heartbeat else None
 
 
+def email_address(integration: InboundIntegration) -> str | None:
+    """Return the secret address to which mails are sent; None for types that have none.
+
+    A heartbeat has one if mails can come in.
+    """
+    has_one = integration.type == InboundIntegration.Type.EMAIL or (integration.is_heartbeat and receives_mail())
+    return f"{integration.mail_token}@{settings.MAIL_DOMAIN}" if has_one else None
+
+
+def receives_mail() -> bool:
+    """Return whether mails can come in: over our own SMTP server, or from a mail server that has the secret."""
+    return bool(settings.SMTP_PORT or settings.INBOUND_MAIL_SECRET)
+
+
 def events_of(integration: InboundIntegration) -> QuerySet[InboundEvent]:
     """Return the events that an integration received, newest first; they are many and large, so slice or page them."""
     return InboundEvent.objects.filter(integration_id=integration.pk).order_by("-id")

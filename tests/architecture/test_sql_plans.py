@@ -15,6 +15,7 @@ from alerting.selectors import containing
 from heartbeat_project.api.alert_export import AlertExport
 from heartbeat_project.console.selectors import _silent_first
 from heartbeat_project.kernel.sql import statement
+from integrations.inbound.mail_addresses import recipient_parameters
 from integrations.models.events import InboundEvent
 from integrations.models.integrations import InboundIntegration
 from integrations.ping_lane.batch import NO_PROCESS, PULSE_PARAMETERS
@@ -311,6 +312,8 @@ def test_what_waits_is_counted_for_each_mail_by_indexes_alone(filled):
         "raw": b"x",
         "size": 1,
         "answers": "0198c0de-0000-7000-8000-000000000000",
+        "integration": None,
+        "query": "{}",
         "attempts": 3,
         "in_all": 10_000,
         "in_all_bytes": 1 << 30,
@@ -326,6 +329,17 @@ def test_what_waits_is_counted_for_each_mail_by_indexes_alone(filled):
     new = InboundEvent.objects.filter(state="waiting", attempts=0, organization__isnull=False).order_by("turn", "id")
     assert "other_attempts_turn_id_idx" in new.explain()
     assert "Sort" not in new[:20].explain()
+
+
+def test_the_integrations_of_mail_addresses_are_found_by_their_tokens_and_aliases(filled):
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = on")
+    parameters, _keys = recipient_parameters(["a" * 26 + "@x.org", "alerts@corp.org"])
+    found = plan("mail_recipients", {**parameters, "now": filled})
+    assert "mail_token" in found
+    assert "on integrations_formertoken" in found
+    assert "event_settings_aliases" in found
+    assert "Seq Scan" not in found
 
 
 def test_a_page_of_a_list_of_integrations_is_read_in_the_order_of_an_index(filled):
