@@ -281,6 +281,13 @@ SMTP_HOST = env.str("HEARTBEAT_SMTP_HOST", default="127.0.0.1")
 SMTP_PORT = env.number("HEARTBEAT_SMTP_PORT", default=8025, minimum=0, maximum=65535)
 if not MAIL_DOMAIN or not set(MAIL_DOMAIN) <= set("abcdefghijklmnopqrstuvwxyz0123456789-."):
     raise ImproperlyConfigured("HEARTBEAT_MAIL_DOMAIN must be a domain such as heartbeat.example.org")
+_own_names = {"localhost", SMTP_HOST.lower(), MAIL_DOMAIN, (_base.hostname or "").lower()}
+_mail_host = str(vars().get("EMAIL_HOST", "")).lower() if EMAIL_URL else ""
+if SMTP_PORT and vars().get("EMAIL_PORT") == SMTP_PORT and (_mail_host in _own_names or is_loopback(_mail_host)):
+    raise ImproperlyConfigured(
+        "EMAIL_URL leads to Heartbeat's own mail server, which only receives: its mails would come back to it. "
+        "Set EMAIL_URL to the server that sends mails, or HEARTBEAT_SMTP_PORT to another port."
+    )
 # The name by which the mail server in front signs its Authentication-Results; others are not believed.
 MAIL_AUTHSERV_ID = env.str("HEARTBEAT_MAIL_AUTHSERV_ID", default="").strip().lower()
 

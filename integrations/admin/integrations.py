@@ -28,7 +28,15 @@ from integrations.coverage.who_is_notified import who_would_be_notified, why_nob
 from integrations.heartbeats.edits import create_heartbeat, update_heartbeat
 from integrations.heartbeats.selectors import recent_events, recent_pings
 from integrations.inbound.edits import ADDABLE, create_event_integration, update_event_integration
-from integrations.inbound.selectors import api_url, email_address, events_of, in_state, state_of, with_event_state
+from integrations.inbound.selectors import (
+    api_url,
+    email_address,
+    events_of,
+    in_state,
+    mail_server_fault,
+    state_of,
+    with_event_state,
+)
 from integrations.models.heartbeats import Heartbeat
 from integrations.models.integrations import InboundIntegration
 
@@ -256,7 +264,8 @@ class InboundIntegrationAdmin(EventPages):
                 messages.success(request, f"The {_address_noun(integration)} was rotated. The old one {then}.")
             return HttpResponseRedirect(self.page_of(integration))
         context = self.admin_site.each_context(request) | self._words()
-        context |= {"opts": self.opts, "title": f"Rotate the {_address_noun(integration)}?", "original": integration, "form": form}
+        title = f"Rotate the {_address_noun(integration)}?"
+        context |= {"opts": self.opts, "title": title, "original": integration, "form": form}
         return TemplateResponse(request, "admin/integrations/inboundintegration/rotate.html", context)
 
     def delete_says(self, obj: InboundIntegration) -> str:
@@ -342,6 +351,7 @@ def _addresses(integration: InboundIntegration) -> dict[str, Any]:
         "smtp_url": f"smtp://{settings.SMTP_HOST}:{settings.SMTP_PORT}" if settings.SMTP_PORT else "",
         "mail_domain": settings.MAIL_DOMAIN,
         "base_url": settings.BASE_URL,
+        "mail_fault": mail_server_fault(),
     }
 
 

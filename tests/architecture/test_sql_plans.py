@@ -333,7 +333,17 @@ def test_what_waits_is_counted_for_each_mail_by_indexes_alone(filled):
 
 def test_the_integrations_of_mail_addresses_are_found_by_their_tokens_and_aliases(filled):
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = on")
+        cursor.execute(
+            "UPDATE integrations_inboundintegration SET type = 'email' WHERE id IN "
+            "(SELECT id FROM integrations_inboundintegration ORDER BY id LIMIT 2000)"
+        )
+        cursor.execute(
+            "INSERT INTO integrations_eventsettings (integration_id, allow_get, preset, mapping, status_words, rules, "
+            "no_rule, delay, storm_per_minute, aliases) SELECT id, false, 'auto', '{}', '{}', '[]', 'continue', '{}', "
+            "60, jsonb_build_array('a' || id || '@x.org') FROM integrations_inboundintegration WHERE type = 'email'"
+        )
+        cursor.execute("ANALYZE integrations_eventsettings; ANALYZE integrations_inboundintegration")
+        cursor.execute("SET LOCAL enable_seqscan = off")
     parameters, _keys = recipient_parameters(["a" * 26 + "@x.org", "alerts@corp.org"])
     found = plan("mail_recipients", {**parameters, "now": filled})
     assert "mail_token" in found
