@@ -362,6 +362,8 @@ SPECTACULAR_SETTINGS = {
         "ContactMethodKindEnum": "accounts.models.contact_methods.ContactMethod.Kind",
         "GroupRoleEnum": "accounts.models.groups.GroupRole",
         "ShiftRoleEnum": "escalation.models.on_call.SHIFT_ROLES",
+        "EventIntegrationTypeEnum": "integrations.api.integration_types.EVENT_TYPES",
+        "EmailIntegrationTypeEnum": "integrations.api.integration_types.EMAIL_TYPES",
     },
 }
 

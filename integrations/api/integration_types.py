@@ -26,6 +26,8 @@ from integrations.models.heartbeats import Heartbeat
 from integrations.models.integrations import InboundIntegration
 
 _Type = InboundIntegration.Type
+EVENT_TYPES: Final = [(kind.value, kind.label) for kind in (_Type.API, _Type.CHAT)]
+EMAIL_TYPES: Final = [(_Type.EMAIL.value, _Type.EMAIL.label)]
 # Either grows whenever something else changes by itself.
 _COUNTS: Final = ("event_count", "rejected_count")
 # The shapes of settings that are JSON, for the OpenAPI document; the service checks their values.
@@ -237,8 +239,8 @@ class EventIntegrationSerializer(IntegrationFields):
     changing = frozenset({"state", "last_event_at", *_COUNTS, "fault"})
 
     type = serializers.ChoiceField(
-        choices=[(value, label) for value, label in _Type.choices if value != _Type.HEARTBEAT],
-        help_text="Only api, email and heartbeat can be added now.",
+        choices=EVENT_TYPES,
+        help_text="Only api can be added now, besides email and heartbeat.",
     )
     allow_get = serializers.BooleanField(
         source="event_settings.allow_get", required=False, help_text="Whether GET with a query is an event, too."
@@ -329,6 +331,7 @@ class EmailIntegrationSerializer(EventIntegrationSerializer):
     Users who may not manage integrations get null for all but id, type, name and state.
     """
 
+    type = serializers.ChoiceField(choices=EMAIL_TYPES)
     # A mail has neither, so they are no fields here.
     allow_get = None  # type: ignore[assignment]
     signature = None  # type: ignore[assignment]
