@@ -78,7 +78,7 @@ def test_every_field_is_kept_and_addresses_are_in_lower_case_once(api, good):
     assert {name: changed[name] for name in given} == kept | {"sequence": 2}
 
 
-WRONG = {
+WRONG: dict[str, list] = {
     "aliases": [
         None,
         "a@b",

@@ -1,16 +1,13 @@
 """The mail server over SMTP, with the database of the tests: what it takes, what it refuses, and what it stores."""
 
-import asyncio
 import contextlib
 import smtplib
 import socket
 import ssl
-import threading
 from dataclasses import replace
 
 import pytest
 from django.db import connection
-from psycopg.conninfo import make_conninfo
 
 from escalation.models.notifications import Notification
 from escalation.responses import tokens
@@ -19,85 +16,23 @@ from integrations.inbound import mails
 from integrations.inbound.edits import update_event_integration
 from integrations.inbound.mails import read_events
 from integrations.models.events import InboundEvent
-from integrations.smtp.config import Config, listen
-from integrations.smtp.server import Limits, connection_factory
-from integrations.smtp.store import MAX_MAIL, SHARES, Store
+from integrations.smtp.server import Limits
+from integrations.smtp.store import MAX_MAIL, SHARES
 from tests import factories
-from tests.databases import parameters
 from tests.integration.escalation.posting import page
+from tests.mail_servers import DOMAIN, MailServer, config_of
 from tests.providers.certificates import make_certificate
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.serial]
-DOMAIN = "alerts.example.org"
-NOWHERE = "postgres://x@127.0.0.1:1/x"
-
-
-class MailServer:
-    """The mail server in a thread of its own, on a free port."""
-
-    def __init__(self, config, limits):
-        self.config, self.limits = config, limits
-        self.port = 0
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-
-    async def _run(self):
-        self.loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        self.store = Store(self.config)
-        sockets = listen(self.config)
-        self.port = sockets[0].getsockname()[1]
-        factory = connection_factory(self.config, self.store, self.limits)
-        server = await self.loop.create_server(factory, sock=sockets[0])
-        self._ready.set()
-        await self._stop.wait()
-        server.close()
-        await self.store.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
-
-    def __enter__(self):
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def __exit__(self, *_):
-        self.loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
-
-    def client(self):
-        return smtplib.SMTP("127.0.0.1", self.port, timeout=10)
-
-    def lose_the_database(self):
-        """Let all that follows find no database, as when it is stopped."""
-        self.store._config = replace(self.config, database_url=NOWHERE)
-        asyncio.run_coroutine_threadsafe(self.store.close(), self.loop).result(10)
-
-    def say(self, *lines):
-        """Send bytes as they are, and return all that is answered until the server closes or is silent."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as talk:
-            talk.sendall(b"".join(lines))
-            answers = b""
-            with contextlib.suppress(TimeoutError):
-                while part := talk.recv(65_536):
-                    answers += part
-            return answers.decode()
 
 
 @pytest.fixture
 def server(settings):
     """Return what starts a mail server with other limits or settings."""
-    conninfo = {name: value for name, value in parameters(connection).items() if name != "prepare_threshold"}
     stack = contextlib.ExitStack()
 
     def start(limits=None, **changes):
-        config = Config(
-            host="127.0.0.1",
-            port=0,
-            domain=DOMAIN,
-            database_url=make_conninfo(**conninfo),
-            reply_address="alerts@reply.example.org",
-            secrets=["former", settings.SECRET_KEY],
-        )
+        config = config_of(connection, secret=settings.SECRET_KEY)
         return stack.enter_context(MailServer(replace(config, **changes), limits or Limits()))
 
     with stack:
