@@ -17,6 +17,7 @@ from django.db.models import Q
 
 from integrations.inbound import mail_reading
 from integrations.inbound.alerts import Result
+from integrations.inbound.clean_values import clean
 from integrations.inbound.event import Action, Fault, MailReading, MappedEvent, ReceivedEvent
 from integrations.inbound.mail_reading import Delivery, MailSettings, loop_reason
 from integrations.inbound.mapping import map_event
@@ -35,6 +36,8 @@ _NOT_FOR_IT: Final = frozenset({"rule", mail_reading.UNTRUSTED})
 
 def carry_out_mail(row: InboundEvent, content: Mapping[str, Any], *, now: datetime) -> None:
     """Carry out a mail that was read, and store what became of it."""
+    # A mail whose content could not be stored would be lost after three attempts.
+    content, _lost = clean(dict(content))
     integration = _integrations().filter(pk=row.integration_id).first()
     if integration is None:
         _close_row(row, Result("ignored", None, "", "deleted"))

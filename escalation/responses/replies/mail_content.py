@@ -47,7 +47,7 @@ def content_of(mail: Message, raw_headers: Sequence[tuple[str, str]]) -> dict[st
     """Return what rules and alerts can use of a mail; each text is cut, and can be stored."""
     headers: dict[str, list[str]] = {}
     for name, value in raw_headers:
-        headers.setdefault(name.strip().lower()[:100], []).append(value)
+        headers.setdefault(clean(name.strip().lower()[:100]), []).append(value)
     plain, html, attachments = _parts(mail)
     text = plain if plain.strip() else html_text(html)
     return {
@@ -181,7 +181,7 @@ def _parts(mail: Message) -> tuple[str, str, list[str]]:
         disposition = str(part.get("Content-Disposition", "")).partition(";")[0].strip().lower()
         if disposition == "attachment" or kind not in {"text/plain", "text/html"}:
             if len(attachments) < MAX_ATTACHMENTS:
-                attachments.append(_name_of(part) or kind[:100])
+                attachments.append(_name_of(part) or clean(kind[:100]))
         elif kind == "text/plain":
             plain = plain if plain.strip() else _text_of(part, 4 * TEXT_LENGTH)
         else:

@@ -15,7 +15,8 @@ html_text = runpy.run_path(str(CHILD.with_name("mail_content.py")))["html_text"]
 def content(*lines, body=b""):
     mail = read_mail(b"\r\n".join([*lines, b"", body]), is_event=True)
     assert not mail.get("fault"), mail
-    json.dumps(mail, ensure_ascii=False).encode()
+    assert "\\u0000" not in json.dumps(mail["content"])
+    json.dumps(mail["content"], ensure_ascii=False).encode()  # PostgreSQL takes no half of a character
     return mail["content"]
 
 
@@ -159,3 +160,16 @@ def test_no_html_takes_long(part):
     started = time.process_time()
     html_text(html)
     assert time.process_time() - started < 2
+
+
+def test_the_kind_of_a_part_can_be_stored_whatever_it_is():
+    lines = [
+        b"Content-Type: multipart/mixed; boundary=b",
+        b"",
+        b"--b",
+        b"Content-Type: te\x00xt/x",
+        b"",
+        b"y",
+        b"--b--",
+    ]
+    assert content(*lines)["attachments"] == ["text/x"]
