@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from django.contrib import admin
 from django.urls import URLResolver, get_resolver
 
-from benchmarks.installation import ALERTS, BUNDLE
+from benchmarks.installation import ALERTS, API_INTEGRATION, BUNDLE, EVENTS
 from escalation.responses.tokens import token
 from heartbeat_project.urls import router
 
@@ -27,6 +27,7 @@ OBJECTS: Final = {
     "accounts.role": 1000,
     "escalation.shift": 1001,
     "integrations.inboundintegration": SILENT_HEARTBEAT,
+    "integrations.inboundevent": EVENTS + 1,  # a mail that could not be read
 }
 EXAMPLES: Final = {
     "alerts/<alert_id>": str(LIVE_ALERT),
@@ -50,19 +51,38 @@ EXAMPLES: Final = {
     "api/v1/groups/<group>": "9",
     "api/v1/groups/<group>/contacts/<pk>": "200009",
 }
+# The pages of integrations of other types than heartbeat: those that only these have, and those that differ.
+_INTEGRATION: Final = "admin/integrations/inboundintegration/<object_id>"
+_OF_EVENTS: Final = {
+    _INTEGRATION: str(API_INTEGRATION),
+    f"{_INTEGRATION}/events/<event_id>": str(EVENTS),
+    "api/v1/integrations/<pk>": str(API_INTEGRATION),
+    "api/v1/integrations/<pk>/events/<event>": str(EVENTS),
+    "heartbeats/<integration_id>": str(API_INTEGRATION),
+}
+_ONLY_OF_EVENTS: Final = (
+    f"{_INTEGRATION}/mapping/",
+    f"{_INTEGRATION}/events/<event_id>/",
+    f"{_INTEGRATION}/events/<event_id>/raw/",
+    f"{_INTEGRATION}/events/<event_id>/replay/",
+    "api/v1/integrations/<pk>/events/<event>/",
+    "api/v1/integrations/<pk>/events/<event>/replay/",
+)
+_ALSO_OF_EVENTS: Final = (
+    f"{_INTEGRATION}/change/",
+    f"{_INTEGRATION}/delete/",
+    "api/v1/integrations/<pk>/",
+    "api/v1/integrations/<pk>/events/",
+    "heartbeats/<integration_id>/",
+    "heartbeats/<integration_id>/who-would-be-notified/",
+)
 _PING: Final = "a ping, which the benchmark `pings` measures"
 _POST_ALERT: Final = "[Pp][Oo][Ss][Tt][Aa][Ll][Ee][Rr][Tt]"
 _EVENT: Final = "an event, which the benchmark `events` measures"
-_NO_EVENT: Final = "the installation that is measured has only heartbeats"
 _EXPORT: Final = "a file of all rows, written page by page"
 _NO_FORM: Final = "Configuration has no such form"
 LEFT_OUT: Final = {
     **{f"{_POST_ALERT}/<token>{more}/?": _EVENT for more in ("", "/<source>")},
-    **{f"api/v1/integrations/<pk>/events/<event>/{more}": _NO_EVENT for more in ("", "replay/")},
-    **{
-        f"admin/integrations/inboundintegration/<object_id>/{more}": _NO_EVENT
-        for more in ("mapping/", "events/<event_id>/", "events/<event_id>/replay/")
-    },
     "Heartbeat/<token>": _PING,
     "Heartbeat/<token>/": _PING,
     "heartbeat/<token>": _PING,
@@ -90,6 +110,7 @@ QUERIES: Final = {
     "audit-log/": ("actor=2", "object_type=integration", "older=500"),
     "admin/integrations/inboundintegration/": (
         *("p=2", "p=1900", "o=-1", "type=heartbeat", "q=backup+host-09"),
+        "type=api",
         *(f"status={status}" for status in ("enabled", "disabled", "healthy", "missed", "waiting", "maintenance")),
     ),
     "api/v1/alerts/": (
@@ -137,12 +158,17 @@ def addresses() -> list[Address]:
     Raises SystemExit if there is no example for a parameter, or if a name in a table above exists no more.
     """
     templates = list(dict.fromkeys(_templates(get_resolver())))
-    if gone := (LEFT_OUT.keys() | QUERIES.keys()) - set(templates):
+    if gone := {*LEFT_OUT, *QUERIES, *_ONLY_OF_EVENTS, *_ALSO_OF_EVENTS} - set(templates):
         raise SystemExit(f"benchmarks/addresses.py has addresses that do not exist: {', '.join(sorted(gone))}")
     found, examples = [], _objects() | EXAMPLES
     for template in templates:
         if template in LEFT_OUT:
             continue
+        if template in _ONLY_OF_EVENTS:
+            found.append(Address(f"/{_filled_in(template, _OF_EVENTS)}", template))
+            continue
+        if template in _ALSO_OF_EVENTS:
+            found.append(Address(f"/{_filled_in(template, _OF_EVENTS)}", template))
         path = f"/{_filled_in(template, examples)}"
         found.append(Address(path, template))
         found += [Address(f"{path}?{query}", template) for query in (*QUERIES.get(template, ()), *_searches(template))]

@@ -20,6 +20,8 @@ from benchmarks.workers import workers
 HEARTBEATS: Final = 10_000
 PINGS, PING_CONNECTIONS, SECONDS = 500, 64, 30
 INTEGRATIONS, EVENTS, EVENT_CONNECTIONS = 30, 150, 30
+# As with pings, the first requests are not measured: they load code, and open the alert of each integration.
+WARM_SECONDS: Final = 5
 # Every so many-th event has a key of its own, and opens an alert.
 OPENS_EVERY: Final = 10
 FILL: Final = """
@@ -53,17 +55,20 @@ def events() -> list[dict[str, Any]]:
         for sentence in FILL.strip().split(";\n"):
             cursor.execute(sentence, {"n": INTEGRATIONS})
     with web(LANE) as port, workers():
+        say("warming up")
+        first = asyncio.run(_send(port, seconds=WARM_SECONDS))
         say(f"{PINGS} pings a second alone")
         with pinging(port, heartbeats=HEARTBEATS, connections=PING_CONNECTIONS, per_second=PINGS, keep=False) as alone:
             time.sleep(SECONDS)
         say(f"{PINGS} pings and {EVENTS} events a second")
         with pinging(port, heartbeats=HEARTBEATS, connections=PING_CONNECTIONS, per_second=PINGS, keep=False) as beside:
-            answers = asyncio.run(_send(port))
-    if set(answers.statuses) != {200} or set(beside.statuses) != {200}:
+            answers = asyncio.run(_send(port, seconds=SECONDS))
+    if set(first.statuses | answers.statuses) != {200} or set(beside.statuses) != {200}:
         raise SystemExit(f"events were answered {dict(answers.statuses)}, pings {dict(beside.statuses)}")
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*), sum(event_count) FROM alerting_alert WHERE integration_type = 'api'")
         alerts, counted = cursor.fetchone()
+    answered = len(first.milliseconds) + len(answers.milliseconds)
     rows = [
         row("events answered", len(answers.milliseconds) / SECONDS, unit="1/s", at_least=0.95 * EVENTS),
         row("time to answer an event, p99", _p99(answers.milliseconds), unit="ms", at_most=1_000),
@@ -76,15 +81,15 @@ def events() -> list[dict[str, Any]]:
             at_most=2,
         ),
         row("alerts that opened", alerts, unit=""),
-        row("events that are in no alert", len(answers.milliseconds) - counted, unit="", at_most=0),
+        row("events that are in no alert", answered - counted, unit="", at_most=0),
     ]
     save("events", rows)
     return rows
 
 
-async def _send(port: int) -> Answers:
+async def _send(port: int, *, seconds: int) -> Answers:
     answers = Answers()
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + seconds
     clients = (_send_on(port, number, answers, end) for number in range(EVENT_CONNECTIONS))
     await asyncio.gather(*clients)
     return answers
@@ -96,12 +101,12 @@ async def _send_on(port: int, number: int, answers: Answers, end: float) -> None
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     gap = EVENT_CONNECTIONS / EVENTS
     due = time.monotonic() + gap * number / EVENT_CONNECTIONS
-    count = 0
+    count = number  # so that those that open are spread
     while due < end:
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         due += gap
         count += 1
-        key = f"key {number} {count}" if count % OPENS_EVERY == 0 else "key"
+        key = f"key {number} {due}" if count % OPENS_EVERY == 0 else "key"
         body = json.dumps({"status": "firing", "alertKey": key, "title": f"{key} is down", "host": "db1"}).encode()
         sent_at = time.monotonic()
         writer.write(

@@ -1,5 +1,6 @@
-"""Fills the tables with one large organization: its people, rules and rotas, 100,000 heartbeats and 20,000 alerts."""
+"""Fills the tables with one large organization: its people and rules, 100,000 heartbeats, 20,000 alerts, and events."""
 
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,17 @@ from escalation.engine import walk
 from escalation.engine.start import Route, plans_of
 from escalation.models.policies import EscalationPolicy
 from heartbeat_project.kernel import clock
+from integrations.coverage.watch import watch_coverage
 from integrations.heartbeats.history import keep_history
+from integrations.inbound.days import keep_days
 
 HEARTBEATS, ALERTS = 100_000, 20_000
+EVENTS = 10_000  # of one integration: as many as are kept
+API_INTEGRATION = HEARTBEATS + 1  # the one that received them
 SIZES = {
     "heartbeats": HEARTBEATS,
     "alerts": ALERTS,
+    "events": EVENTS,
     "people": 500,
     "groups": 100,
     "policies": 30,
@@ -32,6 +38,7 @@ SIZES = {
 }
 # One message to the Owner about several live alerts.
 BUNDLE = UUID("00000000-0000-4000-8000-000000000001")
+EVENT_DAYS = 7  # over which the events are spread, at one a minute
 STATEMENTS = Path(__file__).with_name("installation.sql")
 
 
@@ -45,6 +52,8 @@ def fill_installation() -> int:
         cursor.execute("SET session_replication_role = DEFAULT")
     organization = create_organization(name="Benchmark", now=now)
     keep_history(now=now)
+    for days in range(EVENT_DAYS, -1, -1):
+        keep_days(now=now - timedelta(days=days))
     parameters = SIZES | {"organization": organization.pk, "message": str(BUNDLE)}
 
     @cache
@@ -64,6 +73,8 @@ def fill_installation() -> int:
             cursor.execute(reset)
         cursor.execute("VACUUM ANALYZE")
         cursor.execute("CHECKPOINT")
+    # As the worker does every few minutes.
+    watch_coverage(now=now)
     return int(organization.pk)
 
 

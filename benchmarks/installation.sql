@@ -160,6 +160,41 @@ INSERT INTO escalation_notification (id, organization_id, alert_id, run_id, kind
         LATERAL (SELECT closed_at IS NULL AND alert.id > %(alerts)s - 300 AS is_lately) AS age,
         LATERAL (SELECT CASE WHEN is_lately AND number = 0 AND alert.id %% 6 = 0 THEN 1
             ELSE 1 + (alert.id + number) %% %(people)s END AS person) AS receiver;
+-- one API integration with all the events that are kept of one, and nine without; the even ones open, the odd ones close
+INSERT INTO integrations_inboundintegration (id, organization_id, type, name, token, escalation_policy_id, enabled,
+    created_at)
+    SELECT %(heartbeats)s + n, %(organization)s, 'api', 'Alertmanager ' || n, 'bench-api-' || n, n, true,
+        now() - interval '100 days'
+    FROM generate_series(1, 10) AS n;
+INSERT INTO integrations_inboundintegration_recipient_groups (inboundintegration_id, group_id)
+    SELECT %(heartbeats)s + n, n FROM generate_series(1, 10) AS n;
+INSERT INTO integrations_eventsettings (integration_id, allow_get, preset, mapping, status_words, rules, no_rule, delay,
+    group_minutes, auto_close_minutes, storm_per_minute)
+    SELECT %(heartbeats)s + n, false, 'auto', '{"subject": "{{ payload.commonLabels.alertname }} on {{ payload.commonLabels.instance }}"}',
+        '{}', (SELECT jsonb_agg(jsonb_build_object('name', 'Team ' || rule, 'when', jsonb_build_object('all',
+            jsonb_build_array(jsonb_build_object('path', 'commonLabels.team', 'op', 'equals', 'value', 'team-' || rule))),
+            'then', jsonb_build_object('recipient_groups', jsonb_build_array(rule)))) FROM generate_series(1, 20) AS rule),
+        'continue', '{"mode": "none"}', 0, 0, 60
+    FROM generate_series(1, 10) AS n;
+INSERT INTO integrations_eventstate (integration_id, event_count, rejected_count, last_event_at, opened_in_minute)
+    SELECT %(heartbeats)s + n, CASE WHEN n = 1 THEN %(events)s ELSE 0 END, 0, CASE WHEN n = 1 THEN now() END, 0
+    FROM generate_series(1, 10) AS n;
+INSERT INTO integrations_inboundevent (id, type, integration_id, organization_id, turn, received_at, headers, query, raw,
+    size, state, attempts, result, fault)
+    SELECT n, 'api', %(heartbeats)s + 1, %(organization)s, 0, now() - (%(events)s - n) * interval '1 minute',
+        '{"content-type": "application/json", "user-agent": "Alertmanager/0.28.1", "authorization": "hidden"}', '{}',
+        body, length(body), 'read', 0, jsonb_build_array(jsonb_build_object('action',
+            CASE WHEN n %% 2 = 0 THEN 'opened' ELSE 'closed' END, 'alert', 1 + n %% %(alerts)s, 'source_id', 'host-' || n / 2,
+            'reason', '')), ''
+    FROM generate_series(1, %(events)s) AS n, LATERAL (SELECT convert_to(jsonb_build_object('version', '4', 'receiver', 'heartbeat',
+        'groupKey', '{}:{instance="host-' || n / 2 || '"}', 'externalURL', 'http://alertmanager.example.com',
+        'status', CASE WHEN n %% 2 = 0 THEN 'firing' ELSE 'resolved' END, 'commonLabels', labels, 'groupLabels', labels,
+        'alerts', (SELECT jsonb_agg(jsonb_build_object('status', 'firing', 'fingerprint', md5(n / 2 || '.' || part),
+            'labels', labels, 'startsAt', now(), 'annotations', jsonb_build_object('summary', 'Disk ' || part || ' is full',
+            'description', repeat('The disk fills up, and nothing has been written to it since. ', 5))))
+            FROM generate_series(1, 5) AS part))::text, 'UTF8') AS body
+        FROM (SELECT jsonb_build_object('alertname', 'DiskFull', 'instance', 'host-' || n / 2, 'severity', 'critical',
+            'team', 'team-' || n %% 20) AS labels) AS of_host) AS sent;
 INSERT INTO integrations_heartbeatevent (integration_id, at, kind, text)
     SELECT integration_id, opened_at, 'missed', 'Alert ' || id || ' opened.' FROM alerting_alert
     UNION ALL SELECT integration_id, closed_at, 'recovered', 'Pinged again.' FROM alerting_alert WHERE closed_at IS NOT NULL;
@@ -175,7 +210,7 @@ INSERT INTO escalation_storedmail (id, at, sender, recipients, subject, text, ht
         'It is silent.', '<p>It is silent.', '', 1 FROM generate_series(1, 3000) AS n;
 INSERT INTO integrations_inboundevent (id, type, organization_id, turn, received_at, headers, raw, size, state, attempts,
     result, fault)
-    SELECT n, 'email', %(organization)s, n, now() - n * interval '1 hour', '{}', repeat('x', 1000)::bytea, 1000,
+    SELECT %(events)s + n, 'email', %(organization)s, n, now() - n * interval '1 hour', '{}', repeat('x', 1000)::bytea, 1000,
         'unreadable', 1, '{}', 'It has no text.' FROM generate_series(1, 200) AS n;
 INSERT INTO integrations_outage (started_at, ended_at, refused_pings, moved_through, moved_count, done_at, mail_due)
     SELECT now() - n * interval '9 days', now() - n * interval '9 days' + interval '2 minutes', 0, 0, 0, now(), false

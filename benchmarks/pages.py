@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -114,10 +115,11 @@ def _measure(client: Client, address: Address) -> Measured:
     backends = _backends()
     python, database = [], []
     for _ in range(RUNS):
-        before, worked = _processor_time(backends), time.process_time()
+        before, worked = _processor_times(backends), time.process_time()
         _request(client, address.path)
         python.append(1e3 * (time.process_time() - worked))
-        database.append((_processor_time(backends) - before) / 1e6)
+        after = _processor_times(backends)
+        database.append(sum(after[pid] - before[pid] for pid in after) / 1e6)
     return Measured(
         path=address.path,
         group=address.group,
@@ -149,10 +151,17 @@ def _count_all_work_in_the_backend() -> None:
 def _backends() -> list[int]:
     """Return the process ids of all sessions: some answers are computed in a thread with a connection of its own."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
+        # Not those of autovacuum, which come and go.
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+        )
         return [pid for (pid,) in cursor.fetchall()]
 
 
-def _processor_time(pids: Sequence[int]) -> int:
-    """Return the nanoseconds that these processes have used (Linux)."""
-    return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in pids)
+def _processor_times(pids: Sequence[int]) -> dict[int, int]:
+    """Return the nanoseconds that each of these processes has used (Linux); one that has ended is left out."""
+    times = {}
+    for pid in pids:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            times[pid] = int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+    return times

@@ -53,6 +53,10 @@ class Follower:
         self._part = b""
         self._last: deque[str] = deque(maxlen=25)
 
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when output has arrived, for `select`."""
+        return self._reader
+
     def pump(self) -> None:
         """Pass on all complete lines that have arrived."""
         for _ in range(64):  # a child that writes without end must not delay the others

@@ -27,7 +27,8 @@ from heartbeat_project.operator_mail import (
     Store,
 )
 
-LOOK_SECONDS: Final = 10.0  # between two looks
+# Between two looks. The web server and both workers look as well; this one is for when none of them runs.
+LOOK_SECONDS: Final = 20.0
 # The web server answers within 4 s, whatever the database does.
 ANSWER_SECONDS: Final = 6.0
 LONGEST_ANSWER: Final = 65_536  # bytes

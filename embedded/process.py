@@ -169,13 +169,19 @@ def end_group(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float, pause: float = 0.01) -> bool:
-    """Poll `condition` every `pause` seconds for at most `seconds`; return whether it became true."""
+def wait_until(
+    condition: Callable[[], bool], *, seconds: float, pause: float = 0.01, then: Callable[[], object] = lambda: None
+) -> bool:
+    """Poll `condition` for at most `seconds`; return whether it became true.
+
+    Between two polls are `pause` seconds, and whatever time `then` takes.
+    """
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
             return False
         time.sleep(pause)
+        then()
     return True
 
 

@@ -18,14 +18,14 @@ from embedded.lookout import Lookout, open_state
 from embedded.options import PROJECT, Options, check_port, read_options
 from embedded.process import Account, EmbeddedError, Program, base_env, current_account, succeeds_as
 from embedded.program import ProgramPlace, readable_place
-from embedded.supervisor import Stopped, Supervisor
+from embedded.supervisor import QUIET_TICK, Stopped, Supervisor
 from heartbeat_project.variables import is_ours, resolved_variables, without_owners_secrets
 
 READY_SECONDS = 60.0
 MIGRATE_SECONDS = 86400.0  # an index on a big table takes hours, and the migration of another start is waited for
 FOREVER = 1e9  # seconds
 # Only `bootstrap` runs Django's system checks: they import every page, which workers and migrations do not need.
-CELERY = ("-m", "celery", "--quiet", "--skip-checks", "-A", "heartbeat_project.celery")
+CELERY = ("-m", "celery", "--quiet", "--skip-checks", "-A")
 # The messages between workers are useful only for Celery's monitors, and cost a second at each start.
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
@@ -90,7 +90,7 @@ def run(options: Options, data: DataFolder, console: Console) -> None:
             console.say(sign_in.pop(0))
         console.say("Ctrl-C stops it.\n")
         is_running = True
-        supervisor.wait(lambda: _show_lookout(lookout, console), seconds=FOREVER)
+        supervisor.wait(lambda: _show_lookout(lookout, console), seconds=FOREVER, pause=QUIET_TICK)
     except Stopped:
         console.say("Stopping ...")
         if not is_running:
@@ -198,14 +198,15 @@ def programs(base: Program, options: Options) -> list[Program]:
     memory of each process twice or more, and in a solo pool one long tick would delay the others.
     """
     web = ("-m", "heartbeat_project.serve", "--host", options.host, "--port", str(options.port))
-    engine = ("worker", "-Q", "engine", "-n", "engine@%h", "--pool", "threads", "--concurrency", "2", *QUIET)
-    delivery = ("worker", "-Q", "delivery", "-n", "delivery@%h", "--pool", "threads", "--concurrency", "8", *QUIET)
-    beat = ("beat", "--scheduler", "heartbeat_project.beat:Scheduler", "--max-interval", "1")
+    worker = ("heartbeat_project.celery", "worker")
+    engine = (*worker, "-Q", "engine", "-n", "engine@%h", "--pool", "threads", "--concurrency", "2", *QUIET)
+    delivery = (*worker, "-Q", "delivery", "-n", "delivery@%h", "--pool", "threads", "--concurrency", "8", *QUIET)
+    schedule = ("--scheduler", "heartbeat_project.beat:Scheduler", "--max-interval", "1")
     commands = {
         "web": web,
         "engine": (*CELERY, *engine),
         "delivery": (*CELERY, *delivery),
-        "beat": (*CELERY, *beat),
+        "beat": (*CELERY, "heartbeat_project.beat_app", "beat", *schedule),
     }
     # One that is wrong ends the process with a sentence.
     if variables(options).get("HEARTBEAT_SMTP_PORT") != "0":

@@ -1,5 +1,6 @@
 """Keeps children running: shows their logs, restarts crashed ones after growing pauses, and stops them in order."""
 
+import select
 import signal
 import subprocess
 import time
@@ -15,7 +16,8 @@ from embedded.servers import Server, launch
 FIRST_PAUSE = 0.5  # seconds before the first restart; doubles with each crash
 LONGEST_PAUSE = 30.0
 STEADY_SECONDS = 30.0  # a child that ran for this long is restarted after the first pause again
-TICK = 0.05  # seconds between two looks at the children
+TICK = 0.05  # seconds between two looks at the children, at least
+QUIET_TICK = 0.5  # seconds between two looks while they write nothing, once all of them run
 
 
 class Stopped(Exception):
@@ -90,8 +92,11 @@ class Supervisor:
             stop(process, program)
             follower.close()
 
-    def wait(self, condition: Callable[[], bool], *, seconds: float) -> bool:
-        """Watch the children until `condition` is true, for at most `seconds`. Raises Stopped when asked to stop."""
+    def wait(self, condition: Callable[[], bool], *, seconds: float, pause: float = TICK) -> bool:
+        """Watch the children until `condition` is true, for at most `seconds`. Raises Stopped when asked to stop.
+
+        Looks again after `pause` seconds, or after TICK if a child writes something.
+        """
 
         def watched() -> bool:
             if self._requests:
@@ -99,7 +104,7 @@ class Supervisor:
             self._watch()
             return condition()
 
-        return wait_until(watched, seconds=seconds, pause=TICK)
+        return wait_until(watched, seconds=seconds, pause=TICK, then=lambda: self._wait_for_output(pause - TICK))
 
     def crashes(self) -> str:
         """Return a sentence for each child that keeps crashing, with its last line; safe in any thread."""
@@ -167,6 +172,10 @@ class Supervisor:
             return
         child.started, child.restart_at = time.monotonic(), None
         self.console.say(f"{child.program.name} was started again.")
+
+    def _wait_for_output(self, seconds: float) -> None:
+        if seconds > 0:
+            select.select([child.follower for child in self._children], [], [], seconds)
 
     def _pump(self) -> None:
         for child in self._children:

@@ -1,7 +1,13 @@
 """Connects the composition to Django: the Celery app, the actor of the audit log, and the admin site."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from django.apps import AppConfig
-from django.contrib.admin.apps import AdminConfig as DjangoAdminConfig
+from django.contrib import admin
+from django.contrib.admin.apps import SimpleAdminConfig
+from django.contrib.admin.checks import check_admin_app, check_dependencies
+from django.core import checks
 from django.db.backends.signals import connection_created
 
 from heartbeat_project.kernel.audit import carry_actor
@@ -20,7 +26,18 @@ class ProjectConfig(AppConfig):
         connection_created.connect(carry_actor)
 
 
-class AdminConfig(DjangoAdminConfig):
-    """Replaces Django's admin site with ours."""
+class AdminConfig(SimpleAdminConfig):
+    """Replaces Django's admin site with ours. `urls.py` loads its pages, so that workers need no memory for them."""
 
     default_site = "heartbeat_project.admin_site.HeartbeatAdminSite"
+
+    def ready(self) -> None:
+        """Register Django's checks of admin sites."""
+        checks.register(check_dependencies, checks.Tags.admin)
+        checks.register(check_pages, checks.Tags.admin)
+
+
+def check_pages(app_configs: Sequence[AppConfig] | None, **options: Any) -> list[checks.CheckMessage]:
+    """Load the pages of the admin site, and check them."""
+    admin.autodiscover()
+    return check_admin_app(app_configs, **options)

@@ -17,10 +17,12 @@ from django.core.asgi import get_asgi_application  # noqa: E402 - after load_set
 django_application = get_asgi_application()
 
 from django.conf import settings  # noqa: E402 - what follows needs the app registry
+from django.contrib import admin  # noqa: E402
 from django.db import connection  # noqa: E402
 
 from heartbeat_project import watch  # noqa: E402
 from heartbeat_project.condition import UNNAMED_PROXY  # noqa: E402
+from heartbeat_project.event_lane import EventLane  # noqa: E402
 from heartbeat_project.sub_path import with_path, without_path  # noqa: E402
 from heartbeat_project.whole_requests import WholeRequests  # noqa: E402
 from integrations.ping_lane.committer import Committer  # noqa: E402
@@ -28,6 +30,9 @@ from integrations.ping_lane.lane import Application, PingLane  # noqa: E402
 from integrations.ping_lane.own_address import ListeningSockets, OwnAddress  # noqa: E402
 
 log = logging.getLogger(__name__)
+
+# With the process and not with its first request, which would take longer, and so that `collect_garbage_rarely` counts.
+admin.autodiscover()
 
 # The time that a thread runs before it passes on the interpreter. A ping needs the interpreter several times, and each
 # time waits behind all pages that compute: with Python's default of 5 ms, four costly pages delayed pings by a second.
@@ -81,7 +86,7 @@ def begin() -> Callable[[], None]:
 
 ping_lane = PingLane(
     WholeRequests(
-        with_path(cast("Application", django_application), settings.BASE_PATH),
+        EventLane(with_path(cast("Application", django_application), settings.BASE_PATH)),
         max_body_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
         cut={"/api/v1/responses/mail/"},
     ),

@@ -3,7 +3,7 @@
 import gc
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from celery import Celery, signals
 from celery.concurrency import get_implementation
@@ -18,6 +18,10 @@ from heartbeat_project.schedule import BEAT_SCHEDULE, PERIODIC
 load_settings()
 
 log = logging.getLogger(__name__)
+
+# How many more containers than were freed may be made before the garbage collector looks for unreachable ones. A
+# message makes some thousands, and few of them stay: with Python's default of 700, it looked several times for each.
+GC_THRESHOLD: Final = 10_000
 
 app = Celery("heartbeat", task_cls=ticks.Task)
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -112,6 +116,7 @@ def warm_up_worker(**_: Any) -> None:
         engines.all()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
 
 
 @signals.worker_init.connect

@@ -4,6 +4,7 @@ An event is never refused for its content: its Content-Type may be long or name 
 any characters. The view gets the Content-Type under a name that Django does not look for.
 """
 
+import re
 from itertools import islice
 from typing import Final
 
@@ -14,13 +15,19 @@ _PATHS: Final = "/postalert/"
 # Parameters that Django reads; it refuses more.
 MAX_PARAMETERS: Final = 1_000
 MAX_TYPE_BYTES: Final = 1_000
+_NO_ASCII: Final = re.compile(rb"[\x80-\xff]")
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 _RAW_TYPE: Final = RAW_TYPE.encode()
 
 
 def is_event(scope: Scope) -> bool:
     """Return whether a request is one for the address of an API integration."""
-    return bool(scope["path"][: len(_PATHS)].lower() == _PATHS)
+    return is_event_path(scope["path"])
+
+
+def is_event_path(path: str) -> bool:
+    """Return whether a path leads to API integrations; it has no path of the base URL in front."""
+    return path[: len(_PATHS)].lower() == _PATHS
 
 
 def readable(scope: Scope) -> Scope:
@@ -37,7 +44,7 @@ def readable(scope: Scope) -> Scope:
 
 
 def _readable_query(query: bytes) -> bytes:
-    query = query.replace(b"%00", b"%EF%BF%BD")
+    query = _NO_ASCII.sub(lambda byte: b"%%%02X" % ord(byte[0]), query).replace(b"%00", b"%EF%BF%BD")
     if query.count(b"&") < MAX_PARAMETERS:
         return query
     return b"&".join(islice(filter(None, query.split(b"&")), MAX_PARAMETERS))

@@ -15,6 +15,7 @@ from typing import Final
 from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponsePermanentRedirect
+from django.middleware.common import CommonMiddleware
 from django.middleware.gzip import GZipMiddleware
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
@@ -24,6 +25,7 @@ from accounts.models.users import User
 from accounts.request_queue import TURN, take_turn
 from heartbeat_project import health
 from heartbeat_project.console.views.faults import not_now
+from heartbeat_project.event_requests import is_event_path
 from heartbeat_project.kernel import proxies
 from heartbeat_project.kernel.addresses import is_loopback
 from heartbeat_project.kernel.audit import Actor, acting
@@ -179,6 +181,18 @@ class Probes:
         """Answer a probe, or pass the request on."""
         probe = PROBES.get(request.path_info)
         return probe(request) if probe else self.get_response(request)
+
+
+class KnownHosts(CommonMiddleware):
+    """Django's CommonMiddleware, which refuses unknown hosts; but not for events.
+
+    Senders inside a network use addresses and names of their own, as for pings, and the answer to an event has no
+    address in it.
+    """
+
+    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
+        """Raise DisallowedHost for a host that is not ours."""
+        return None if is_event_path(request.path_info) else super().process_request(request)
 
 
 class ReadableRequest:

@@ -6,9 +6,7 @@ from celery.schedules import schedule
 
 # Task name -> (queue, period in seconds). Beat sends them; without the broker, the workers run them by themselves.
 PERIODIC: Final = {
-    "integrations.detect_misses": ("engine", 1.0),
-    "escalation.advance_escalations": ("engine", 1.0),
-    "integrations.read_events": ("engine", 1.0),
+    "integrations.do_engine_work": ("engine", 1.0),
     "escalation.deliver_due": ("delivery", 1.0),
     "escalation.read_calendars": ("delivery", 60.0),
     "escalation.remind_before_shifts": ("engine", 60.0),
@@ -19,6 +17,9 @@ PERIODIC: Final = {
     "integrations.watch_coverage": ("delivery", 60.0),
     "integrations.keep_history": ("engine", 600.0),
 }
+
+# Periodic tasks of earlier versions, which beat deletes from its tables: now only wake-ups run them.
+FORMERLY_PERIODIC: Final = ("integrations.detect_misses", "escalation.advance_escalations", "integrations.read_events")
 
 BEAT_SCHEDULE = {
     name: {

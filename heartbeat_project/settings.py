@@ -97,7 +97,7 @@ MIDDLEWARE = [
     "heartbeat_project.middleware.CompressedApi",
     "heartbeat_project.static_files.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "heartbeat_project.middleware.KnownHosts",
     "heartbeat_project.middleware.FormsOfStrangers",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -304,6 +304,10 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 60,
     "unacked_restore_interval": 5,
+    # Seconds for which a worker waits before it asks for messages again. The broker serves who has waited longest: with
+    # the default of one second, the worker that took the last tick would get the next one as well, and never another
+    # one beside it, which would then tick by itself. A worker that stops ends its wait first.
+    "polling_interval": 3,
     "socket_connect_timeout": 1,
     "socket_timeout": 5,
     "max_retries": 1,

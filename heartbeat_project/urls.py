@@ -21,6 +21,9 @@ from integrations.api.urls import register as register_integrations
 from integrations.api.urls import responses as mail_responses
 from integrations.api.usage import UsageViewSet
 
+# Here and not in every process: workers have no pages.
+admin.autodiscover()
+
 router = Router()
 # Addresses such as /api/v1/alerts.json: `format` is a parameter of ours, see alerts/export/.
 router.include_format_suffixes = False
@@ -38,7 +41,7 @@ urlpatterns = [
     path("heartbeat/<str:token>/", HeartbeatPing.as_view(schema=None)),
     # AlertOps' address, in any case, with or without a slash at its end.
     re_path(r"^[Pp][Oo][Ss][Tt][Aa][Ll][Ee][Rr][Tt]/(?P<token>[^/]+)/?$", post_alert, name="post_alert"),
-    re_path(r"^[Pp][Oo][Ss][Tt][Aa][Ll][Ee][Rr][Tt]/(?P<token>[^/]+)/(?P<source>[^/]+)/?$", post_alert),
+    re_path(r"^[Pp][Oo][Ss][Tt][Aa][Ll][Ee][Rr][Tt]/(?P<token>[^/]+)/(?P<source>[\s\S]+)$", post_alert),
     path("api/v1/schema/", SchemaView.as_view(), name="schema"),
     path(
         "api/v1/docs/",

@@ -29,7 +29,9 @@ from integrations.ping_lane.health import PROCESS_HEALTH
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS: Final = 10.0  # between two looks at the condition
+# Between two looks at the condition. Web and both workers look, each at its own time.
+LOOK_SECONDS: Final = 20.0
+WELL_SECONDS: Final = 30.0  # for which a look counts that found all well
 PING_SECONDS: Final = 60.0  # between two pings to the watchdog
 PING_LIMIT: Final = 5.0  # seconds for one ping in all
 ADDRESS_SECONDS: Final = 60.0  # between two reads of the operator's address
@@ -77,7 +79,7 @@ class Watch:
 
     def is_well(self) -> bool:
         """Return whether the last look was recent and found everything well enough to ping the watchdog."""
-        return self._well_at is not None and time.monotonic() - self._well_at <= 3 * self.every
+        return self._well_at is not None and time.monotonic() - self._well_at <= min(3 * self.every, WELL_SECONDS)
 
     def _keep_address(self, mail: OperatorMail) -> None:
         """Store the operator's address for the time when the database cannot be asked."""

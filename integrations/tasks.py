@@ -4,6 +4,7 @@ from typing import Final
 
 from celery import shared_task
 
+from escalation.engine.advance import advance_escalations
 from heartbeat_project.kernel import clock
 from integrations.coverage import watch
 from integrations.heartbeats import daily_lists, history
@@ -15,16 +16,47 @@ from integrations.inbound.days import keep_days
 from integrations.inbound.mails import Reader, is_any_due
 from integrations.inbound.timers import run_due
 from integrations.upkeep import retention, usage
+from integrations.upkeep.engine_work import EngineWork
 
 READER: Final = Reader(clock=clock.now)
 
 
-@shared_task(name="integrations.detect_misses", queue="engine", expires=5)
-def detect_misses(**_: object) -> None:
-    """Run the tick of heartbeats; a lost or doubled one changes nothing."""
+def _judge_heartbeats() -> None:
     now = clock.now()
     with judging(now=now):
         tick(now=now)
+
+
+def _look_after_events() -> None:
+    now = clock.now()
+    if is_any_due(now=now):
+        READER.wake_up()
+    run_due(now=now)
+
+
+# Each part reads the clock when it begins: the one before it may have taken seconds.
+ENGINE_WORK: Final = EngineWork(
+    {
+        "the tick of heartbeats": _judge_heartbeats,
+        "the tick of events": _look_after_events,
+        "the tick of escalations": lambda: advance_escalations(now=clock.now()),
+    }
+)
+
+
+@shared_task(name="integrations.do_engine_work", queue="engine", expires=5)
+def do_engine_work(**_: object) -> None:
+    """Do what is due for heartbeats, events and escalations; a lost or doubled tick changes nothing.
+
+    One task for all three, because Celery takes longer for a message than they take in a second with nothing due.
+    """
+    ENGINE_WORK.tick(now=clock.now())
+
+
+@shared_task(name="integrations.detect_misses", queue="engine", expires=5)
+def detect_misses(**_: object) -> None:
+    """Run the tick of heartbeats now: a deadline has passed."""
+    _judge_heartbeats()
 
 
 @shared_task(name="integrations.close_recovered", queue="engine", expires=60)
@@ -64,10 +96,7 @@ def watch_coverage(**_: object) -> None:
 @shared_task(name="integrations.read_events", queue="engine", expires=5)
 def read_events(**_: object) -> None:
     """Wake this worker's reader of inbound mails, which has a thread of its own; then do what is due between events."""
-    now = clock.now()
-    if is_any_due(now=now):
-        READER.wake_up()
-    run_due(now=now)
+    _look_after_events()
 
 
 @shared_task(name="integrations.confirm_subscription", queue="delivery", expires=60)

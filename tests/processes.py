@@ -345,6 +345,12 @@ class Stack:
             {"name": name, "interval_minutes": interval_minutes, "recipient_users": list(recipients), **more},
         )
 
+    def api(self, name: str, *, recipients: Sequence[int] = ()) -> dict[str, Any]:
+        """Create an API integration that notifies these users, over REST."""
+        policy = self.get("/api/v1/escalation-policies/")[1]["results"][-1]["id"]
+        body = {"type": "api", "name": name, "recipient_users": list(recipients), "escalation_policy": policy}
+        return self.post("/api/v1/integrations/", body)
+
 
 def _zero_ended(path: Path) -> list[str]:
     return path.read_text().removesuffix("\0").split("\0")

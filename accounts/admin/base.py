@@ -396,25 +396,33 @@ class OrganizationAdmin(_OrganizationScoped, Admin):
             self.delete_through(request, obj, now=instant(request))
         self._show_warnings(request, warnings)
 
-    def _preview_deletion(self, request: HttpRequest, obj: Any) -> list[Consequence]:
+    def _preview_deletion(self, request: HttpRequest, object_id: str) -> list[Consequence]:
         """Return the consequences of a deletion: delete the object, then roll back."""
         if not self.warns:
             return []
         try:
+            # Tried alone first: most rows are in use, and who would be notified without them need not be computed.
             with transaction.atomic():
-                with self._collect_warnings(request, [obj]) as warnings:
-                    self.delete_through(request, obj, now=instant(request))
+                self._delete(request, object_id)
+                transaction.set_rollback(True)
+            with transaction.atomic():
+                row = self.get_object(request, object_id)
+                with self._collect_warnings(request, [row]) as warnings:
+                    self._delete(request, object_id)
                 transaction.set_rollback(True)
         except DomainError:
             return []  # the deletion itself shows this error
         return warnings
 
+    def _delete(self, request: HttpRequest, object_id: str) -> None:
+        # A copy of the row, because a deletion sets the id of its object to None.
+        self.delete_through(request, self.get_object(request, object_id), now=instant(request))
+
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
         row = self.get_object(request, object_id)
         context = self._words() | {"delete_says": self.delete_says(row), "title": f"Delete {row}?"}
         if request.method != "POST" and self.has_delete_permission(request, row):
-            # Another copy of the row, because a deletion sets the id of its object to None.
-            context["consequences"] = self._preview_deletion(request, self.get_object(request, object_id))
+            context["consequences"] = self._preview_deletion(request, object_id)
         try:
             return super().delete_view(request, object_id, context | (extra_context or {}))
         except DomainError as error:

@@ -5,8 +5,8 @@ from rest_framework import mixins, serializers
 from accounts.api.permissions import entitled
 from accounts.api.viewsets import InOrganization
 from accounts.entitlements import Entitlement
-from accounts.models.audit import AuditEntry
-from heartbeat_project.kernel.api import CleanCharField, Filters, IdFilter, InstantField, NewestFirst
+from accounts.models.audit import OBJECT_TYPES, AuditEntry
+from heartbeat_project.kernel.api import Filters, IdFilter, InstantField, NewestFirst
 
 
 class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):
@@ -34,7 +34,11 @@ class AuditFilters(Filters):
     """The filters of the list."""
 
     actor = IdFilter(source="actor_id", required=False, help_text="The id of a user.")
-    object_type = CleanCharField(max_length=30, required=False, help_text="integration, group or user, for example.")
+    object_type = serializers.ChoiceField(
+        choices=OBJECT_TYPES,
+        required=False,
+        error_messages={"invalid_choice": f"It must be one of {', '.join(OBJECT_TYPES)}."},
+    )
     after = InstantField(source="at__gte", required=False, help_text="At this time or later.")
     before = InstantField(source="at__lt", required=False, help_text="Before this time.")
 

@@ -35,6 +35,7 @@ from heartbeat_project.kernel.api import (
     OwnedRelatedField,
     Rows,
     Strict,
+    WholeNumberField,
 )
 
 
@@ -61,13 +62,13 @@ class ContactMethodSerializer(Strict):
         help_text="An e-mail address, a phone number (`+` and country code), a URL, or a browser's push subscription. "
         "A changed address has to be verified again. Only its owner sees an address with a secret in it in full.",
     )
-    position = serializers.IntegerField(min_value=0, max_value=32767, required=False, help_text="Lowest first.")
+    position = WholeNumberField(min_value=0, max_value=32767, required=False, help_text="Lowest first.")
     enabled = serializers.BooleanField(required=False)
     delay_minutes = MinutesField(
         required=False,
         help_text="Minutes after a step reaches the person until this method is used.",
     )
-    repeat_count = serializers.IntegerField(
+    repeat_count = WholeNumberField(
         min_value=0, max_value=MAX_REPEATS, required=False, help_text="How many more times it is used in one step."
     )
     repeat_gap_minutes = MinutesField(required=False, help_text="Minutes between those times.")

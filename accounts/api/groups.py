@@ -11,7 +11,14 @@ from accounts.entitlements import Entitlement
 from accounts.models.groups import Group, GroupRole
 from accounts.selectors import nameable_groups, visible_groups
 from accounts.services.groups import MAX_MEMBERS, Member, create_group, delete_group, update_group
-from heartbeat_project.kernel.api import CleanCharField, OwnedRelatedField, Rows, Strict, in_saved_order
+from heartbeat_project.kernel.api import (
+    CleanCharField,
+    OwnedRelatedField,
+    Rows,
+    Strict,
+    WholeNumberField,
+    in_saved_order,
+)
 from heartbeat_project.kernel.hidden_fields import HidesFields
 from heartbeat_project.kernel.ids import MAX_ID
 
@@ -32,9 +39,9 @@ _GROUPS = Prefetch("groups", queryset=in_saved_order(Group.objects.all(), Group.
 class MemberSerializer(Strict):
     """One user in one group role."""
 
-    user = serializers.IntegerField(source="user_id", min_value=1, max_value=MAX_ID)
+    user = WholeNumberField(source="user_id", min_value=1, max_value=MAX_ID)
     role = serializers.ChoiceField(choices=GroupRole.choices, default=GroupRole.PRIMARY)
-    position = serializers.IntegerField(
+    position = WholeNumberField(
         min_value=0,
         max_value=32767,
         required=False,

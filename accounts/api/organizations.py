@@ -10,7 +10,7 @@ from accounts.api.viewsets import InOrganization
 from accounts.entitlements import Entitlement
 from accounts.models.organizations import MAX_BUNDLE_SECONDS, Organization
 from accounts.services.organizations import update_organization
-from heartbeat_project.kernel.api import CleanCharField, Strict
+from heartbeat_project.kernel.api import CleanCharField, Strict, WholeNumberField
 
 
 class OrganizationSerializer(Strict):
@@ -19,7 +19,7 @@ class OrganizationSerializer(Strict):
     id = serializers.IntegerField(read_only=True)
     name = CleanCharField(max_length=200)
     time_zone = CleanCharField(max_length=64)
-    bundle_seconds = serializers.IntegerField(
+    bundle_seconds = WholeNumberField(
         min_value=0,
         max_value=MAX_BUNDLE_SECONDS,
         required=False,

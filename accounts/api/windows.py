@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from heartbeat_project.kernel.api import BoundedList, CleanCharField, Strict
+from heartbeat_project.kernel.api import BoundedList, CleanCharField, Strict, WholeNumberField
 from heartbeat_project.kernel.weekly import DAYS, MAX_DAYS_LATER, NotAWindow, WeeklyWindow
 
 _CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?"
@@ -35,7 +35,7 @@ class WindowSerializer(Strict):
         help_text="The end, not included; 24:00 is the end of the day. If it is not after the start, it is on the "
         "next day."
     )
-    days_later = serializers.IntegerField(
+    days_later = WholeNumberField(
         min_value=0,
         max_value=MAX_DAYS_LATER,
         required=False,

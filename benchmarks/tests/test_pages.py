@@ -5,6 +5,7 @@ from django.urls import path
 
 from benchmarks import addresses as module
 from benchmarks.addresses import addresses
+from benchmarks.installation import API_INTEGRATION, EVENTS
 from benchmarks.pages import Measured, worst
 from heartbeat_project import urls
 
@@ -22,6 +23,16 @@ def test_every_address_is_measured_with_an_example_or_left_out_with_a_reason():
         "documents and probes",
     }
     assert not measured.keys() & module.LEFT_OUT.keys()
+
+
+@pytest.mark.django_db
+def test_pages_of_events_are_measured_with_an_integration_that_has_some_and_shared_pages_with_both():
+    paths = [address.path for address in addresses()]
+    page = "/admin/integrations/inboundintegration"
+    assert f"{page}/{API_INTEGRATION}/events/{EVENTS}/replay/" in paths
+    assert f"/api/v1/integrations/{API_INTEGRATION}/events/{EVENTS}/" in paths
+    assert [f"{page}/{pk}/change/" in paths for pk in (API_INTEGRATION, module.SILENT_HEARTBEAT)] == [True, True]
+    assert f"{page}/{module.SILENT_HEARTBEAT}/mapping/" not in paths
 
 
 @pytest.mark.django_db

@@ -23,7 +23,16 @@ from escalation.models.policies import EscalationPolicy
 from escalation.policies import policies
 from escalation.policies.clone import clone_policy
 from escalation.policies.policies import RoleRule
-from heartbeat_project.kernel.api import PAGED_BY, BoundedList, CleanCharField, MinutesField, NewestFirst, Rows, Strict
+from heartbeat_project.kernel.api import (
+    PAGED_BY,
+    BoundedList,
+    CleanCharField,
+    MinutesField,
+    NewestFirst,
+    Rows,
+    Strict,
+    WholeNumberField,
+)
 from heartbeat_project.kernel.hidden_fields import HidesFields
 
 MAX_USES_SHOWN = 100
@@ -43,7 +52,7 @@ class RoleSerializer(Strict):
     role = serializers.ChoiceField(choices=GroupRole.choices)
     wait_minutes = MinutesField(required=False, help_text="After the role before, or after the alert opened.")
     between_members_minutes = MinutesField(required=False, help_text="0: all at once; above 0: in turn.")
-    retries = serializers.IntegerField(min_value=0, max_value=MAX_TIMES, required=False)
+    retries = WholeNumberField(min_value=0, max_value=MAX_TIMES, required=False)
     retry_interval_minutes = MinutesField(required=False)
     contact_labels = BoundedList(
         child=CleanCharField(max_length=40),
@@ -131,7 +140,7 @@ class PolicySerializer(RuleSerializer):
     notify_using = serializers.ChoiceField(choices=EscalationPolicy.NotifyUsing.choices, required=False)
     next_group_wait_minutes = MinutesField(required=False)
     acknowledge_stops = serializers.BooleanField(required=False)
-    repeats = serializers.IntegerField(min_value=0, max_value=MAX_TIMES, required=False)
+    repeats = WholeNumberField(min_value=0, max_value=MAX_TIMES, required=False)
     allowed_actions = AllowedActionsSerializer(required=False)
     roles = Rows(child=RoleSerializer(), allow_empty=False, max_length=len(GroupRole))
 

@@ -36,6 +36,7 @@ from heartbeat_project.kernel.api import (
     OwnedRelatedField,
     Rows,
     Strict,
+    WholeNumberField,
 )
 from heartbeat_project.kernel.ids import MAX_ID
 
@@ -100,7 +101,7 @@ class ShiftWindowSerializer(WindowSerializer):
 class PersonSerializer(Strict):
     """One person in a group role; the order of the list is the order of the turns."""
 
-    user = serializers.IntegerField(source="user_id", min_value=1, max_value=MAX_ID)
+    user = WholeNumberField(source="user_id", min_value=1, max_value=MAX_ID)
     role = serializers.ChoiceField(choices=SHIFT_ROLES, default=GroupRole.PRIMARY)
 
 
@@ -132,13 +133,13 @@ class ShiftSerializer(Strict):
     )
     people = Rows(child=PersonSerializer(), required=False, max_length=MAX_PEOPLE)
     rotates_every = serializers.ChoiceField(choices=Shift.Every.choices, required=False)
-    rotates_count = serializers.IntegerField(min_value=1, max_value=MAX_TURNS, required=False)
+    rotates_count = WholeNumberField(min_value=1, max_value=MAX_TURNS, required=False)
     first_handoff_on = serializers.DateField(
         required=False, allow_null=True, help_text="Rotating: the first turn begins on this day."
     )
     handoff_time = ClockField(required=False, help_text="In the shift's time zone.")
     handoff_weekday = serializers.SerializerMethodField(help_text="Of weekly hand-offs: that of `first_handoff_on`.")
-    people_at_once = serializers.IntegerField(min_value=1, max_value=MAX_PEOPLE, required=False)
+    people_at_once = WholeNumberField(min_value=1, max_value=MAX_PEOPLE, required=False)
     calendar_url = CleanCharField(
         max_length=1000,
         required=False,

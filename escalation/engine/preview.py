@@ -12,7 +12,7 @@ from accounts.selectors import fallback_recipients, opted_out
 from accounts.windows import PRIORITIES
 from escalation.engine import walk
 from escalation.engine.plan import Plan, Stage
-from escalation.engine.recipients import PlanDirectory, RecipientDirectory
+from escalation.engine.recipients import PeopleAhead, PlanDirectory, RecipientDirectory
 from escalation.engine.start import Route, plans_of
 from escalation.engine.write_step import ONLY_INFORMED, ONLY_SHARED, waiting_says
 from escalation.models.runs import EscalationRun
@@ -20,6 +20,8 @@ from heartbeat_project.kernel.durations import in_words
 
 # Steps of one preview: a policy with many repeats would otherwise take too long for a page.
 MAX_STEPS = 50
+# People are read for the steps of so long a time at once; most walks are over by then.
+READ_AT_ONCE = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +102,21 @@ class EscalationPreview:
 def preview_escalation(route: Route, *, at: datetime, max_steps: int = MAX_STEPS) -> EscalationPreview:
     """Return what would happen if an alert opened on this route at that instant; at most `max_steps` steps of it.
 
-    Recipients are read for each step's own instant, as the engine does it.
+    Recipients are those of each step's own instant, as in the engine.
     """
     (plan,) = plans_of([route])
     position = walk.start(plan, at)
+    people_until, people_ahead = at, None
     steps: list[_PlayedStep] = []
     # The people whom the walk meant to notify: the stage, and in how many seconds they would first be notified, if
     # ever. Those who turn out to count are taken out at the end; a problem is reported for each of the others.
     uncounted: dict[int, tuple[Stage, float | None]] = {}
     while position.next_at is not None and len(steps) < max_steps:
         now = position.next_at
-        directory = RecipientDirectory.of([plan], now=now).for_plan(plan)
+        if people_ahead is None or now >= people_until:
+            people_until = now + READ_AT_ONCE
+            people_ahead = PeopleAhead.of([plan], starts_at=now, ends_at=people_until)
+        directory = people_ahead.directory_at([plan], now).for_plan(plan)
 
         def first_use(person: int, stage: Stage, directory: PlanDirectory = directory) -> float | None:
             seconds = None if person in route.opted_out else directory.first_use(person, stage)
@@ -185,12 +191,12 @@ class FirstSteps:
     def __init__(self, routes: Sequence[Route], *, starts_at: datetime, ends_at: datetime | None = None) -> None:
         self._routes = routes
         self.plans = plans_of(routes)
-        self._directory_at = RecipientDirectory.between(self.plans, starts_at=starts_at, ends_at=ends_at)
+        self.people = PeopleAhead.of(self.plans, starts_at=starts_at, ends_at=ends_at)
 
     def why_nobody(self, numbers: Iterable[int], *, at: datetime) -> list[str]:
         """Return what `why_nobody_is_first` returns, for the routes with these indexes."""
         numbers = list(numbers)
-        directory = self._directory_at([self.plans[number] for number in numbers], at)
+        directory = self.people.directory_at([self.plans[number] for number in numbers], at)
         return [
             _why_nobody_is_first(
                 self._routes[number], self.plans[number], directory.for_plan(self.plans[number]), at=at

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import chain, pairwise
@@ -14,8 +14,11 @@ from alerting.selectors import who_may_answer
 from escalation.engine.plan import Plan, Stage, Target
 from escalation.engine.walk import FirstUse, Page
 from escalation.models.nights import Nights
-from escalation.oncall.rotas import AbsenceDetails, group_rotas
+from escalation.oncall.rotas import AbsenceDetails, GroupRotas, group_rotas
 from heartbeat_project.kernel.wording import moment, zone
+
+# The paths of each target, each with the group that it comes from, if any; see RecipientDirectory.
+_Members = Mapping[Target, Mapping[tuple[int, ...], int | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class RecipientDirectory:
     def __init__(
         self,
         *,
-        members: Mapping[Target, Mapping[tuple[int, ...], int | None]],
+        members: _Members,
         methods: Mapping[int, list[ContactMethod]],
         contacts: Mapping[int, list[ContactMethod]],
         away: Sequence[AbsenceDetails],
@@ -68,59 +71,7 @@ class RecipientDirectory:
     def of(cls, plans: Iterable[Plan], *, now: datetime) -> "RecipientDirectory":
         """Read the people whom these plans lead to now, in a few queries; each group's rota is computed once."""
         plans = list(plans)
-        return cls.between(plans, starts_at=now)(plans, now)
-
-    @classmethod
-    def between(
-        cls, plans: Iterable[Plan], *, starts_at: datetime, ends_at: datetime | None = None
-    ) -> Callable[[Iterable[Plan], datetime], "RecipientDirectory"]:
-        """Read the people whom these plans lead to between two instants (one instant without `ends_at`).
-
-        Return a function from some of the plans and one of the instants to its directory; it makes no further query.
-        Rights and contact methods are those of today.
-        """
-        targets = _targets(plans)
-        nested = nested_groups({target.id for target in targets if target.kind == "group"})
-        user_ids = {target.id for target in targets if target.kind != "group"}
-        rotas = group_rotas(chain.from_iterable(nested.values()), starts_at=starts_at, ends_at=ends_at, people=user_ids)
-
-        def paths_at(targets: Iterable[Target], now: datetime) -> dict[Target, dict[tuple[int, ...], int | None]]:
-            members: dict[Target, dict[tuple[int, ...], int | None]] = {}
-            for target in targets:
-                paths = members.setdefault(target, {})
-                if target.kind != "group":
-                    paths[rotas.reach.path(target.id, now)] = None
-                    continue
-                for group_id in nested[target.id]:
-                    for path in rotas[group_id].paths(now, target.role):
-                        paths.setdefault(path, group_id)
-            return members
-
-        if ends_at is None:
-            # For one instant the paths say exactly whose methods and rights are needed.
-            members = paths_at(targets, starts_at)
-            people = set(chain.from_iterable(chain.from_iterable(members.values())))
-        else:
-            people = user_ids.union(*(group_rota.everybody for group_rota in rotas.of.values()))
-            people.update(entry.absence.cover for entry in rotas.away)
-        methods: dict[int, list[ContactMethod]] = defaultdict(list)
-        usable = ContactMethod.objects.filter(user_id__in=people, user__is_active=True, verified_at__isnull=False)
-        for method in usable.select_related("user").order_by("user_id", "position", "id"):
-            methods[method.user_id or 0].append(method)
-        contacts, may_answer = _contacts(nested), who_may_answer(people)
-
-        def directory_at(plans: Iterable[Plan], now: datetime) -> RecipientDirectory:
-            members_now = members if ends_at is None else paths_at(_targets(plans), now)
-            return cls(
-                members=members_now,
-                methods=methods,
-                contacts=contacts,
-                away=[entry for entry in rotas.away if entry.absence.starts_at <= now < entry.absence.ends_at],
-                may_answer=may_answer,
-                now=now,
-            )
-
-        return directory_at
+        return PeopleAhead.of(plans, starts_at=now).directory_at(plans, now)
 
     def people(self, target: Target) -> Sequence[int]:
         """Return the users who are notified for the target, in order: covers instead of people who are out of office.
@@ -152,6 +103,59 @@ class RecipientDirectory:
         if key not in self._for:
             self._for[key] = PlanDirectory(self, plan)
         return self._for[key]
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleAhead:
+    """Everybody whom some plans lead to between two instants, read in a few queries.
+
+    `nested` gives each group of the plans with itself and the groups within it. Rights and contact methods are those of
+    today.
+    """
+
+    nested: Mapping[int, Sequence[int]]
+    rotas: GroupRotas
+    # For one instant alone the paths of all targets: a storm needs them once.
+    _members: _Members | None
+    _methods: Mapping[int, list[ContactMethod]]
+    _contacts: Mapping[int, list[ContactMethod]]
+    _may_answer: Collection[int]
+
+    @classmethod
+    def of(cls, plans: Iterable[Plan], *, starts_at: datetime, ends_at: datetime | None = None) -> "PeopleAhead":
+        """Read the people of these plans between the two instants; without `ends_at` for one instant alone."""
+        targets = _targets(plans)
+        nested = nested_groups({target.id for target in targets if target.kind == "group"})
+        user_ids = {target.id for target in targets if target.kind != "group"}
+        rotas = group_rotas(chain.from_iterable(nested.values()), starts_at=starts_at, ends_at=ends_at, people=user_ids)
+        members: _Members | None = None
+        if ends_at is None:
+            # They say exactly whose methods and rights are needed.
+            members = _paths_at(targets, starts_at, nested=nested, rotas=rotas)
+            people = set(chain.from_iterable(chain.from_iterable(members.values())))
+        else:
+            people = user_ids.union(*(group_rota.everybody for group_rota in rotas.of.values()))
+            people.update(entry.absence.cover for entry in rotas.away)
+        methods: dict[int, list[ContactMethod]] = defaultdict(list)
+        usable = ContactMethod.objects.filter(user_id__in=people, user__is_active=True, verified_at__isnull=False)
+        for method in usable.select_related("user").order_by("user_id", "position", "id"):
+            methods[method.user_id or 0].append(method)
+        return cls(nested, rotas, members, methods, _contacts(nested), who_may_answer(people))
+
+    def directory_at(self, plans: Iterable[Plan], now: datetime) -> RecipientDirectory:
+        """Return the directory of some of the plans at one of the instants, without a query."""
+        away = [entry for entry in self.rotas.away if entry.absence.starts_at <= now < entry.absence.ends_at]
+        members = self._members
+        if members is None:
+            members = _paths_at(_targets(plans), now, nested=self.nested, rotas=self.rotas)
+        return RecipientDirectory(
+            members=members,
+            methods=self._methods,
+            contacts=self._contacts,
+            away=away,
+            may_answer=self._may_answer,
+            now=now,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +315,22 @@ def _times_of(method: ContactMethod, *, at: datetime, priority: str) -> list[dat
 
 def _targets(plans: Iterable[Plan]) -> set[Target]:
     return set(chain.from_iterable(plan.targets for plan in plans))
+
+
+def _paths_at(
+    targets: Iterable[Target], now: datetime, *, nested: Mapping[int, Sequence[int]], rotas: GroupRotas
+) -> _Members:
+    """Return the paths of each target at an instant."""
+    members: dict[Target, dict[tuple[int, ...], int | None]] = {}
+    for target in targets:
+        paths = members.setdefault(target, {})
+        if target.kind != "group":
+            paths[rotas.reach.path(target.id, now)] = None
+            continue
+        for group_id in nested[target.id]:
+            for path in rotas[group_id].paths(now, target.role):
+                paths.setdefault(path, group_id)
+    return members
 
 
 def _contacts(nested: Mapping[int, Sequence[int]]) -> dict[int, list[ContactMethod]]:

@@ -77,6 +77,22 @@ def notify_new_owner(run: EscalationRun, owner: User, *, by: User, now: datetime
         write_timeline(_Kind.SKIPPED, [(run.alert_id, sentence)], now=now)
 
 
+def notify_holder(alert_id: int, *, text: str, now: datetime) -> None:
+    """Notify the person who has a taken alert of what has become of it; do nothing if nobody has it."""
+    runs = list(
+        EscalationRun.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("alert__owner")
+        .filter(alert=alert_id)
+    )
+    messages = []
+    for run in runs:
+        if (user := _holders([run]).get(alert_id)) is not None:
+            run.step += 1
+            run.save(update_fields=["step"])
+            messages.append(_PersonalMessage(run, user, f"{text} This alert is yours."))
+    _write(messages, kind=Notification.Kind.REMINDER, within=ANSWER_WITHIN, now=now)
+
+
 def go_on(runs: Sequence[EscalationRun], *, now: datetime) -> None:
     """Let the escalations of alerts that were given back go on where they stood, or begin again.
 

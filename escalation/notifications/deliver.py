@@ -80,6 +80,11 @@ class Dispatcher:
         self._due_by, self._ticked_at = now, time.monotonic()
         self._wakeup.set()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no send is under way, and no outcome of one is still to be recorded."""
+        return not self._under_way and not self._finished
+
     def run(self, *, limit: float = inf, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Claim, send and record until nothing is due and nothing is under way.
 
@@ -91,7 +96,7 @@ class Dispatcher:
             self._record_finished()
             meanwhile()
             looked_at = self._claim_due(limit=limit)
-            if not self._under_way and not self._finished:
+            if self.is_idle:
                 if not looked_at and not self._wakeup.is_set():
                     self._channel_pool.close_idle()
                     return
@@ -157,18 +162,23 @@ class _Background:
         self._looked_at: datetime | None = None
 
     def tick(self, *, now: datetime) -> None:
-        """Run the dispatcher in the background; return at once."""
+        """Run the dispatcher in the background, if there is something to do; return at once."""
+        # Here and not in the thread, which needs a connection of its own: in most seconds nothing is due.
+        is_due = self._is_running or bool(due_channels(due_by=now))
         with self._lock:
             if self._ticked_last is None or not timedelta() <= now - self._ticked_last <= TICKS_STOPPED:
                 self._ticks_since = now
             self._ticked_last = now
             self._ticked = True
             self._dispatcher.tick(now=now)
-            if not self._is_running:
+            if not self._is_running and (is_due or self._is_time_to_look(now) or not self._dispatcher.is_idle):
                 # Not a daemon: sends that are under way when the process ends are still finished and recorded.
                 threading.Thread(target=self._run, name="dispatcher").start()
                 # Only now: if no thread can be started, the next tick tries again.
                 self._is_running = True
+
+    def _is_time_to_look(self, now: datetime) -> bool:
+        return self._looked_at is None or not timedelta() <= now - self._looked_at < LOOK_AFTER
 
     def _run(self) -> None:
         while True:
@@ -190,9 +200,7 @@ class _Background:
     def _look_after_waiting(self) -> None:
         """Send probes to providers that failed, and use other methods for messages that are held back for too long."""
         now, since = self._ticked_last, self._ticks_since
-        if now is None or since is None:
-            return
-        if self._looked_at is not None and timedelta() <= now - self._looked_at < LOOK_AFTER:
+        if now is None or since is None or not self._is_time_to_look(now):
             return
         self._looked_at = now
         send_probes(now=now)

@@ -87,17 +87,21 @@ def answer_together(alert_ids: Collection[int], *, actor: User, via: Via, now: d
     return answered
 
 
-def acknowledge_by_integration(alert: Alert, *, name: str, now: datetime) -> None:
-    """Record that the system behind an integration says that somebody has seen the alert.
+def acknowledge_by_integration(alert_ids: Sequence[int], *, name: str, now: datetime) -> None:
+    """Record that the system behind an integration says that somebody has seen these alerts, if they are live.
 
-    The escalation goes on unless its policy says otherwise, and the alert is reviewed as after any acknowledgement.
+    The escalations go on unless their policies say otherwise, and the alerts are reviewed as after any acknowledgement.
     """
+    if not alert_ids:
+        return
     with transaction.atomic():
-        live = Alert.objects.filter(pk=alert.pk, status__in=sorted(LIVE))
-        if not live.update(acknowledged_at=Coalesce("acknowledged_at", now)):
-            return
-        alerts.write_timeline(TimelineEntry.Kind.ACKNOWLEDGED, [(alert.pk, f"Acknowledged in {name}.")], now=now)
-        _review_together([alert.pk], now=now)
+        # Locked in id order, as by others that change several alerts.
+        live = Alert.objects.filter(pk__in=alert_ids, status__in=sorted(LIVE)).order_by("pk")
+        live_ids = list(live.select_for_update(no_key=True).values_list("pk", flat=True))
+        Alert.objects.filter(pk__in=live_ids).update(acknowledged_at=Coalesce("acknowledged_at", now))
+        lines = [(alert_id, f"Acknowledged in {name}.") for alert_id in live_ids]
+        alerts.write_timeline(TimelineEntry.Kind.ACKNOWLEDGED, lines, now=now)
+        _review_together(live_ids, now=now)
 
 
 class _Change(Protocol):

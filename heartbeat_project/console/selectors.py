@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Case, Count, IntegerField, Q, Value, When
+from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
 
 from accounts.models.groups import Group
 from accounts.models.users import User
@@ -150,7 +150,7 @@ def heartbeat_panel(user: User, *, page: int = 1, now: datetime) -> HeartbeatPan
     pages = max(1, -(-total // PAGE_SIZE))
     page = min(max(1, page), pages)
     details = may_configure(user)
-    page_rows = _silent_first(user.organization_id, details=details, start=(page - 1) * PAGE_SIZE)
+    page_rows = _silent_first(user.organization_id, details=details, start=(page - 1) * PAGE_SIZE, total=total)
     return HeartbeatPanel(
         rows=[
             HeartbeatRow(
@@ -191,8 +191,8 @@ def _counts_by_state(organization_id: int, *, now: datetime) -> dict[str, int]:
     return {state: counts[state] for state in ("missed", "waiting", "healthy", "maintenance", "disabled")}
 
 
-def _silent_first(organization_id: int, *, details: bool, start: int) -> list[Heartbeat]:
-    """Return a page of heartbeats, those that are missed first, from the one at `start` on.
+def _silent_first(organization_id: int, *, details: bool, start: int, total: int) -> list[Heartbeat]:
+    """Return a page of heartbeats, those that are missed first, from the one at `start` on; there are `total`.
 
     One ordering of all of them would sort all. Each of these parts is in the order of an index, and short before it.
     """
@@ -206,11 +206,20 @@ def _silent_first(organization_id: int, *, details: bool, start: int) -> list[He
         parts = [silent.order_by("deadline_at", *by_name), timed, others.exclude(running).order_by(*by_name)]
     else:
         parts = [silent.order_by(*by_name), others.order_by(*by_name)]
+    if start <= total // 2:
+        return _slice(parts, start, PAGE_SIZE)
+    # From the end: else a page far back reads nearly all rows that come before it.
+    stop = min(start + PAGE_SIZE, total)
+    return _slice([part.reverse() for part in reversed(parts)], total - stop, stop - start)[::-1]
+
+
+def _slice(parts: Iterable[QuerySet[Heartbeat]], start: int, number: int) -> list[Heartbeat]:
+    """Return so many rows from `start` on of all parts, one after another."""
     rows: list[Heartbeat] = []
     for part in parts:
-        found = list(part[start : start + PAGE_SIZE - len(rows)])
+        found = list(part[start : start + number - len(rows)])
         rows += found
-        if len(rows) == PAGE_SIZE:
+        if len(rows) == number:
             break
         start = max(0, start - part.count()) if start and not found else 0
     return rows

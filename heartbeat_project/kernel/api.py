@@ -138,6 +138,16 @@ class MinutesField(serializers.DecimalField):
         return int(value) if value == int(value) else float(value)
 
 
+class WholeNumberField(serializers.IntegerField):
+    """A whole number, as a JSON number."""
+
+    def to_internal_value(self, data: Any) -> int:
+        """Refuse numbers in text, and true and false, which are numbers to Python."""
+        if isinstance(data, str | bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class InstantField(serializers.DateTimeField):
     """A time with its offset from UTC (RFC 3339); a time without one is refused. It is returned in UTC."""
 

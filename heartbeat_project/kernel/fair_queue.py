@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 # One name, or names from wide to narrow. Sources within a wider source share the turns of that one.
@@ -44,7 +44,7 @@ class _Share:
         self.tickets: dict[Ticket, None] = {}
 
 
-class _Waiting:
+class Waiting:
     """Tickets by source. The caller holds a lock."""
 
     def __init__(self) -> None:
@@ -81,11 +81,16 @@ class _Waiting:
             share = inner
         del share.tickets[ticket]
 
-    def take_next(self) -> Ticket:
-        """Remove and return the oldest ticket of the source whose turn it is; each source on its path moves back."""
+    def take_next(self, *, but: Collection[tuple[str, ...]] = ()) -> Ticket | None:
+        """Remove and return the oldest ticket of the source whose turn it is; each source on its path moves back.
+
+        Tickets of the sources in `but`, and of those within them, stay. Returns None if there are no others.
+        """
+        path = _path_to_next(self._all, (), but)
+        if path is None:
+            return None
         share = self._all
-        while share.within:
-            name = next(iter(share.within))
+        for name in path:
             share.within.move_to_end(name)
             share = share.within[name]
         ticket = next(iter(share.tickets))
@@ -103,6 +108,19 @@ class _Waiting:
         return ticket
 
 
+def _path_to_next(share: _Share, source: tuple[str, ...], but: Collection[tuple[str, ...]]) -> list[str | None] | None:
+    """Return the names that lead from a share to the leaf whose turn it is, or None if `but` has all of its sources."""
+    if source in but:
+        return None
+    if not share.within:
+        return [] if share.tickets else None
+    for name, inner in share.within.items():
+        path = _path_to_next(inner, source if name is None else (*source, name), but)
+        if path is not None:
+            return [name, *path]
+    return None
+
+
 class FairQueue:
     """At most `max_turns` threads have a turn at once; the others wait, and their sources take turns.
 
@@ -116,7 +134,7 @@ class FairQueue:
         self.in_all = in_all
         self._lock = threading.Lock()
         self._free = max_turns
-        self._waiting = _Waiting()
+        self._waiting = Waiting()
 
     @contextmanager
     def turn(self, source: Source, *, seconds: float) -> Iterator[None]:
@@ -149,7 +167,7 @@ class FairQueue:
                 self._free -= 1
                 return None
             ticket = Ticket(source)
-            _join(self._waiting, ticket, per_source=self.per_source, in_all=self.in_all)
+            join(self._waiting, ticket, per_source=self.per_source, in_all=self.in_all)
             return ticket
 
     def _give_up(self, ticket: Ticket) -> None:
@@ -162,10 +180,11 @@ class FairQueue:
     def _pass_on(self) -> None:
         """Give the place to the source whose turn it is, or free it."""
         with self._lock:
-            if len(self._waiting):
-                self._waiting.take_next().came.set()
-            else:
+            ticket = self._waiting.take_next()
+            if ticket is None:
                 self._free += 1
+            else:
+                ticket.came.set()
 
 
 class Pauses:
@@ -177,7 +196,7 @@ class Pauses:
     def __init__(self, *, in_all: int) -> None:
         self.in_all = in_all
         self._lock = threading.Lock()
-        self._waiting = _Waiting()
+        self._waiting = Waiting()
 
     @property
     def waiting(self) -> int:
@@ -188,7 +207,7 @@ class Pauses:
         """Wait for `seconds`. Raises Full if too many threads wait, or as soon as this one has to leave."""
         ticket = Ticket(source)
         with self._lock:
-            _join(self._waiting, ticket, per_source=per_source, in_all=self.in_all)
+            join(self._waiting, ticket, per_source=per_source, in_all=self.in_all)
         ticket.came.wait(seconds)
         with self._lock:
             if ticket.has_to_leave:
@@ -196,7 +215,7 @@ class Pauses:
             self._waiting.remove(ticket)
 
 
-def _join(waiting: _Waiting, ticket: Ticket, *, per_source: int, in_all: int) -> None:
+def join(waiting: Waiting, ticket: Ticket, *, per_source: int, in_all: int) -> None:
     """Add a ticket; if that makes too many, one of them has to leave. Raises Full if it is this one."""
     if waiting.of(ticket) >= per_source:
         raise Full

@@ -12,7 +12,7 @@ WARNINGS: Final = {
     "properties": {
         "warnings": {
             "type": "array",
-            "description": "Consequences of the change: heartbeats that would reach nobody, now or within 14 days.",
+            "description": "Consequences of the change, such as heartbeats that would reach nobody within 14 days.",
             "items": {
                 "type": "object",
                 "properties": {"code": {"type": "string"}, "detail": {"type": "string"}},
@@ -75,17 +75,23 @@ class Schema(AutoSchema):
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
         if self._is_guarded():
             bodies = {**bodies, "412": _CONFLICT}
+        action = getattr(self.view, "action", "")
+        if action in getattr(self.view, "may_warn", ()):
+            _add_to_schemas(bodies, {key: value for key, value in WARNINGS.items() if key != "required"})
         if not getattr(self.view, "warns", False):
             return bodies
-        action = getattr(self.view, "action", "")
         if action in _CHANGES:
-            for body in bodies.values():
-                for media in body.get("content", {}).values():
-                    media["schema"] = {"allOf": [media["schema"], WARNINGS]}
+            _add_to_schemas(bodies, WARNINGS)
         elif action == "destroy":
             content = {"application/json": {"schema": WARNINGS}}
             bodies = {"200": {"content": content, "description": "Deleted, with warnings."}, **bodies}
         return bodies
+
+
+def _add_to_schemas(bodies: dict[str, Any], schema: dict[str, Any]) -> None:
+    for body in bodies.values():
+        for media in body.get("content", {}).values():
+            media["schema"] = {"allOf": [media["schema"], schema]}
 
 
 def _or_null(field: dict[str, Any]) -> dict[str, Any]:

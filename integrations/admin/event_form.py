@@ -7,8 +7,9 @@ from django import forms
 
 from integrations.admin.integration_form import IntegrationForm
 from integrations.configuration.edits import MAX_MINUTES
+from integrations.inbound import signatures
 from integrations.inbound.delays import MAX_COUNT
-from integrations.inbound.settings_checks import MAX_STORM
+from integrations.inbound.settings_checks import MAX_STORM, with_stored_secret
 
 _NO_DELAY: Final = "none"
 _DELAYS: Final = (
@@ -19,7 +20,22 @@ _DELAYS: Final = (
 )
 _WITH_MINUTES: Final = ("minutes", "count_within")
 _WITH_COUNT: Final = ("count", "count_within")
+_SCHEMES: Final = (
+    ("", "None: whoever knows the API URL may send"),
+    ("github", "GitHub: X-Hub-Signature-256"),
+    ("gitlab_token", "GitLab: X-Gitlab-Token"),
+    ("sentry", "Sentry: Sentry-Hook-Signature"),
+    ("slack", "Slack: X-Slack-Signature"),
+    ("sns", "Amazon SNS"),
+    ("standard", "Standard Webhooks: webhook-signature"),
+    ("hmac_sha256", "HMAC-SHA256 of the body, in a header"),
+    ("header", "The secret itself, in a header"),
+    ("basic", "User and password (HTTP Basic)"),
+)
 MORE_FIELDS: Final = (
+    "signature_scheme",
+    "signature_header",
+    "signature_secret",
     "allow_get",
     "auto_close_minutes",
     "group_minutes",
@@ -45,9 +61,31 @@ def _minutes(label: str, help_text: str, **options: Any) -> forms.DecimalField:
 
 
 class EventForm(IntegrationForm):
-    """The fields of an API integration, named as the service names them, but for the three of the delay."""
+    """The fields of an API integration, named as the service names them, but for those of signature and delay."""
 
-    shown_at = {**IntegrationForm.shown_at, "delay": "delay_mode"}
+    shown_at = {**IntegrationForm.shown_at, "delay": "delay_mode", "signature": "signature_scheme"}
+
+    signature_scheme = forms.ChoiceField(
+        label="Signature",
+        choices=_SCHEMES,
+        required=False,
+        help_text="How a sender proves that an event is its own; without the proof it is answered 401.",
+    )
+    signature_header = forms.CharField(
+        label="Header of the signature",
+        max_length=signatures.MAX_HEADER,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        help_text="For the two schemes “in a header”: its name, such as X-Signature or Authorization.",
+    )
+    signature_secret = forms.CharField(
+        label="Secret of the signature",
+        max_length=signatures.MAX_SECRET,
+        required=False,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="As it stands at the sender; user:password for HTTP Basic, the ARN of the topic for Amazon SNS.",
+    )
 
     allow_get = forms.BooleanField(
         label="Accept GET",
@@ -91,6 +129,12 @@ class EventForm(IntegrationForm):
             self.initial[field] = getattr(stored, field)
         for part in ("mode", "minutes", "count"):
             self.initial[f"delay_{part}"] = stored.delay.get(part)
+        signature = stored.signature or {}
+        for part in ("scheme", "header"):
+            self.initial[f"signature_{part}"] = signature.get(part) or ""
+        if signature.get("secret"):
+            text = "One is stored, which is never shown. Leave the field empty to keep it."
+            self.fields["signature_secret"].help_text = text
 
     def clean_auto_close_minutes(self) -> Decimal:
         """Return zero minutes if nothing was entered."""
@@ -106,8 +150,9 @@ class EventForm(IntegrationForm):
         return self.fields["storm_per_minute"].initial if limit is None else limit
 
     def clean(self) -> dict[str, Any] | None:
-        """Refuse a delay without its minutes or its number of events."""
+        """Refuse a delay without its minutes or its number of events, and a signature that nobody could give."""
         cleaned = super().clean()
+        self._check_signature()
         mode = self.cleaned_data.get("delay_mode")
         if mode in _WITH_MINUTES and not (self.cleaned_data.get("delay_minutes") or self.has_error("delay_minutes")):
             self.add_error("delay_minutes", "Enter the minutes of the delay.")
@@ -125,4 +170,24 @@ class EventForm(IntegrationForm):
             delay["minutes"] = int(length) if length == int(length) else float(length)
         if mode in _WITH_COUNT:
             delay["count"] = count
+        for part in ("scheme", "header", "secret"):
+            del values[f"signature_{part}"]
+        if "signature_scheme" in self.data:  # else the form is older than the field: the signature stays
+            values["signature"] = self._signature()
         return values | {"delay": delay}
+
+    def _signature(self) -> dict[str, Any] | None:
+        """Return the signature as the service takes it: without a secret if the stored one is kept."""
+        parts = {part: self.cleaned_data.get(f"signature_{part}") for part in ("scheme", "header", "secret")}
+        return {part: value for part, value in parts.items() if value} if parts["scheme"] else None
+
+    def _check_signature(self) -> None:
+        """Add each fault of the signature at its field."""
+        stored = self.instance.event_settings.signature if self.instance.pk else None
+        signature = with_stored_secret(self._signature(), stored)
+        if signature is None:
+            return
+        for fault in signatures.header_faults(signature["scheme"], signature.get("header")):
+            self.add_error("signature_header", fault)
+        for fault in signatures.secret_faults(signature["scheme"], signature.get("secret")):
+            self.add_error("signature_secret", fault)

@@ -13,11 +13,14 @@ from accounts.admin.base import OrganizationAdmin, instant, person
 from accounts.models.groups import Group
 from accounts.models.users import User
 from escalation.models.policies import EscalationPolicy, ResponsePlay
+from heartbeat_project.kernel.choice_fields import is_search
 from heartbeat_project.kernel.errors import DomainError, FieldError
+from heartbeat_project.masking import HIDDEN
 from integrations.admin.event_words import ASKS, event_lines, label_of, reading_of, result_lines
 from integrations.admin.mapping_form import EXAMPLE, MappingForm, tried
-from integrations.admin.payload_tree import MAX_LINES, tree_of
-from integrations.admin.rule_list import in_words
+from integrations.admin.payload_tree import MAX_LINES, hides, tree_of
+from integrations.admin.rule_form import RuleForm, is_editable
+from integrations.admin.rule_list import changed, in_words, place
 from integrations.inbound.bodies import body_of
 from integrations.inbound.edits import update_event_integration
 from integrations.inbound.replays import CannotBeDecoded, replay, sample, stored
@@ -43,6 +46,7 @@ class EventPages(OrganizationAdmin):
         wrap = self.admin_site.admin_view
         return [
             path("<path:object_id>/events/<int:event_id>/", wrap(self.event_view), name=f"{_NAME}_event"),
+            path("<path:object_id>/events/<int:event_id>/raw/", wrap(self.raw_view), name=f"{_NAME}_raw"),
             path("<path:object_id>/events/<int:event_id>/replay/", wrap(self.replay_view), name=f"{_NAME}_replay"),
             path("<path:object_id>/mapping/", wrap(self.mapping_view), name=f"{_NAME}_mapping"),
             *super().get_urls(),
@@ -63,12 +67,22 @@ class EventPages(OrganizationAdmin):
             "left_out": left_out,
             "max_lines": MAX_LINES,
             "headers": sorted(row.headers.items()),
-            "query": sorted(row.query.items()),
+            "query": [(name, HIDDEN if hides(name) else value) for name, value in sorted(row.query.items())],
             "raw": body.raw[:SHOWN_RAW],
             "raw_encoding": body.raw_encoding,
             "raw_is_cut": len(body.raw) > SHOWN_RAW,
         }
         return TemplateResponse(request, f"{_FOLDER}/event.html", context)
+
+    def raw_view(self, request: HttpRequest, object_id: str, event_id: int) -> HttpResponse:
+        """Return the body of an event byte by byte, as a file."""
+        row = event_of(self.integration_with_events(request, object_id), event_id)
+        if request.method not in {"GET", "HEAD"}:
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        # Not as what the sender says it is: a browser would show a page of theirs as ours.
+        answer = HttpResponse(bytes(row.raw), content_type="application/octet-stream")
+        answer["Content-Disposition"] = f'attachment; filename="event-{row.pk}"'
+        return answer
 
     def replay_view(self, request: HttpRequest, object_id: str, event_id: int) -> HttpResponse:
         """Show what the present settings would make of an event (GET), or carry it out again (POST)."""
@@ -109,12 +123,12 @@ class EventPages(OrganizationAdmin):
         integration = self.integration_with_events(request, object_id)
         if request.method not in {"GET", "HEAD", "POST"}:
             return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
-        is_sent = request.method == "POST"
-        change = request.POST.get("_rules", "")
+        is_sent, is_saved = request.method == "POST", "_save" in request.POST
         form = MappingForm(request.POST if is_sent else None, stored=integration.event_settings)
-        if change and form.is_valid():
-            form = form.with_changed_rules(change, stored=integration.event_settings)
-        if is_sent and form.is_valid() and "_save" in request.POST:
+        editor = RuleForm(request.POST if is_sent else None, organization_id=integration.organization_id)
+        if is_sent and form.is_valid():
+            form, editor = _with_changed_rules(request, integration, form, editor)
+        if is_saved and form.is_valid() and editor.is_ready and not is_search(request.POST):
             try:
                 update_event_integration(integration, actor=person(request), now=instant(request), **form.settings())
             except FieldError as error:
@@ -127,10 +141,10 @@ class EventPages(OrganizationAdmin):
                 return HttpResponseRedirect(self.page_of(integration))
         context = self._page(request, integration, "Mapping and rules") | {
             "form": form,
+            "editor": editor,
             "example": EXAMPLE,
             "numbered": _numbered(integration.organization_id),
-            "adds": change == "add",
-            "is_refused": is_sent and "_save" in request.POST,
+            "is_refused": is_saved,
             **_sample(request, integration, form if is_sent else None),
         }
         is_live = request.headers.get("X-Requested-With") == "fetch"
@@ -222,6 +236,32 @@ def _sample(request: HttpRequest, integration: InboundIntegration, form: Mapping
             for number, rule in enumerate(rules, 1)
         ],
     }
+
+
+def _with_changed_rules(
+    request: HttpRequest, integration: InboundIntegration, form: MappingForm, editor: RuleForm
+) -> tuple[MappingForm, RuleForm]:
+    """Return the forms after the button that was pressed: a rule that was filled in is put into the list before.
+
+    If it has errors, nothing else changes.
+    """
+    stored, organization_id = integration.event_settings, integration.organization_id
+    change = request.POST.get("_rules", "")
+    what, _, number = change.partition(":")
+    rules = form.cleaned_data["rules"]
+    if what in {"row", "unrow"} or is_search(request.POST):
+        editor.change_rows(change)
+        return form, editor
+    if editor.is_filled and what != "drop":
+        rules = editor.put_into(rules)
+        if editor.errors:
+            return form, editor
+    editor = RuleForm(organization_id=organization_id)
+    if what == "edit":
+        index = place(number, rules)
+        if index is not None and is_editable(rules[index]):
+            editor = RuleForm(organization_id=organization_id, rule={**rules[index], "number": index + 1})
+    return form.with_rules(changed(rules, change), stored=stored), editor
 
 
 def newest_events(integration: InboundIntegration) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 
 from integrations.admin.payload_tree import MAX_LINES, tree_of
@@ -95,15 +96,23 @@ def event_lines(rows: Iterable[InboundEvent]) -> list[EventLine]:
     ]
 
 
-def reading_of(integration: InboundIntegration, row: InboundEvent | None) -> dict[str, Any] | None:
-    """Return what the present settings read in an event: product, fields and their number; None if it is too large."""
-    if row is None or row.size > LARGEST_LIVE:
+def reading_of(
+    integration: InboundIntegration, row: InboundEvent | None, *, largest: int | None = None
+) -> dict[str, Any] | None:
+    """Return what the present settings read in an event: product, fields and their number; None without an event.
+
+    `why_not` says why nothing was read: its body has more than `largest` bytes, or cannot be unpacked.
+    """
+    if row is None:
         return None
+    if largest is not None and row.size > largest:
+        size = filesizeformat(largest)
+        return {"why_not": f"It is larger than {size}, so it is read only on its own page: “Payload and headers”."}
     try:
         event = stored(row)
         mapped = try_mapping(integration, event, {})
-    except CannotBeDecoded:
-        return None
+    except CannotBeDecoded as error:
+        return {"why_not": f"Nothing can be read in it. {error}"}
     first = mapped.events[0]
     fields = {
         "Subject": first.subject,

@@ -8,12 +8,10 @@ from django import forms
 from accounts.admin.base import ServiceForm, organization_of
 from accounts.models.groups import Group
 from accounts.models.users import User
-from alerting.models.alerts import Alert
 from alerting.models.bridges import Bridge
-from alerting.states import LIVE
 from escalation.models.policies import EscalationPolicy, ResponsePlay
 from heartbeat_project.kernel.choice_fields import CheckBoxes
-from integrations.configuration.edits import MAX_MINUTES
+from integrations.configuration.edits import MAX_MINUTES, live_alert_ids
 from integrations.models.integrations import InboundIntegration
 
 _POLICY, _PLAY = "policy", "play"
@@ -107,8 +105,7 @@ class IntegrationForm(ServiceForm):
             self.initial["follows"] = f"{_POLICY}:{integration.escalation_policy_id}"
         elif integration.response_play_id:
             self.initial["follows"] = f"{_PLAY}:{integration.response_play_id}"
-        live = Alert.objects.filter(integration_id=integration.pk, status__in=sorted(LIVE), is_test=False)
-        if pks := list(live.order_by("pk").values_list("pk", flat=True)):
+        if pks := live_alert_ids(integration):
             numbers = ", ".join(f"#{pk}" for pk in pks[:MAX_NUMBERS])
             if len(pks) > MAX_NUMBERS:
                 numbers += " and others"

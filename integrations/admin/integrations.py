@@ -20,7 +20,7 @@ from integrations.admin.email_form import MORE_FIELDS as MORE_EMAIL_FIELDS
 from integrations.admin.email_form import EmailForm
 from integrations.admin.event_form import MORE_FIELDS, EventForm
 from integrations.admin.event_pages import EventPages, newest_events
-from integrations.admin.event_words import fault_help, reading_of, result_lines
+from integrations.admin.event_words import LARGEST_LIVE, fault_help, reading_of, result_lines
 from integrations.admin.heartbeat_form import HeartbeatForm
 from integrations.admin.integration_form import RotateForm
 from integrations.configuration.edits import delete_integration, rotate_token
@@ -334,7 +334,7 @@ def _newest_event(integration: InboundIntegration) -> dict[str, Any]:
     return {
         "newest": newest,
         "results": result_lines(newest.result[:1]) if newest else [],
-        "reading": reading_of(integration, newest),
+        "reading": reading_of(integration, newest, largest=LARGEST_LIVE),
         "fault": fault_help(integration, integration.event_state.fault),
     }
 

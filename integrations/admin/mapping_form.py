@@ -8,7 +8,6 @@ from django import forms
 
 from heartbeat_project.kernel.errors import FieldError
 from integrations.admin.event_words import ASKS
-from integrations.admin.rule_list import ACTIONS, OPS, PRIORITY_CHOICES, changed
 from integrations.inbound.decoding import TooLarge, decode
 from integrations.inbound.event import Mapped, ReceivedEvent
 from integrations.inbound.presets import presets
@@ -39,16 +38,7 @@ _HELP: Final[Mapping[str, str]] = {
     "status": "The word that says whether to open, update, acknowledge or close.",
     "each": "One {{ expression }} that is a list: each element is an event of its own.",
 }
-_NEW: Final[Mapping[str, str]] = {
-    "new_name": "Name",
-    "new_path": "If this path",
-    "new_op": "Comparison",
-    "new_value": "Value",
-    "new_action": "Action",
-    "new_priority": "Priority",
-}
 _KEYS: Final = ("name", "when", "then", "stop")
-MAX_NEW: Final = 500  # characters of a field of a new rule
 EXAMPLE: Final = """[
   {
     "name": "Databases go to their own policy",
@@ -69,11 +59,11 @@ class MappingForm(forms.Form):
     preset = forms.ChoiceField(label="Product", choices=())
     no_rule = forms.ChoiceField(label="If there are rules and none holds", choices=EventSettings.NoRule.choices)
     rules = forms.CharField(
-        label="Rules",
+        label="All rules as text",
         required=False,
         max_length=MAX_RULES_LENGTH,
         widget=forms.Textarea(attrs={"rows": 14, "spellcheck": "false", "class": "code", "data-takes": "path"}),
-        help_text="A list in JSON. They are tried in their order, up to the first that holds.",
+        help_text="A list in JSON, for what the fields above do not have, such as a delay of a rule.",
     )
 
     def __init__(self, data: Any, *, stored: EventSettings) -> None:
@@ -99,15 +89,6 @@ class MappingForm(forms.Form):
                 max_length=MAX_WORDS_LENGTH,
                 widget=forms.TextInput(attrs={"spellcheck": "false"}),
             )
-        kinds = {"new_op": OPS, "new_action": ACTIONS, "new_priority": PRIORITY_CHOICES}
-        for name, label in _NEW.items():
-            if name in kinds:
-                self.fields[name] = forms.ChoiceField(label=label, choices=kinds[name], required=False)
-            else:
-                attrs = {"data-takes": "plain path"} if name == "new_path" else {}
-                self.fields[name] = forms.CharField(
-                    label=label, required=False, max_length=MAX_NEW, widget=forms.TextInput(attrs=attrs)
-                )
         self.initial.update(
             {
                 "preset": stored.preset,
@@ -133,20 +114,9 @@ class MappingForm(forms.Form):
         """Whether a status word is filled in."""
         return any(field.value() for field in self.words)
 
-    @property
-    def new_rule(self) -> list[forms.BoundField]:
-        """The fields of a rule that is to be added."""
-        return [self[name] for name in _NEW]
-
-    def with_changed_rules(self, change: str, *, stored: EventSettings) -> "MappingForm":
-        """Return the valid form after a button of the list of rules was pressed."""
-        data = dict(self.data.items())
-        rules = changed(self.cleaned_data["rules"], change, self.cleaned_data)
-        data["rules"] = _json(rules)
-        if change == "add":
-            for name in _NEW:
-                data.pop(name, None)
-        form = MappingForm(data, stored=stored)
+    def with_rules(self, rules: Sequence[Any], *, stored: EventSettings) -> "MappingForm":
+        """Return the sent form with these rules instead of its own, checked."""
+        form = MappingForm({**dict(self.data.items()), "rules": _json(rules)}, stored=stored)
         form.is_valid()
         return form
 

@@ -1,14 +1,22 @@
-"""The payload of an event as a tree whose values know their paths in templates and in rules (pure)."""
+"""The payload of an event as a tree whose values know their paths in templates and in rules (pure).
+
+Secrets are masked, by the names of their keys and as in logs; their paths can be picked all the same.
+"""
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from heartbeat_project.masking import HIDDEN, masked
+from integrations.inbound.default_keys import is_secret, plain_key
+
 MAX_LINES: Final = 500
 MAX_VALUE: Final = 200  # characters of a value
 MAX_DEPTH: Final = 30
 _SPECIAL: Final = frozenset(".[]\"'")
+# Names of keys with secrets besides those of `is_secret`, which alerts leave out.
+_MORE_SECRETS: Final = ("passwd", "pwd", "passphrase", "credential", "privatekey", "cookie", "signature")
 
 
 @dataclass(slots=True)
@@ -32,15 +40,22 @@ class _Budget:
 def tree_of(payload: Any) -> tuple[Node, int]:
     """Return the payload as a tree of at most MAX_LINES lines, and how many values were left out, at least."""
     budget = _Budget()
-    return _node("payload", payload, "payload", "", budget, depth=0), budget.left_out
+    return _node("payload", payload, "payload", "", budget, depth=0, is_hidden=False), budget.left_out
 
 
-def _node(key: str, value: Any, template: str, path: str | None, budget: _Budget, *, depth: int) -> Node:
+def hides(key: str) -> bool:
+    """Return whether the value of a key, or of a header or parameter, is not shown."""
+    return is_secret(key) or any(word in plain_key(key[:200]) for word in _MORE_SECRETS)
+
+
+def _node(
+    key: str, value: Any, template: str, path: str | None, budget: _Budget, *, depth: int, is_hidden: bool
+) -> Node:
     budget.lines -= 1
     braces = f"{{{{ {template} }}}}" if template else ""
     node = Node(key, template=braces, path="." if path == "" else path or "")
     if not isinstance(value, dict | list) or depth >= MAX_DEPTH:
-        node.value = _text(value)
+        node.value = HIDDEN if is_hidden and value not in (None, "") else _text(value)
         return node
     children = list(_children(value, template, path))
     node.note = f"{len(children)} {'element' if isinstance(value, list) else 'key'}{'' if len(children) == 1 else 's'}"
@@ -48,7 +63,9 @@ def _node(key: str, value: Any, template: str, path: str | None, budget: _Budget
         if budget.lines <= 0:
             budget.left_out += 1
             continue
-        node.children.append(_node(name, inner, inner_template, inner_path, budget, depth=depth + 1))
+        inner_hidden = is_hidden or (isinstance(value, dict) and hides(name))
+        child = _node(name, inner, inner_template, inner_path, budget, depth=depth + 1, is_hidden=inner_hidden)
+        node.children.append(child)
     return node
 
 
@@ -74,5 +91,5 @@ def _children(value: Any, template: str, path: str | None) -> Iterator[tuple[str
 
 
 def _text(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = masked(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}…"

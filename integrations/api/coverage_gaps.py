@@ -1,13 +1,19 @@
 """Serializers of coverage gaps: alerts that would reach nobody, trouble with rotas, contact methods that fail."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from rest_framework import serializers
 
 from accounts.models.contact_methods import ContactMethod
 from integrations.coverage.gaps import CoverageGap
+from integrations.coverage.reports import COMPUTED_AT_ONCE
 from integrations.models.integrations import InboundIntegration
+
+CHECKED_AT: Final = (
+    "`at`, if it was given. Otherwise now; but in an organization with more than "
+    f"{COMPUTED_AT_ONCE} enabled integrations, when the gaps were looked for last, some minutes ago."
+)
 
 
 class CoverageGapSerializer(serializers.ModelSerializer[InboundIntegration]):
@@ -30,7 +36,7 @@ class UpcomingCoverageGapSerializer(serializers.ModelSerializer[InboundIntegrati
     """An integration whose alerts would reach nobody in their first step at some time, with the first such gap."""
 
     reason = serializers.SerializerMethodField()
-    starts_at = serializers.SerializerMethodField(help_text="Not before `at`.")
+    starts_at = serializers.SerializerMethodField(help_text="Not before `checked_at`.")
     ends_at = serializers.SerializerMethodField(help_text="Null if it lasts beyond `looked_until`.")
 
     class Meta:
@@ -76,6 +82,15 @@ class FailingMethodSerializer(serializers.ModelSerializer[ContactMethod]):
         read_only_fields = fields
 
 
+class CoverageGapsSerializer(serializers.Serializer[Any]):
+    """A page of integrations whose alerts would reach nobody at one instant."""
+
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+    results = CoverageGapSerializer(many=True)
+    checked_at = serializers.DateTimeField(help_text=CHECKED_AT)
+
+
 class UpcomingCoverageGapsSerializer(serializers.Serializer[Any]):
     """A page of integrations with coverage gaps, and all trouble with rotas."""
 
@@ -87,5 +102,6 @@ class UpcomingCoverageGapsSerializer(serializers.Serializer[Any]):
         many=True, help_text="Nobody counts as reached over these. They are used after the others."
     )
     looked_until = serializers.DateTimeField(
-        help_text="14 days after `at`; earlier if the organization has too many changes to look that far."
+        help_text="14 days after `checked_at`; earlier if the organization has too many changes to look that far."
     )
+    checked_at = serializers.DateTimeField(help_text=CHECKED_AT)

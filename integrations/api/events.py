@@ -1,12 +1,11 @@
 """The addresses to which systems POST their errors: an answer is sent once the event is stored and carried out."""
 
-import re
 import time
 from datetime import datetime
 from typing import Any, Final
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -18,9 +17,10 @@ from heartbeat_project.kernel.errors import NotNow
 from heartbeat_project.kernel.forms import takes_no_form
 from heartbeat_project.kernel.problems import CONTENT_TYPE, problem, store_fault, unavailable
 from integrations.inbound import signatures, sns
+from integrations.inbound.addresses import api_integration
 from integrations.inbound.decoding import TooLarge, decode, external_id
 from integrations.inbound.event import RAW_TYPE, ReceivedEvent
-from integrations.inbound.flood import PER_SECOND, FloodLimit
+from integrations.inbound.flood import PER_SECOND, FloodLimit, Refusals
 from integrations.inbound.receive import IntegrationDeleted, Received, receive
 from integrations.inbound.subscriptions import asks_for_confirmation, confirm_later
 from integrations.models.events import EventState
@@ -29,6 +29,11 @@ from integrations.ping_lane.batch import ip
 
 MAX_BODY: Final = 1 << 20
 FLOOD: Final = FloodLimit()
+REFUSALS: Final = Refusals()
+# Keys in a request's META. True if it has one of the threads for events, so that it needs no turn among the pages.
+HAS_A_THREAD: Final = "heartbeat.has_a_thread"
+# The id of the organization to which the address belongs; set by the view.
+ORGANIZATION: Final = "heartbeat.organization"
 
 
 @csrf_exempt
@@ -38,14 +43,16 @@ def post_alert(request: HttpRequest, token: str, source: str = "") -> HttpRespon
     now = clock.now()
     wait = FLOOD.seconds_to_wait(token, at=time.monotonic())
     try:
-        integration = _integration_of(token, now=now)
+        integration = api_integration(token, now=now)
         if integration is None:
             return _unknown()
-        if refusal := _refusal(request, integration, wait):
+        if refusal := _refusal(request, integration, wait, now=now):
             return refusal
-        take_turn(request.META, integration.organization_id)
+        request.META[ORGANIZATION] = integration.organization_id
+        if HAS_A_THREAD not in request.META:
+            take_turn(request.META, integration.organization_id)
         with acting_for_nobody():
-            return _receive(request, integration, source=source, now=now)
+            return _receive(request, integration, source=source.strip("/"), now=now)
     except IntegrationDeleted:
         return _unknown()
     except NotNow as error:
@@ -58,7 +65,9 @@ def post_alert(request: HttpRequest, token: str, source: str = "") -> HttpRespon
         raise
 
 
-def _refusal(request: HttpRequest, integration: InboundIntegration, wait: int | None) -> HttpResponse | None:
+def _refusal(
+    request: HttpRequest, integration: InboundIntegration, wait: int | None, *, now: datetime
+) -> HttpResponse | None:
     """Return the answer to a request that brings no event, or comes too soon after too many others."""
     methods = ["POST", "OPTIONS", *(["GET"] if integration.event_settings.allow_get else [])]
     if request.method == "OPTIONS":
@@ -68,7 +77,12 @@ def _refusal(request: HttpRequest, integration: InboundIntegration, wait: int | 
         answer = _problem(405, said or "POST the event to this address.", "method_not_allowed")
         answer["Allow"] = ", ".join(methods)
         return answer
-    return None if wait is None else _flooded(integration, wait)
+    if wait is not None:
+        _count_rejected(request, integration, REFUSALS.to_store(integration.pk, at=time.monotonic(), more=1), now=now)
+        return _flooded(integration, wait)
+    if left := REFUSALS.to_store(integration.pk, at=time.monotonic()):
+        EventState.objects.filter(pk=integration.pk).update(rejected_count=F("rejected_count") + left)
+    return None
 
 
 def _receive(request: HttpRequest, integration: InboundIntegration, *, source: str, now: datetime) -> HttpResponse:
@@ -125,31 +139,26 @@ def answer_of(received: Received) -> dict[str, Any]:
     }
 
 
-def _integration_of(token: str, *, now: datetime) -> InboundIntegration | None:
-    """Return the API integration with this token, or with this former token while it works."""
-    if not re.fullmatch(r"[\w-]{1,64}", token, re.ASCII):
-        return None
-    apis = InboundIntegration.objects.select_related("event_settings").filter(type=InboundIntegration.Type.API)
-    return (
-        apis.filter(token=token).first()
-        or apis.filter(Q(former_tokens__token=token, former_tokens__ends_at__gt=now)).first()
-    )
-
-
 def _unsigned(
     request: HttpRequest, integration: InboundIntegration, signature: dict[str, Any], *, now: datetime
 ) -> HttpResponse:
     """Count the request, of which nothing else is stored, and answer 401."""
-    with transaction.atomic():
-        EventState.objects.filter(pk=integration.pk).update(
-            rejected_count=F("rejected_count") + 1,
-            last_rejected_at=now,
-            last_rejected_from=ip(request.META.get("REMOTE_ADDR")),
-        )
+    _count_rejected(request, integration, 1, now=now)
     answer = _problem(401, "The signature is missing or wrong.", "unsigned")
     if challenge := signatures.challenge(signature):
         answer["WWW-Authenticate"] = challenge
     return answer
+
+
+def _count_rejected(request: HttpRequest, integration: InboundIntegration, count: int, *, now: datetime) -> None:
+    if not count:
+        return
+    with transaction.atomic():
+        EventState.objects.filter(pk=integration.pk).update(
+            rejected_count=F("rejected_count") + count,
+            last_rejected_at=now,
+            last_rejected_from=ip(request.META.get("REMOTE_ADDR")),
+        )
 
 
 def _flooded(integration: InboundIntegration, wait: int) -> HttpResponse:

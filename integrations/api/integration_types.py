@@ -14,7 +14,7 @@ from accounts.models.groups import Group
 from accounts.models.users import User
 from alerting.models.bridges import Bridge
 from escalation.models.policies import EscalationPolicy, ResponsePlay
-from heartbeat_project.kernel.api import CleanCharField, MinutesField, OwnedRelatedField, Strict
+from heartbeat_project.kernel.api import CleanCharField, MinutesField, OwnedRelatedField, Strict, WholeNumberField
 from heartbeat_project.kernel.hidden_fields import HidesFields
 from integrations.heartbeats.selectors import may_configure
 from integrations.inbound.edits import ADDABLE
@@ -218,16 +218,6 @@ class ExtractField(JSONValue):
     """Where fields stand in a mail."""
 
 
-class StormField(serializers.IntegerField):
-    """A number of alerts."""
-
-    def to_internal_value(self, data: Any) -> int:
-        """Refuse true and false, which are numbers to Python."""
-        if isinstance(data, bool):
-            self.fail("invalid")
-        return super().to_internal_value(data)
-
-
 class EventIntegrationSerializer(IntegrationFields):
     """One integration that turns the events of other products into alerts.
 
@@ -272,7 +262,7 @@ class EventIntegrationSerializer(IntegrationFields):
         required=False,
         help_text="An alert closes by itself if no event comes for so long. 0 turns it off.",
     )
-    storm_per_minute = StormField(
+    storm_per_minute = WholeNumberField(
         source="event_settings.storm_per_minute",
         required=False,
         min_value=0,
@@ -340,7 +330,7 @@ class EmailIntegrationSerializer(EventIntegrationSerializer):
         required=False,
         help_text="Further addresses whose mails come here, such as a shared mailbox.",
     )
-    sequence = StormField(
+    sequence = WholeNumberField(
         source="event_settings.sequence",
         required=False,
         min_value=1,

@@ -1,6 +1,6 @@
 """`integrations/`: inbound integrations, their pings, and who would be notified."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.permissions import entitled
-from accounts.api.viewsets import answer_of
+from accounts.api.viewsets import answer_of, warnings_of
 from accounts.entitlements import Entitlement
 from accounts.models.groups import Group
 from accounts.models.users import User
@@ -33,11 +33,12 @@ from heartbeat_project.kernel.api import (
     Strict,
     in_saved_order,
 )
-from heartbeat_project.kernel.consequences import consequences
+from heartbeat_project.kernel.consequences import Consequence, consequences
 from heartbeat_project.kernel.durations import minutes
 from heartbeat_project.kernel.openapi import WARNINGS
 from integrations.api.coverage_gaps import (
     CoverageGapSerializer,
+    CoverageGapsSerializer,
     FailingMethodSerializer,
     GroupGapSerializer,
     UpcomingCoverageGapSerializer,
@@ -45,8 +46,9 @@ from integrations.api.coverage_gaps import (
 )
 from integrations.api.inbound_events import InboundEventActions
 from integrations.api.integration_types import ANY_INTEGRATION, IntegrationSerializer, fields_of
-from integrations.configuration.edits import delete_integration, locked_first, rotate_token
+from integrations.configuration.edits import delete_integration, live_alert_ids, locked_first, rotate_token
 from integrations.coverage.gaps import coverage_of
+from integrations.coverage.reports import among, latest_coverage, stored_coverage
 from integrations.coverage.who_is_notified import current_coverage_gaps, who_would_be_notified
 from integrations.heartbeats.edits import create_heartbeat, update_heartbeat
 from integrations.heartbeats.paging_tests import start_test
@@ -57,6 +59,7 @@ from integrations.models.history import Ping
 from integrations.models.integrations import InboundIntegration
 
 FARTHEST = timedelta(days=3_650)  # from now, of an instant in a query
+MAX_CLOSED = 10  # alerts, in one warning
 MAX_FAILING = 100  # contact methods that fail, in one answer
 # Groups are notified in the order in which they are named.
 _GROUPS = Prefetch(
@@ -146,6 +149,10 @@ class IntegrationViewSet(InboundEventActions):
     permission_classes = [entitled(read=VIEWERS, write=Entitlement.INBOUND_INTEGRATIONS)]
     filters = IntegrationFilters
     without_body = frozenset({"opt_out"})
+    # Actions whose answers have `warnings` only if there are some.
+    may_warn = frozenset({"update", "partial_update"})
+    # The ids of the alerts that this request closed.
+    closed_alerts: Sequence[int] = ()
     parameters = {
         "who_would_be_notified": ("at",),
         "coverage_gaps": ("at", *PAGED_BY),
@@ -189,7 +196,21 @@ class IntegrationViewSet(InboundEventActions):
         fields = dict(serializer.validated_data)
         fields.pop("type", None)
         update = update_heartbeat if serializer.instance.is_heartbeat else update_event_integration
+        if serializer.instance.enabled and fields.get("enabled") is False:
+            self.closed_alerts = live_alert_ids(serializer.instance)
         serializer.instance = update(serializer.instance, actor=self.user, now=self.now, **fields)
+
+    def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Change it; the answer has `warnings` if disabling it closed alerts."""
+        answer = super().update(request, *args, **kwargs)
+        if self.closed_alerts:
+            numbers = ", ".join(f"#{pk}" for pk in self.closed_alerts[:MAX_CLOSED])
+            more = len(self.closed_alerts) - MAX_CLOSED
+            numbers += f" and {more} more" if more > 0 else ""
+            were = "Alert {} was" if len(self.closed_alerts) == 1 else "Alerts {} were"
+            detail = f"{were.format(numbers)} open, and closed by disabling it."
+            answer.data |= warnings_of([Consequence("closes_alerts", detail)])
+        return answer
 
     def perform_destroy(self, instance: InboundIntegration) -> None:
         """Delete through the service; its open alerts are closed and kept."""
@@ -212,24 +233,32 @@ class IntegrationViewSet(InboundEventActions):
 
         Problems that would keep people from being notified are listed, too.
         """
-        query = InstantSerializer(data=request.query_params, context=self.get_serializer_context())
-        query.is_valid(raise_exception=True)
-        at = query.validated_data.get("at", self.now)
+        at = self._instant(request)
         return Response(EscalationPreviewSerializer(who_would_be_notified(self.get_object(), at=at)).data)
 
     @extend_schema(
-        responses=CoverageGapSerializer(many=True),
+        responses=CoverageGapsSerializer,
         parameters=[InstantSerializer, OpenApiParameter("cursor", str), OpenApiParameter("page_size", int)],
     )
     @action(detail=False, methods=["get"], url_path="coverage-gaps")
     def coverage_gaps(self, request: Request) -> Response:
-        """List the enabled integrations whose alerts would reach nobody in their first step at `at`, newest first."""
-        query = InstantSerializer(data=request.query_params, context=self.get_serializer_context())
-        query.is_valid(raise_exception=True)
-        reasons = current_coverage_gaps(self.user.organization, at=query.validated_data.get("at", self.now))
-        page = self.paginate_queryset(InboundIntegration.objects.filter(pk__in=reasons))
+        """List the enabled integrations whose alerts would reach nobody in their first step at `at`, newest first.
+
+        `at` is now, if it is left out.
+        """
+        at, coverage = self._instant(request), None
+        if "at" not in request.query_params:
+            coverage = stored_coverage(self.user.organization, now=at)
+        if coverage is None:
+            checked_at, reasons = at, current_coverage_gaps(self.user.organization, at=at)
+        else:
+            checked_at = coverage.at
+            reasons = {pk: gap.reason for pk, gap in coverage.gaps_from(at).items() if gap.starts_at <= at}
+        page = self.paginate_queryset(among(reasons, organization_id=self.user.organization_id))
         context = {**self.get_serializer_context(), "reasons": reasons}
-        return self.get_paginated_response(CoverageGapSerializer(page, many=True, context=context).data)
+        answer = self.get_paginated_response(CoverageGapSerializer(page, many=True, context=context).data)
+        answer.data["checked_at"] = serializers.DateTimeField().to_representation(checked_at)
+        return answer
 
     @extend_schema(
         responses=UpcomingCoverageGapsSerializer,
@@ -241,18 +270,28 @@ class IntegrationViewSet(InboundEventActions):
 
         `at` is now, if it is left out. Trouble with the rotas of their groups is listed, too.
         """
-        query = InstantSerializer(data=request.query_params, context=self.get_serializer_context())
-        query.is_valid(raise_exception=True)
-        coverage = coverage_of(self.user.organization, at=query.validated_data.get("at", self.now))
-        gaps = coverage.gaps
-        page = self.paginate_queryset(InboundIntegration.objects.filter(pk__in=gaps))
+        at, organization = self._instant(request), self.user.organization
+        if "at" in request.query_params:
+            coverage = coverage_of(organization, at=at)
+        else:
+            coverage = latest_coverage(organization, now=at)
+        gaps = coverage.gaps_from(at)
+        page = self.paginate_queryset(among(gaps, organization_id=organization.pk))
         context = {**self.get_serializer_context(), "gaps": gaps}
         answer = self.get_paginated_response(UpcomingCoverageGapSerializer(page, many=True, context=context).data)
-        answer.data["groups"] = GroupGapSerializer(coverage.groups, many=True).data
-        failing = failing_methods(self.user.organization)[:MAX_FAILING]
+        answer.data["groups"] = GroupGapSerializer(coverage.group_gaps_from(at), many=True).data
+        failing = failing_methods(organization)[:MAX_FAILING]
         answer.data["failing_methods"] = FailingMethodSerializer(failing, many=True).data
         answer.data["looked_until"] = serializers.DateTimeField().to_representation(coverage.looked_until)
+        answer.data["checked_at"] = serializers.DateTimeField().to_representation(coverage.at)
         return answer
+
+    def _instant(self, request: Request) -> datetime:
+        """Return the instant that the query asks for, or now."""
+        query = InstantSerializer(data=request.query_params, context=self.get_serializer_context())
+        query.is_valid(raise_exception=True)
+        at: datetime = query.validated_data.get("at", self.now)
+        return at
 
     @extend_schema(methods=["POST"], request=None, responses={200: WARNINGS, 204: None})
     @extend_schema(methods=["DELETE"], request=None, responses={204: None})

@@ -174,11 +174,16 @@ def close_live(
     integration: InboundIntegration, end: str, *, tests_too: bool = False, actor: User | None, now: datetime
 ) -> None:
     """Close its open alerts, since it was "disabled" or "deleted": nobody should be notified of them any more."""
+    reason = f"its {integration.noun} was {end}"
+    close_alerts(live_alert_ids(integration, tests_too=tests_too), reason=reason, now=now, actor=actor)
+
+
+def live_alert_ids(integration: InboundIntegration, *, tests_too: bool = False) -> list[int]:
+    """Return the ids of its alerts that disabling it closes, or, with tests, deleting it."""
     live = Alert.objects.filter(integration_id=integration.pk, status__in=sorted(LIVE))
     if not tests_too:
         live = live.filter(is_test=False)
-    reason = f"its {integration.noun} was {end}"
-    close_alerts(list(live.values_list("pk", flat=True)), reason=reason, now=now, actor=actor)
+    return list(live.order_by("pk").values_list("pk", flat=True))
 
 
 def _save_recipients(integration: InboundIntegration, field: str, recipients: Iterable[Group | User]) -> None:

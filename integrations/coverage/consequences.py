@@ -19,6 +19,7 @@ from escalation.oncall.selectors import AHEAD
 from heartbeat_project.kernel.consequences import Consequence
 from heartbeat_project.kernel.wording import moment, zone
 from integrations.coverage.gaps import Coverage, CoverageGap, gaps_among
+from integrations.coverage.rule_routes import named_by_rules
 from integrations.heartbeats.selectors import integrations_of
 from integrations.models.integrations import InboundIntegration
 
@@ -85,7 +86,8 @@ def _new_gaps(before: Coverage, after: Coverage, *, actor: User, is_complete: bo
 def _first_new_start(before: Sequence[CoverageGap], after: Sequence[CoverageGap]) -> datetime | None:
     """Return the first instant that lies in a gap of `after` and in none of `before`; None if there is none."""
     for gap in after:
-        old = next((earlier_gap for earlier_gap in before if _covers(earlier_gap, gap.starts_at)), None)
+        same_rule = (earlier_gap for earlier_gap in before if earlier_gap.rule == gap.rule)
+        old = next((earlier_gap for earlier_gap in same_rule if _covers(earlier_gap, gap.starts_at)), None)
         if old is None:
             return gap.starts_at
         if old.ends_at is not None and (gap.ends_at is None or gap.ends_at > old.ends_at):
@@ -174,15 +176,22 @@ def _affected_integrations(things: Iterable[object], *, organization_id: int, no
         affected.plays.update(tiers.values_list("play_id", flat=True))
     to_users = InboundIntegration.recipient_users.through.objects.filter(user_id__in=affected.users)
     to_groups = InboundIntegration.recipient_groups.through.objects.filter(group_id__in=affected.groups)
-    integrations = InboundIntegration.objects.filter(
-        Q(pk__in=affected.integrations)
-        | Q(escalation_policy_id__in=affected.policies)
-        | Q(response_play_id__in=affected.plays)
-        | Q(pk__in=to_users.values("inboundintegration_id"))
-        | Q(pk__in=to_groups.values("inboundintegration_id")),
+    everything = InboundIntegration.objects.filter(organization_id=organization_id)
+    by_rules = named_by_rules(
         organization_id=organization_id,
-        enabled=True,
+        policies=affected.policies,
+        plays=affected.plays,
+        groups=affected.groups,
+        users=affected.users,
     )
+    # A union, not conditions with OR: each part has its index, while OR reads all integrations.
+    ids = to_users.values("inboundintegration_id").union(
+        to_groups.values("inboundintegration_id"),
+        everything.filter(pk__in=affected.integrations.union(by_rules)).values("pk"),
+        everything.filter(escalation_policy_id__in=affected.policies).values("pk"),
+        everything.filter(response_play_id__in=affected.plays).values("pk"),
+    )
+    integrations = everything.filter(pk__in=ids, enabled=True)
     return list(integrations.order_by("pk").values_list("pk", flat=True)[: MAX_INTEGRATIONS + 1])
 
 

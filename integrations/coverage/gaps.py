@@ -16,19 +16,17 @@ from django.db.models import QuerySet
 from accounts.models.contact_methods import ContactMethod, Priority
 from accounts.models.groups import Group
 from accounts.models.organizations import Organization
-from accounts.selectors import nested_groups
 from escalation.engine.plan import Plan, Target
 from escalation.engine.preview import FirstSteps
-from escalation.engine.start import Route
 from escalation.models.on_call import OutOfOffice, Shift
 from escalation.oncall.rota import who_is_on_call
 from escalation.oncall.rota.who_is_on_call import RotaPeriod
-from escalation.oncall.rotas import GroupRota, group_rotas
+from escalation.oncall.rotas import GroupRota
 from escalation.oncall.selectors import AHEAD
 from heartbeat_project.kernel.local_time import instant
 from heartbeat_project.kernel.weekly import WeeklyWindow
 from heartbeat_project.kernel.wording import zone
-from integrations.heartbeats.routes import routes_of
+from integrations.coverage.rule_routes import UsedRoute, used_routes
 from integrations.models.integrations import InboundIntegration
 
 # First steps that are computed for one call, about 5 s of work. The nearest instants come first, and the answer says
@@ -43,13 +41,15 @@ _DAY: Final = timedelta(days=1)
 class CoverageGap:
     """A time in which the alerts of an integration reach nobody; `ends_at` is None if no end was found.
 
-    `group_ids` are the groups to which its alerts go, and the groups nested in them.
+    `group_ids` are the groups to which its alerts go, and the groups nested in them. `rule` is the number of the rule
+    that leads there; 0: it is the integration's own route.
     """
 
     starts_at: datetime
     ends_at: datetime | None
     reason: str
     group_ids: frozenset[int] = frozenset()
+    rule: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class GroupGap:
 class Coverage:
     """The gaps from `at` until `looked_until`, which is 14 days later, or sooner if a bound was met.
 
-    `every` maps the id of an integration to all of its gaps, in order.
+    `every` maps the id of an integration to all of its gaps, by their beginnings; those of different rules overlap.
     """
 
     at: datetime
@@ -82,7 +82,20 @@ class Coverage:
     @property
     def gaps(self) -> dict[int, CoverageGap]:
         """Return the first gap of each integration, by its id."""
-        return {pk: gaps[0] for pk, gaps in self.every.items()}
+        return self.gaps_from(self.at)
+
+    def gaps_from(self, now: datetime) -> dict[int, CoverageGap]:
+        """Return by its id the first gap of each integration that has one at `now` or later."""
+        first: dict[int, CoverageGap] = {}
+        for pk, gaps in self.every.items():
+            gap = next((gap for gap in gaps if gap.ends_at is None or gap.ends_at > now), None)
+            if gap is not None:
+                first[pk] = gap
+        return first
+
+    def group_gaps_from(self, now: datetime) -> list[GroupGap]:
+        """Return the trouble with rotas that there is at `now` or later."""
+        return [gap for gap in self.groups if gap.ends_at is None or gap.ends_at > now]
 
 
 def coverage_of(organization: Organization, *, at: datetime) -> Coverage:
@@ -118,20 +131,18 @@ class _Outlook:
     organization_id: int
     at: datetime
     until: datetime
-    routes: list[tuple[Route, list[int]]]
+    routes: list[UsedRoute]
     steps: FirstSteps
-    within: dict[int, list[int]]
+    within: Mapping[int, Sequence[int]]
     group_rotas: Mapping[int, GroupRota]
     rota_periods: dict[int, list[RotaPeriod]]
 
     @classmethod
     def of(cls, integrations: QuerySet[InboundIntegration], *, organization_id: int, at: datetime) -> "_Outlook":
         """Read what is needed for these integrations, in a number of queries that does not depend on how many."""
-        routes = routes_of(integrations, organization_id=organization_id)
-        steps = FirstSteps([route for route, _ in routes], starts_at=at, ends_at=at + AHEAD)
-        within = nested_groups(_target_ids(steps.plans, kind="group"))
-        group_ids = set(chain.from_iterable(within.values()))
-        rotas = group_rotas(group_ids, starts_at=at, ends_at=at + AHEAD)
+        routes = used_routes(integrations, organization_id=organization_id)
+        steps = FirstSteps([used.route for used in routes], starts_at=at, ends_at=at + AHEAD)
+        within, rotas = steps.people.nested, steps.people.rotas
         _, until = rotas.affordable(at, at + AHEAD, now=at, most=MAX_CHANGES_AHEAD)
         rota_periods = {group_id: group_rota.rota_periods(at, until) for group_id, group_rota in rotas.of.items()}
         return cls(organization_id, at, until, routes, steps, within, rotas.of, rota_periods)
@@ -155,13 +166,16 @@ class _Outlook:
                 gaps = gaps_by_route[number]
                 is_open = bool(gaps) and gaps[-1].ends_at is None
                 if reason and not is_open:
-                    gaps.append(CoverageGap(at, None, reason, self._group_ids(self.steps.plans[number])))
+                    used, group_ids = self.routes[number], self._group_ids(self.steps.plans[number])
+                    gaps.append(CoverageGap(at, None, f"{used.condition}{reason}", group_ids, used.rule))
                 elif is_open and not reason:
                     gaps[-1] = replace(gaps[-1], ends_at=at)
         every: dict[int, list[CoverageGap]] = {}
-        for number, gaps in gaps_by_route.items():
+        for number, gaps in sorted(gaps_by_route.items()):
             if gaps:
-                every.update(dict.fromkeys(self.routes[number][1], gaps))
+                for pk in self.routes[number].ids:
+                    # Those of the integration itself, and of its earlier rules, come first if several begin together.
+                    every[pk] = sorted([*every[pk], *gaps], key=_beginning) if pk in every else gaps
         group_gaps = self._group_gaps() if with_groups else []
         return Coverage(self.at, looked_until, every, group_gaps)
 
@@ -252,6 +266,10 @@ class _Outlook:
                 if shift.calendar_failing_since is not None
             ]
         return sorted(group_gaps, key=lambda gap: (gap.starts_at, gap.group.name, gap.code))
+
+
+def _beginning(gap: CoverageGap) -> datetime:
+    return gap.starts_at
 
 
 def _end_of_rota(group: Group, group_rota: GroupRota, *, at: datetime) -> list[GroupGap]:

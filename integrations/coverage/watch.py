@@ -1,4 +1,4 @@
-"""Mails about coverage gaps: one a day while there are any, and one ahead of each gap that comes within a day."""
+"""Looks for coverage gaps, and mails about them: once a day while there are any, and ahead of each that is near."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +18,7 @@ from escalation.engine.notices import Letter, write_letters
 from escalation.oncall.selectors import AHEAD
 from heartbeat_project.kernel.wording import moment, one_line, zone
 from integrations.coverage.gaps import Coverage, CoverageGap, GroupGap, coverage_of
+from integrations.coverage.reports import store_coverage
 from integrations.heartbeats.selectors import may_preview
 from integrations.models.integrations import InboundIntegration
 from integrations.models.mails import CoverageWatch
@@ -47,8 +48,9 @@ class _Reading:
 
 @unless_held(0)
 def watch_coverage(*, now: datetime, limit: int = 50) -> int:
-    """Check up to `limit` organizations that are due for gaps, and write the mails about them; return how many.
+    """Check up to `limit` organizations that are due for gaps, and write the mails about them; return how many mails.
 
+    What was found is stored for the pages of large organizations.
     A worker claims an organization by moving its due time, and checks it without a lock, since that takes seconds.
     Whether to mail is decided under the row's lock, so that two workers with the same gaps write one mail.
     """
@@ -65,6 +67,7 @@ def watch_coverage(*, now: datetime, limit: int = 50) -> int:
         began = time.monotonic()
         coverage = coverage_of(watch.organization, at=now)
         pause = PAUSE_FACTOR * timedelta(seconds=time.monotonic() - began)
+        store_coverage(watch.organization, coverage)
         with transaction.atomic():
             watch = CoverageWatch.objects.select_for_update(no_key=True).get(pk=watch.pk)
             watch.due_at = max(watch.due_at, now + pause)

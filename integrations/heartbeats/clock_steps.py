@@ -32,6 +32,7 @@ from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.durations import in_words
 from heartbeat_project.kernel.sql import records, statement
 from integrations.heartbeats.clock_reading import Reading, clock_parameters, set_clock
+from integrations.models.coverage import CoverageReport
 from integrations.models.events import EventKey, EventState
 from integrations.models.heartbeats import Heartbeat
 from integrations.models.integrations import FormerToken
@@ -61,6 +62,7 @@ REST: Final[tuple[tuple[Any, tuple[str, ...]], ...]] = (
     (Shift, ("calendar_due_at", "calendar_read_at", "calendar_failing_since", "calendar_reported_at")),
     (ShiftNotice, ("due_at",)),
     (CoverageWatch, ("due_at", "gaps_since", "mailed_at")),
+    (CoverageReport, ("checked_at",)),
     (FormerToken, ("ends_at",)),
     (Alert, ("closes_at",)),
     (EventKey, ("due_at",)),

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Exists, Subquery
 
 from accounts.models.contact_methods import Priority
 from accounts.selectors import opted_out
@@ -28,7 +27,6 @@ from integrations.heartbeats.recoveries import close_as_recovered
 from integrations.heartbeats.wording import Silence, silence
 from integrations.models.heartbeats import Heartbeat, HeartbeatEvent
 from integrations.models.integrations import InboundIntegration
-from integrations.models.outages import IngestProcess, IngestState, Outage
 
 FIRST_BATCH = 5  # the first batch is a fifth of the others, so that somebody is notified soon
 BUDGET_SECONDS = 5.0  # for one call; the heartbeats left are for the next
@@ -67,17 +65,10 @@ def read_judge_until(*, now: datetime) -> datetime | None:
     to that process may still wait in its sockets, or for its commit. While deadlines are recalculated after an outage,
     nothing is judged. One statement reads all of it, because a pulse writes all of it in one transaction.
     """
-    late = (
-        IngestProcess.objects.filter(stored_until__gt=now - WAITED_FOR).order_by("stored_until").values("stored_until")
-    )
-    state = (
-        IngestState.objects.annotate(moving=Exists(Outage.objects.filter(done_at=None)), late=Subquery(late[:1]))
-        .values_list("stored_until", "moving", "late")
-        .first()
-    )
-    if state is None:
+    rows = _rows("judge_until", {"waited_since": now - WAITED_FOR})
+    if not rows:
         return None
-    stored_until, still_moving, late_until = state
+    stored_until, still_moving, late_until = rows[0]
     return None if still_moving else min(now, stored_until, late_until or now)
 
 

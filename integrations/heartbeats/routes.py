@@ -43,7 +43,8 @@ def routes_of(integrations: QuerySet[InboundIntegration], *, organization_id: in
         ArraySubquery(groups.order_by("pk").values("group_id")),
         ArraySubquery(users.order_by("pk").values("user_id")),
     )
-    opt_outs = opted_out(integrations.values_list("pk", flat=True))
+    # Not from the queryset once more: it may be a hundred thousand rows.
+    opt_outs = opted_out(pk for pk, *_ in rows)
     ids_by_key: dict[_Key, list[int]] = defaultdict(list)
     for pk, policy_id, play_id, group_ids, user_ids in rows:
         key = _Key(policy_id, play_id, tuple(group_ids), tuple(user_ids), opt_outs.get(pk, frozenset()))

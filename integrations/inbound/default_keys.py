@@ -42,6 +42,8 @@ SOURCE_ID_KEYS: Final = _words(
     " issueid problemid alertid monitorid checkid triggerid ruleid sensorid"
 )
 PLACE_KEYS: Final = _words("service check name")
+# What an event without a subject is about, if it has no more than that.
+LONE_PLACE_KEYS: Final = _words("host hostname server node instance device resource service check")
 SUBJECT_KEYS: Final = _words("subject title summary alertname name headline message msg text description reason")
 PRIORITY_KEYS: Final = _words("severity priority level urgency importance")
 URL_KEYS: Final = _words("sourceurl url link htmlurl externalurl generatorurl incidenturl issueurl")
@@ -80,7 +82,7 @@ PRIORITIES: Final = _words("critical high medium low none")
 
 _KNOWN: Final = frozenset(
     {*STATUS_KEYS, *FLAG_KEYS, *SEVERITY_KEYS, *SOURCE_ID_KEYS, "host", *PLACE_KEYS, *SUBJECT_KEYS, *PRIORITY_KEYS}
-    | {*URL_KEYS, *TEXT_KEYS}
+    | {*LONE_PLACE_KEYS, *URL_KEYS, *TEXT_KEYS}
 )
 _IGNORED_IN_KEYS: Final = str.maketrans("", "", "_-. ")
 _CONTROLS: Final = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029], " ")
@@ -207,8 +209,12 @@ class DefaultReading:
             yield from index.values(keys)
 
     def status(self) -> str:
-        """Return the status in the words of the sender; "" if the event has none."""
-        return next(filter(None, (text_of(value) for _, value in self._values(STATUS_KEYS))), "")
+        """Return the status in the words of the sender; "" if the event has none.
+
+        A word that says "test" counts only if no other key says more: a check of the type "ping" may have failed.
+        """
+        words = list(filter(None, (text_of(value) for _, value in self._values(STATUS_KEYS))))
+        return next((word for word in words if plain_word(word) not in IGNORE_WORDS), next(iter(words), ""))
 
     def action_without_status(self) -> Action:
         """Return what an event without a status asks for: its flags decide, or a severity that says it is over."""
@@ -227,6 +233,12 @@ class DefaultReading:
             if place := index.place():
                 return place
         return ""
+
+    def lone_place(self) -> str:
+        """Return the host, service or check that an event without a subject names; "" if it names none."""
+        indexes = (self.own,) if self.is_element else (self.own, *self.outer)
+        places = (_name_of(value) for index in indexes for _, value in index.values(LONE_PLACE_KEYS))
+        return next(filter(None, places), "")
 
     def own_subject(self) -> str:
         """Return the subject of the element itself; "" if it has none."""

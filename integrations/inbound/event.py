@@ -89,8 +89,9 @@ class Member:
 class MappedEvent:
     """One event in the words of an alert.
 
-    `priority` "" means: that of the policy. `reason` says why it is ignored. `event_at` is the sender's time. `rules`
-    are the numbers, from 1, of the rules that held.
+    `priority` "" means: that of the policy. `reason` says why it is ignored. `event_at` is the sender's time; if the
+    sender `repeats` a problem as long as it lasts, that is when it began. `rules` are the numbers, from 1, of the rules
+    that held.
     """
 
     action: Action
@@ -103,6 +104,7 @@ class MappedEvent:
     priority: str = ""
     url: str = ""
     event_at: datetime | None = None
+    repeats: bool = False
     reason: str = ""
     members: Sequence[Member] = ()
     then: Then = Then()

@@ -15,6 +15,8 @@ BURST: Final = 100
 MAX_TOKENS: Final = 100_000
 # Letters of a token that are remembered: unknown ones may be as long as an address.
 _TOKEN_LENGTH: Final = 64
+# A flood would write as often as it asks: what was refused is stored once in so many seconds.
+STORED_EVERY: Final = 1.0
 
 
 class FloodLimit:
@@ -42,3 +44,28 @@ class FloodLimit:
             if len(self._full_at) > MAX_TOKENS:
                 self._full_at.popitem(last=False)
         return None
+
+
+class Refusals:
+    """Counts the requests to each integration that were refused, until they are stored; safe to use from threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[int, int] = {}
+        self._stored_at: dict[int, float] = {}
+
+    def to_store(self, integration_id: int, *, at: float, more: int = 0) -> int:
+        """Count `more` requests; return how many are to be stored now, which are forgotten here.
+
+        `at` is the time as for FloodLimit. What is left when a flood ends is stored with the next request.
+        """
+        with self._lock:
+            count = self._counts.get(integration_id, 0) + more
+            if not count:
+                return 0
+            if at - self._stored_at.get(integration_id, -math.inf) < STORED_EVERY:
+                self._counts[integration_id] = count
+                return 0
+            self._counts.pop(integration_id, None)
+            self._stored_at[integration_id] = at
+            return count

@@ -16,11 +16,11 @@ from django.conf import settings
 from django.db.models import Q
 
 from integrations.inbound import mail_reading
-from integrations.inbound.alerts import Result
 from integrations.inbound.clean_values import clean
 from integrations.inbound.event import Action, Fault, MailReading, MappedEvent, ReceivedEvent
 from integrations.inbound.mail_reading import Delivery, MailSettings, loop_reason
 from integrations.inbound.mapping import map_event
+from integrations.inbound.parts import Result
 from integrations.inbound.receive import IntegrationDeleted, config_of, kept_headers, receive
 from integrations.models.events import InboundEvent
 from integrations.models.integrations import InboundIntegration

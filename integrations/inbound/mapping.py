@@ -73,7 +73,8 @@ def map_event(event: ReceivedEvent, config: MappingConfig) -> Mapped:
         action=Action.OPEN,
         source=_source_of(event.source or config.type_label, config) or config.type_label,
         source_name=clean_line(config.name, MAX_SOURCE_NAME),
-        source_id=auto_id(subject),
+        # Never that of another event which could not be read either.
+        source_id=auto_id(f"{subject}{digest_of(repr(event.raw))}"),
         subject=subject,
         short_text=subject,
         long_text=clean_text(text, MAX_LONG_TEXT),
@@ -268,6 +269,7 @@ class _PartReader:
             priority=self._priority(),
             url=self._field("url", url_of) or self._default.url(),
             event_at=self._event_at(action),
+            repeats=bool(self.part.preset and self.part.preset.repeats and "event_at" not in self.job.config.mapping),
             reason=self._reason if action is Action.IGNORE else "",
             members=self._group.members if self._group else (),
             faults=self.faults,
@@ -341,8 +343,13 @@ class _PartReader:
         found = self._field("source_id", _line)
         if not found and preset is None:
             found = unwrapped.key
-        found = found or _line(self._default.source_id()) or auto_id(subject)
+        found = found or _line(self._default.source_id()) or auto_id(f"{subject}{self._about(subject)}")
         return clean_text(found, MAX_SOURCE_ID) if len(found) <= MAX_SOURCE_ID else digest_of(found)
+
+    def _about(self, subject: str) -> str:
+        """Return the place of an event without a subject: those of two hosts are two alerts. "" if it has a subject."""
+        is_nameless = subject == self._nameless(f" {self.part.number}" if self.part.number else "")
+        return self._default.lone_place() if is_nameless else ""
 
     def _long_text(self) -> str:
         """Return the mapped text; else the lead of the preset or of the event, and its values below."""

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db import connection, transaction
+from django.db import transaction
 
+from heartbeat_project.kernel.prepared import fetch_prepared
 from heartbeat_project.kernel.sql import statement
-from integrations.inbound.alerts import EventAlerts, Result
-from integrations.inbound.event import Action, Fault, MappedEvent, MappingConfig, ReceivedEvent
+from integrations.inbound.alerts import EventAlerts
+from integrations.inbound.event import Fault, MappedEvent, MappingConfig, ReceivedEvent
 from integrations.inbound.fault_notices import notice_fault
 from integrations.inbound.mapping import map_event
+from integrations.inbound.parts import Result
 from integrations.models.events import EventState, InboundEvent
 from integrations.models.integrations import InboundIntegration
 
@@ -86,12 +88,11 @@ def receive(
 
 def _counted(integration: InboundIntegration, *, now: datetime) -> EventState:
     """Count the event, and return the integration's state, which stays locked until the transaction ends."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement("integrations", "count_event"), {"integration": integration.pk, "now": now})
-        row = cursor.fetchone()
-    if row is None:
+    parameters = {"integration": integration.pk, "now": now}
+    rows = fetch_prepared(statement("integrations", "count_event"), parameters)
+    if not rows:
         raise IntegrationDeleted
-    event_count, *values = row
+    event_count, *values = rows[0]
     changing = dict(zip(_CHANGING, values, strict=True))
     changing["fault"] = json.loads(changing["fault"]) if isinstance(changing["fault"], str) else changing["fault"]
     return EventState(integration=integration, event_count=event_count, last_event_at=now, **changing)
@@ -121,10 +122,8 @@ def _keep(
         "result": json.dumps([result.as_json() for result in results]),
         "fault": f"{fault.field}: {fault.text}" if fault else "",
     }
-    with connection.cursor() as cursor:
-        cursor.execute(statement("integrations", "keep_event"), parameters)
-        event_id: int = cursor.fetchone()[0]
-    return event_id
+    ((event_id,),) = fetch_prepared(statement("integrations", "keep_event"), parameters)
+    return int(event_id)
 
 
 def config_of(integration: InboundIntegration) -> MappingConfig:
@@ -156,6 +155,8 @@ def _replayed(integration: InboundIntegration, external_id: str, *, now: datetim
         InboundEvent.objects.filter(
             integration=integration, external_id=external_id, received_at__gt=now - REPLAYED_WITHIN
         )
+        # Its replays do not make it younger: a sender that always writes the same id is heard again after a day.
+        .exclude(result__0__action="replayed")
         .order_by("id")
         .values_list("result", flat=True)
         .first()
@@ -171,17 +172,7 @@ def carry_out(
     """Do what the events say, with the integration's state locked; the caller saves it."""
     if not integration.enabled:
         return [Result("ignored", None, one.source_id, "disabled") for one in events]
-    alerts = EventAlerts(integration, state, now=now)
-    if len(events) > 1:
-        alerts.expect(events)
-    act: dict[Action, Callable[[MappedEvent], Result]] = {
-        Action.OPEN: alerts.open,
-        Action.UPDATE: alerts.update,
-        Action.ACKNOWLEDGE: alerts.acknowledge,
-        Action.CLOSE: alerts.close,
-        Action.IGNORE: lambda one: Result("ignored", None, one.source_id, one.reason),
-    }
-    return [act[one.action](one) for one in events]
+    return EventAlerts(integration, state, now=now).carry_out(events)
 
 
 def first_fault(event: ReceivedEvent, events: Sequence[MappedEvent]) -> Fault | None:

@@ -13,12 +13,12 @@ from accounts.models.users import User
 from alerting.models.alerts import Alert, TimelineEntry
 from alerting.services.alerts import write_timeline
 from heartbeat_project.kernel.errors import DomainError
-from integrations.inbound.alerts import Result
 from integrations.inbound.decoding import TooLarge, decode
 from integrations.inbound.edits import set_settings
 from integrations.inbound.event import Fault, Mapped, ReceivedEvent
 from integrations.inbound.mail_events import arrived, mail_event
 from integrations.inbound.mapping import map_event
+from integrations.inbound.parts import Result
 from integrations.inbound.receive import carry_out, config_of, first_fault
 from integrations.models.events import EventState, InboundEvent
 from integrations.models.integrations import InboundIntegration

@@ -175,6 +175,10 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
 def _flag_fault(value: Any) -> str:
     return "" if isinstance(value, bool) else "it must be true or false."
 
@@ -192,8 +196,10 @@ def _delay_fault(value: Any) -> str:
     if not isinstance(value, dict) or value.get("mode") not in tuple(_DELAY_MODES):
         return f"it must be an object with a mode, one of {modes}."
     for key in _DELAY_MODES[value["mode"]]:
-        if not _is_id(value.get(key)):
-            return f"the mode “{value['mode']}” needs {key}, a whole number from 1."
+        if key == "minutes" and not _is_number(value.get(key)):
+            return f"the mode “{value['mode']}” needs minutes, a number from 0.1."
+        if key == "count" and not _is_id(value.get(key)):
+            return f"the mode “{value['mode']}” needs count, a whole number from 1."
     return next(_unknown(value, ("mode", "minutes", "count")), "")
 
 

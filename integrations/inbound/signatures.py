@@ -84,10 +84,11 @@ def faults(config: Any) -> list[str]:
     scheme = config.get("scheme")
     if not isinstance(scheme, str) or scheme not in _CHECKS:
         return [*lines, f"The scheme must be one of {', '.join(_CHECKS)}."]
-    return [*lines, *_header_faults(scheme, config.get("header")), *_secret_faults(scheme, config.get("secret"))]
+    return [*lines, *header_faults(scheme, config.get("header")), *secret_faults(scheme, config.get("secret"))]
 
 
-def _header_faults(scheme: str, header: Any) -> list[str]:
+def header_faults(scheme: str, header: Any) -> list[str]:
+    """Return a sentence for each reason why a scheme that is known cannot be saved with this header."""
     if scheme not in _WITH_HEADER:
         return [] if not header else [f"The scheme {scheme} has a header of its own: leave the header out."]
     if not isinstance(header, str) or not header:
@@ -97,7 +98,8 @@ def _header_faults(scheme: str, header: Any) -> list[str]:
     return []
 
 
-def _secret_faults(scheme: str, secret: Any) -> list[str]:
+def secret_faults(scheme: str, secret: Any) -> list[str]:
+    """Return a sentence for each reason why a scheme that is known cannot be saved with this secret."""
     if secret is None or secret == "":
         return [] if scheme == "sns" else ["The secret is missing."]
     if not isinstance(secret, str):

@@ -1,5 +1,6 @@
 """What becomes due between events: waiting opens, alerts that close by themselves, and keys that are forgotten."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,7 +22,7 @@ from integrations.models.events import EventKey, EventState
 from integrations.models.integrations import InboundIntegration
 
 AT_ONCE: Final = 200
-# A waiting open that could not be carried out is tried again after this time.
+# What could not be carried out is tried again after this time.
 AGAIN_AFTER: Final = timedelta(minutes=1)
 # So long after its last change, a key is forgotten: an event older than its close would be.
 KEPT_FOR: Final = timedelta(days=30)
@@ -76,32 +77,47 @@ def _open_keys(integration_id: int, pks: Sequence[int], *, now: datetime) -> int
     opened = 0
     keys = list(EventKey.objects.filter(pk__in=pks).order_by("due_at"))
     if integration is not None and not suspended_until(integration, now=now):
-        alerts = EventAlerts(integration, state, now=now)
-        for key in keys:
-            if key.waiting is not None:
-                alerts.open_now(load_event(key.waiting))
-                opened += 1
+        waiting = {key.key_hash: load_event(key.waiting) for key in keys if key.waiting is not None}
+        EventAlerts(integration, state, now=now).open_now(waiting)
+        opened = len(waiting)
         state.save()
     EventKey.objects.filter(pk__in=pks).update(waiting=None, waiting_since=[], due_at=None, changed_at=now)
     return opened
 
 
 def _close_due(*, now: datetime) -> int:
+    """Close alerts to which no event came in time; one that fails is tried again later, and holds up no other."""
     over = Alert.objects.filter(status__in=sorted(LIVE), closes_at__lte=now).order_by("closes_at")
-    closed = 0
-    for alert in over.only("integration_id")[:AT_ONCE]:
-        integration = (
-            InboundIntegration.objects.select_related("event_settings").filter(pk=alert.integration_id or 0).first()
+    pks = list(over.values_list("pk", flat=True)[:AT_ONCE])
+    if not pks:
+        return 0
+    with transaction.atomic():
+        return run_batch_isolating_failures(
+            sorted(pks),
+            batch_name="alerts without events",
+            act=partial(_close_alerts, now=now),
+            quarantine=partial(_leave_open, now=now),
         )
-        with transaction.atomic():
-            # Checked again under the lock: an event may just have come.
-            still = Alert.objects.select_for_update(no_key=True).filter(pk=alert.pk, closes_at__lte=now).exists()
-            if not still:
-                continue
-            ids = close_alerts([alert.pk], reason=_reason(integration), now=now)
-            write_recovery_notices(ids, now=now)
-            closed += len(ids)
-    return closed
+
+
+def _close_alerts(pks: Sequence[int], *, now: datetime) -> int:
+    # Checked again under the locks, which are taken in id order: an event may just have come.
+    still = Alert.objects.filter(pk__in=pks, status__in=sorted(LIVE), closes_at__lte=now).order_by("pk")
+    rows = list(still.select_for_update(no_key=True).values_list("pk", "integration_id"))
+    integrations = InboundIntegration.objects.select_related("event_settings").in_bulk({pk or 0 for _, pk in rows})
+    by_reason: dict[str, list[int]] = defaultdict(list)
+    for pk, integration_id in rows:
+        by_reason[_reason(integrations.get(integration_id or 0))].append(pk)
+    closed: list[int] = []
+    for reason, alert_ids in by_reason.items():
+        closed += close_alerts(alert_ids, reason=reason, now=now)
+    write_recovery_notices(sorted(closed), now=now)
+    return len(closed)
+
+
+def _leave_open(pk: int, error: Exception, *, now: datetime) -> None:  # noqa: ARG001 - the caller logs the error
+    """Try the alert again in a minute, behind those that are due by then."""
+    Alert.objects.filter(pk=pk).update(closes_at=now + AGAIN_AFTER)
 
 
 def _reason(integration: InboundIntegration | None) -> str:

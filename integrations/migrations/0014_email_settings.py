@@ -14,7 +14,7 @@ EMPTY_LIST, EMPTY_OBJECT = models.Value([], models.JSONField()), models.Value({}
 
 
 class Migration(migrations.Migration):
-    dependencies = [("integrations", "0012_fault_notices")]
+    dependencies = [("integrations", "0013_coverage_reports")]
 
     operations = [
         migrations.AddField(

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
+from django.db import connection
 from django.db.models import F, Max, Q
-from django.db.models.functions import Greatest, Least, Now
+from django.db.models.functions import Now
 
+from heartbeat_project.kernel.sql import statement
 from integrations.models.outages import Tick
 
 # The start of a task that never ran: older than any clock of a server.
@@ -27,14 +29,12 @@ def ages(tasks: Sequence[str]) -> dict[str, float]:
 
 def note(task: str, *, count: int, age: float) -> None:
     """Note `count` ticks by Celery, of which the newest began `age` seconds ago."""
-    begun = Now() - timedelta(seconds=age)
-    # Never in the future: after a step back of the clock, no worker would tick until then.
-    updated_rows = Tick.objects.filter(task=task).update(
-        by_celery=F("by_celery") + count, started_at=Least(Greatest(F("started_at"), begun), Now())
-    )
-    if not updated_rows:
-        ages([task])
-        Tick.objects.filter(task=task).update(by_celery=F("by_celery") + count, started_at=begun)
+    parameters: dict[str, Any] = {"task": task, "count": count, "age": timedelta(seconds=age)}
+    with connection.cursor() as cursor:
+        cursor.execute(statement("integrations", "note_ticks"), parameters)
+        if cursor.rowcount == 0:
+            ages([task])
+            cursor.execute(statement("integrations", "note_ticks"), parameters)
 
 
 def claim(task: str, *, every: float) -> bool:

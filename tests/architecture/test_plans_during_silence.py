@@ -17,6 +17,7 @@ from heartbeat_project import condition
 from heartbeat_project.kernel.sql import statement
 from integrations.models.heartbeats import Heartbeat
 from integrations.ping_lane.batch import NO_PROCESS, PULSE_PARAMETERS
+from integrations.upkeep.engine_work import is_work_due
 from tests.architecture.test_sql_plans import FILL
 from tests.conftest import NOON
 
@@ -56,18 +57,34 @@ def silent(request, filled_tables, db):
     return filled_tables
 
 
-def scans(query: str, parameters=None) -> list[str]:
+def scans(query: str, parameters=None, *, of: str = LARGE) -> list[str]:
     """Return the scans of large tables in the plan of a query, which read them from the first row to the last."""
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (COSTS OFF) {query}", parameters)
         lines = [line.strip() for (line,) in cursor.fetchall()]
-    return [line for line in lines if re.search(rf"Seq Scan on ({LARGE})( |$)", line)]
+    return [line for line in lines if re.search(rf"Seq Scan on ({of})( |$)", line)]
 
 
 def test_a_pulse_asks_an_index_for_what_is_due(silent):
     pulse = {"now": silent, **PULSE_PARAMETERS, **NO_PROCESS}
 
     assert scans(statement("integrations", "record_pulse"), pulse) == []
+
+
+def test_the_engine_asks_indexes_whether_work_is_due(silent):
+    """Each second; none of what is missed or taken is due, so the statement asks all of its questions."""
+    parameters = {"now": silent, "tests_since": silent, "lease_end": silent, "tomorrow": silent}
+
+    assert not is_work_due(now=silent)
+    # Alerts that were taken, whose escalations are parked.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE escalation_escalationrun SET parked = TRUE, acknowledge_stops = TRUE WHERE alert_id % 7 = 0"
+        )
+        cursor.execute("UPDATE alerting_alert SET acknowledged_at = opened_at WHERE id % 7 = 0")
+        cursor.execute("ANALYZE alerting_alert, escalation_escalationrun")
+    assert not is_work_due(now=silent)
+    assert scans(statement("integrations", "is_engine_work_due"), parameters, of=f"{LARGE}|alerting_alert") == []
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/metrics"])

@@ -12,9 +12,11 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models.contact_methods import ContactMethod
 from accounts.models.users import Role, User
 from alerting.selectors import containing
+from escalation.models.policies import EscalationPolicy
 from heartbeat_project.api.alert_export import AlertExport
 from heartbeat_project.console.selectors import _silent_first
 from heartbeat_project.kernel.sql import statement
+from integrations.coverage.consequences import _affected_integrations
 from integrations.inbound.mail_addresses import recipient_parameters
 from integrations.models.events import InboundEvent
 from integrations.models.integrations import InboundIntegration
@@ -92,6 +94,12 @@ def add_contacts(now):
 def plan(name: str, parameters: dict, *, app: str = "integrations") -> str:
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (COSTS OFF) {statement(app, name)}", parameters)
+        return "\n".join(line for (line,) in cursor.fetchall())
+
+
+def explained(query: str) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (COSTS OFF) {query}")
         return "\n".join(line for (line,) in cursor.fetchall())
 
 
@@ -360,15 +368,37 @@ def test_a_page_of_a_list_of_integrations_is_read_in_the_order_of_an_index(fille
     assert "Seq Scan" not in found
 
 
-def test_the_heartbeats_of_the_panel_are_read_in_the_order_of_their_deadlines(filled):
+def test_rules_that_name_somebody_are_read_without_the_integrations_that_have_none(filled):
+    names = {key: [7] for key in ("policies", "plays", "groups", "users")}
+    found = plan("named_by_rules", {"organization": 900, **names})
+    assert "integrations_inboundintegration_pkey" in found, found
+    assert "Seq Scan on integrations_inboundintegration " not in found
+
+
+def test_integrations_that_a_change_affects_are_found_by_indexes(filled):
+    """As few as possible are read: a change is tried in a transaction, which holds locks meanwhile."""
+    olga = User.objects.create(organization_id=900, email="olga@example.com", created_at=filled)
+    policy = EscalationPolicy.objects.create(organization_id=900, name="of few", priority="high")
+    InboundIntegration.objects.filter(pk=77).update(escalation_policy=policy)
     with CaptureQueriesContext(connection) as captured:
-        rows = _silent_first(900, details=True, start=0)
-    assert len(rows) == 50
+        assert _affected_integrations([olga, policy], organization_id=900, now=filled) == [77]
+    found = explained(captured.captured_queries[-1]["sql"])
+    assert "Append" in found, found
+    assert "Seq Scan on integrations_inboundintegration " not in found
+
+
+@pytest.mark.parametrize("start", [0, 19_500])
+def test_the_heartbeats_of_the_panel_are_read_in_the_order_of_their_deadlines(filled, start):
+    """A page near the end is read from the end on: else nearly all heartbeats are read and sorted for it."""
+    with CaptureQueriesContext(connection) as captured:
+        rows = _silent_first(900, details=True, start=start, total=20_000)
+    assert [row.pk for row in rows] == list(range(start + 1, start + 51))
+    by_deadline = 'ORDER BY "integrations_heartbeat"."deadline_at"'
     [timed] = [
-        query["sql"] for query in captured if "IN ('waiting', 'healthy')" in query["sql"] and "NOT (" in query["sql"]
+        query["sql"]
+        for query in captured
+        if "IN ('waiting', 'healthy')" in query["sql"] and by_deadline in query["sql"]
     ]
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN {timed}")
-        found = "\n".join(line for (line,) in cursor.fetchall())
+    found = explained(timed)
     assert "heartbeat_due" in found, found
     assert "Seq Scan" not in found

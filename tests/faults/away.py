@@ -31,7 +31,7 @@ REQUEST_LINE = "[heartbeat.request]"
 # each of the others with one in ten minutes.
 FIRST_LINES, LINES_A_MINUTE = 8, 1.5
 # Begun each second, by whoever does.
-PULSE = ("integrations.detect_misses", "escalation.advance_escalations", "escalation.deliver_due")
+PULSE = ("integrations.do_engine_work", "escalation.deliver_due")
 
 
 class Broker:

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.faults.away import (
+    PULSE,
     DatedPostOffice,
     alone,
     broker,
@@ -25,7 +26,7 @@ def test_a_broker_with_another_password_from_the_start_and_one_that_is_full_hold
     with DatedPostOffice() as post, provider() as twilio, broker() as valkey:
         give_back = valkey.take_away("locked")
         with stack_with(post, valkey.url, twilio) as stack:
-            until(lambda: len(ticks(stack)) == 3, seconds=60, what=f"ticks\n{stack.tail()}")
+            until(lambda: len(ticks(stack)) == len(PULSE), seconds=60, what=f"ticks\n{stack.tail()}")
             from_the_start, addresses = measure(stack, post, twilio, seconds=1)
             give_back()
             celery_ticks_again(stack, seconds=90)

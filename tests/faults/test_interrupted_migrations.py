@@ -170,7 +170,7 @@ def test_a_migration_that_is_not_atomic_is_one_operation_that_can_be_run_again(s
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("every", [18, pytest.param(1, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
+@pytest.mark.parametrize("every", [36, pytest.param(1, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
 def test_migrations_that_are_interrupted_again_and_again_come_to_the_same_end(empty, settings, every):
     """Each run of a migration is killed some statements further on: while it waits, and in the long form after each.
 
@@ -241,7 +241,7 @@ def test_a_start_that_is_interrupted_says_so_and_another_waits_for_it_and_goes_o
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("server", ["finishes its work", "dies, too"])
+@pytest.mark.parametrize("server", [pytest.param("finishes its work", marks=pytest.mark.long), "dies, too"])
 def test_a_start_that_is_killed_outright_is_finished_by_the_next(empty, server):
     """The server works on for a killed client, with its lock; if it dies as well, it leaves an invalid index."""
     with psycopg.connect(**parameters(empty)) as other:

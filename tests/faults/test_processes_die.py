@@ -111,8 +111,12 @@ def test_the_broker_is_flushed_and_restarted_while_tasks_are_unacknowledged(stac
     expect_each_notified_once(stack, post, later, address)
 
 
-def test_while_the_broker_is_frozen_pings_are_accepted_and_people_are_notified(stack: Stack, post: PostOffice):
+def test_while_the_broker_is_frozen_pings_and_events_are_accepted_and_people_are_notified(
+    stack: Stack, post: PostOffice
+):
     made, address = silent(stack)
+    eve = stack.person("eve")
+    shop = stack.api("shop", recipients=[eve])
     pid = stack.pid("valkey")
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
@@ -120,6 +124,10 @@ def test_while_the_broker_is_frozen_pings_are_accepted_and_people_are_notified(s
         started = time.monotonic()
         assert stack.ping(made[0]["api_url"]) == 200
         assert time.monotonic() - started < 1
+        event = stack.post(shop["api_url"], {"subject": "Disk full"})
+        assert event["action"] == "opened"
+        assert time.monotonic() - started < 2
+        until(lambda: post.to("eve@example.com"), seconds=6 + 5, what=f"the event notifies\n{stack.tail()}")
         until(lambda: post.to(address), seconds=6 + 5, what=f"notified without the broker\n{stack.tail()}")
         status, answer = stack.get("/readyz")
         assert (status, answer["status"], "broker" in answer["parts"]) == (200, "degraded", True), answer

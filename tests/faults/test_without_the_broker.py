@@ -12,6 +12,7 @@ import time
 import pytest
 
 from tests.faults.away import (
+    PULSE,
     Broker,
     DatedPostOffice,
     Figures,
@@ -61,11 +62,11 @@ def twilio():
 def shared(post, valkey, twilio):
     with stack_with(post, valkey.url, twilio) as stack:
         until(
-            lambda: len(ticks(stack)) == 3 and all(celery for celery, _ in ticks(stack).values()),
+            lambda: len(ticks(stack)) == len(PULSE) and all(celery for celery, _ in ticks(stack).values()),
             seconds=60,
             what="ticks come by Celery",
         )
-        assert [by_itself for _, by_itself in ticks(stack).values()] == [0, 0, 0], stack.tail()
+        assert [by_itself for _, by_itself in ticks(stack).values()] == [0] * len(PULSE), stack.tail()
         yield stack
 
 
@@ -123,7 +124,7 @@ def test_away_from_the_start(post: DatedPostOffice, valkey: Broker, twilio: Twil
         }[way]
         before = notices(post)
         with stack_with(post, address, twilio) as stack:
-            until(lambda: len(ticks(stack)) == 3, seconds=60, what="ticks")
+            until(lambda: len(ticks(stack)) == len(PULSE), seconds=60, what="ticks")
             figures, addresses = measure(stack, post, twilio, seconds=SECONDS)
             settle(stack, post, figures, addresses, seconds=10)
     keep(f"broker {way} from the start", figures)
@@ -148,6 +149,6 @@ def test_a_beat_that_hangs_is_done_without(shared: Stack, post: DatedPostOffice)
 
 def test_a_stack_whose_broker_is_frozen_stops_in_time(post: DatedPostOffice, twilio: Twilio):
     with broker() as one, stack_with(post, one.url, twilio) as stack:
-        until(lambda: len(ticks(stack)) == 3, seconds=60, what="ticks")
+        until(lambda: len(ticks(stack)) == len(PULSE), seconds=60, what="ticks")
         one.child.send_signal(signal.SIGSTOP)
         alone(stack, seconds=30)

@@ -1,11 +1,14 @@
 """Events of API integrations: what opens, joins, waits and closes, and who is notified of it."""
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from alerting.models.alerts import Alert, AlertMember
 from alerting.services import alerts as alerting
 from alerting.via import CONSOLE
 from escalation.responses.act import act
+from integrations.inbound import timers
 from integrations.inbound.alerts import EventAlerts
 from integrations.maintenance import windows
 from integrations.models.events import EventState, InboundEvent
@@ -83,6 +86,52 @@ def test_an_open_that_is_older_than_a_close_of_its_key_opens_nothing(world: Worl
     assert what(world.post(shop, problem(timestamp=newer))) == ("opened", "")
 
 
+def group(world, state, **members):
+    """Return an event of Alertmanager's about a group, with the state and the minute in which each member began."""
+    return {
+        "version": "4",
+        "groupKey": "{}:{alertname=Disk}",
+        "status": state,
+        "alerts": [
+            {
+                "status": status,
+                "labels": {"alertname": "Disk", "instance": name},
+                "startsAt": began.isoformat(),
+                "endsAt": world.now.isoformat() if status == "resolved" else "0001-01-01T00:00:00Z",
+                "fingerprint": name,
+            }
+            for name, (status, began) in members.items()
+        ],
+    }
+
+
+def test_a_member_that_was_silenced_while_its_group_closed_opens_when_the_silence_is_over(world: World, shop):
+    began = world.now
+    world.post(shop, group(world, "firing", db1=("firing", began), db2=("firing", began)))
+    world.advance(minutes(10))
+    # At Alertmanager db1 is silenced: it is left out, and burns on.
+    assert what(world.post(shop, group(world, "resolved", db2=("resolved", began)))) == ("closed", "")
+    assert what(world.post(shop, group(world, "firing", db2=("firing", began)))) == ("ignored", "older_than_close")
+    world.advance(minutes(30))
+    assert what(world.post(shop, group(world, "firing", db1=("firing", began)))) == ("opened", "")
+    assert world.alert(shop).status == "open"
+
+
+@pytest.mark.parametrize("each", ["", "{{ payload.alerts }}"], ids=["groups", "alerts"])
+def test_what_alertmanager_closed_because_it_heard_nothing_opens_again_as_it_goes_on(world: World, shop, each):
+    """Its times are those of the beginning, so what goes on is older than the close. The other node of a pair is not."""
+    shop.event_settings.mapping = {"each": each} if each else {}
+    shop.event_settings.save()
+    began = world.now
+    world.post(shop, group(world, "firing", db1=("firing", began)))
+    world.advance(minutes(10))
+    assert what(world.post(shop, group(world, "resolved", db1=("resolved", began)))) == ("closed", "")
+    world.advance(minutes(1))
+    assert what(world.post(shop, group(world, "firing", db1=("firing", began)))) == ("ignored", "older_than_close")
+    world.advance(minutes(1))
+    assert what(world.post(shop, group(world, "firing", db1=("firing", began)))) == ("opened", "")
+
+
 @pytest.mark.parametrize("by", ["event", "person"])
 def test_after_a_close_the_key_is_free(world: World, shop, by):
     world.post(shop, problem())
@@ -151,6 +200,25 @@ def test_a_higher_priority_notifies_again_and_a_lower_one_does_not(world: World,
     world.expect_nothing_else()
 
 
+@pytest.mark.parametrize("state", ["assigned", "on_hold"])
+def test_who_has_an_alert_hears_that_its_priority_rises_and_nobody_else_does(world: World, shop, state):
+    world.post(shop, problem(severity="low"))
+    world.advance(seconds(2))
+    ana, alert = world.person("ana"), world.alert(shop)
+    if state == "assigned":
+        alerting.assign(alert, actor=ana, to=ana, now=world.now)
+    else:
+        alerting.hold(alert, actor=ana, now=world.now)
+    world.unread()
+    world.post(shop, problem(severity="critical"))
+    world.advance(seconds(2))
+    world.expect_mail("ana", saying="The priority rises from low to critical. This alert is yours.")
+    assert timeline(alert, "updated")[-1] == "The priority rises from low to critical."
+    world.post(shop, problem(severity="critical"))
+    world.advance(seconds(2))
+    world.expect_nothing_else()
+
+
 def test_a_delay_in_minutes_opens_unless_a_close_comes_before(world: World):
     shop = world.api("Shop", recipients=["ana"], delay={"mode": "minutes", "minutes": 5})
     assert what(world.post(shop, problem())) == ("waiting", "delay")
@@ -169,16 +237,30 @@ def test_a_delay_in_minutes_opens_unless_a_close_comes_before(world: World):
     assert what(world.post(shop, problem("db2"))) == ("appended", "")
 
 
+def test_a_new_name_of_the_integration_keeps_an_open_that_waits_and_its_close_together(world: World, shop):
+    shop.event_settings.delay = {"mode": "minutes", "minutes": 5}
+    shop.event_settings.save()
+    world.post(shop, problem())
+    shop.name = "Shop of Rome"
+    shop.save()
+    assert what(world.post(shop, problem())) == ("waiting", "delay")
+    shop.name = "Shop of Milan"
+    shop.save()
+    world.advance(minutes(6))
+    assert world.alert(shop).status == "open"
+    assert what(world.post(shop, problem(status="resolved"))) == ("closed", "")
+
+
 def test_a_waiting_open_that_fails_is_tried_again_and_holds_up_no_other(world: World, monkeypatch):
     shop = world.api("Shop", recipients=["ana"], delay={"mode": "minutes", "minutes": 5})
     for key in ("db1", "db2"):
         world.post(shop, problem(key))
     real = EventAlerts.open_now
 
-    def fail(alerts, event):
-        if event.source_id == "db1":
+    def fail(alerts, events):
+        if "db1" in {event.source_id for event in events.values()}:
             raise RuntimeError("broken")
-        return real(alerts, event)
+        return real(alerts, events)
 
     monkeypatch.setattr(EventAlerts, "open_now", fail)
     world.advance(minutes(5) + seconds(1))
@@ -223,6 +305,22 @@ def test_within_the_window_other_keys_join_and_the_alert_closes_with_its_last_me
     assert what(world.post(shop, problem("db2"))) == ("opened", "")
 
 
+@pytest.mark.parametrize("how", [{"group_minutes": 10}, {"storm_per_minute": 1}], ids=["group", "storm"])
+def test_a_new_problem_raises_the_alert_that_it_joins_to_the_priority_of_its_policy(world: World, how):
+    policy = world.organization.escalation_policies.order_by("id").first()
+    policy.priority = "high"
+    policy.save()
+    shop = world.api("Shop", recipients=["ana"], escalation_policy=policy, **how)
+    world.post(shop, problem("db1", severity="low"))
+    world.post(shop, problem("db2", severity="low"))
+    assert world.alert(shop).priority == "low"
+    world.post(shop, problem("db1"))
+    assert world.alert(shop).priority == "low", "a further event of a problem that says no priority changes none"
+    world.post(shop, problem("db3"))
+    assert world.alert(shop).priority == "high"
+    assert timeline(world.alert(shop), "updated")[-1].startswith("The priority rises from low to high")
+
+
 def test_a_part_of_an_event_finds_the_member_that_an_earlier_part_made(world: World):
     shop = world.api("Shop", recipients=["ana"], group_minutes=10)
     received = world.post(shop, [problem("db1"), problem("db2"), problem("db2")])
@@ -248,6 +346,37 @@ def test_an_alert_closes_by_itself_when_no_event_came_for_so_long(world: World):
     assert world.alert(shop).status == "open"
     world.advance(minutes(2))
     assert world.alert(shop).close_reason == "closed by Shop: no event came for 30 minutes"
+
+
+def test_alerts_close_by_themselves_together_and_one_that_fails_holds_up_no_other(world: World, monkeypatch):
+    shop = world.api("Shop", recipients=["ana"], auto_close_minutes=30)
+    shelf = world.api("Shelf", recipients=["ana"], auto_close_minutes=30)
+    for key in ("db1", "db2", "db3"):
+        world.post(shop, problem(key))
+    world.post(shelf, problem())
+    broken = Alert.objects.get(source_id="db2").pk
+    real = timers.close_alerts
+
+    def fail(alert_ids, **named):
+        if broken in alert_ids:
+            raise RuntimeError("broken")
+        return real(alert_ids, **named)
+
+    monkeypatch.setattr(timers, "close_alerts", fail)
+    world.advance(minutes(30) + seconds(1))
+    assert [alert.source_id for alert in world.alerts() if alert.status == "open"] == ["db2"]
+    assert world.alert(shelf).close_reason == "closed by Shelf: no event came for 30 minutes"
+    monkeypatch.setattr(timers, "close_alerts", real)
+    world.advance(minutes(1))
+    assert {alert.status for alert in world.alerts()} == {"closed"}
+
+
+def test_two_hundred_alerts_close_by_themselves_in_a_few_statements(world: World):
+    shop = world.api("Shop", recipients=["ana"], auto_close_minutes=30, storm_per_minute=0)
+    world.post(shop, [problem(f"db{number}") for number in range(200)])
+    with CaptureQueriesContext(connection) as captured:
+        assert timers.run_due(now=world.now + minutes(31)) == 200
+    assert len(captured) < 20
 
 
 def test_beyond_the_storm_limit_one_alert_takes_the_rest_and_each_key_still_closes_its_member(world: World):
@@ -300,7 +429,10 @@ def test_a_replay_of_the_senders_id_changes_nothing_for_a_day(world: World, shop
     assert again.results[0].alert_id == first.results[0].alert_id
     assert world.alert(shop).event_count == 1
     assert what(world.post(shop, problem())) == ("appended", "")
-    world.advance(hours(24))
+    world.advance(hours(23))
+    assert what(world.post(shop, problem(), external_id="delivery-1")) == ("replayed", "opened")
+    # A sender that writes one id into all it sends is heard once a day.
+    world.advance(hours(1))
     assert what(world.post(shop, problem(), external_id="delivery-1")) == ("appended", "")
 
 
@@ -315,6 +447,7 @@ def test_a_mapping_that_fails_opens_with_the_default_and_the_fault_heals(world: 
     (line,) = timeline(alert, "updated")
     assert line.startswith("The mapping of subject failed (")
     assert line.endswith("), so the default was used.")
+    assert ".)" not in line
     fault = EventState.objects.get(pk=shop.pk).fault
     assert fault
     assert fault["event"] == received.event_id
@@ -323,6 +456,13 @@ def test_a_mapping_that_fails_opens_with_the_default_and_the_fault_heals(world: 
     shop.event_settings.save()
     world.post(shop, problem())
     assert EventState.objects.get(pk=shop.pk).fault is None
+
+
+def test_a_body_that_cannot_be_read_is_no_fault_of_a_mapping(world: World, shop):
+    world.post(shop, "{bad", fault="not JSON: Expecting a name (line 1, column 2).")
+    assert timeline(world.alert(shop), "updated") == [
+        "The event could not be read as it should: not JSON: Expecting a name (line 1, column 2)."
+    ]
 
 
 def test_its_managers_get_one_mail_a_day_about_faults(world: World, shop):

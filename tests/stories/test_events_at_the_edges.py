@@ -27,11 +27,96 @@ def test_two_hundred_parts_open_at_once_and_the_storm_takes_those_beyond_its_lim
     assert [result.action for result in opened.results] == ["opened"] * 60 + ["folded"] * 141
     storm = world.alert(shop)
     assert AlertMember.objects.filter(alert=storm, is_open=True).count() == 141
-    # One lock is held meanwhile: other events of the integration wait for it.
-    assert len(opening) < 2_000
-    closed = world.post(shop, parts(230, "resolved"))
+    assert storm.subject == "141 more events from Shop in this minute"
+    with CaptureQueriesContext(connection) as appending:
+        appended = world.post(shop, parts(230))
+    assert [result.action for result in appended.results] == ["appended"] * 201
+    with CaptureQueriesContext(connection) as closing:
+        closed = world.post(shop, parts(230, "resolved"))
     assert {result.action for result in closed.results} == {"closed"}
     assert not Alert.objects.exclude(status="closed").exists()
+    # One lock is held meanwhile: other events of the integration wait for it.
+    for captured, most in ((opening, 80), (appending, 20), (closing, 30)):
+        assert len(captured) < most, [query["sql"][:200] for query in captured]
+
+
+def test_the_parts_of_one_key_are_carried_out_in_their_order(world: World):
+    shop = world.api("Shop", recipients=["ana"])
+    up, down = problem("db1", "resolved"), problem("db1")
+    results = world.post(shop, [down, down, up, up, down, problem("db2"), up]).results
+    actions = [(result.action, result.reason) for result in results]
+    ignored = ("ignored", "nothing_to_close")
+    assert actions == [
+        ("opened", ""),
+        ("appended", ""),
+        ("closed", ""),
+        ignored,
+        ("opened", ""),
+        ("opened", ""),
+        ("closed", ""),
+    ]
+    assert sorted((alert.source_id, alert.status) for alert in world.alerts(shop)) == [
+        ("db1", "closed"),
+        ("db1", "closed"),
+        ("db2", "open"),
+    ]
+
+
+def test_a_group_whose_members_change_within_one_event_stays_the_same_alert(world: World):
+    shop = world.api("Shop", recipients=["ana"], group_minutes=10)
+    world.post(shop, problem("db1"))
+    received = world.post(shop, [problem("db1", "resolved"), problem("db2"), problem("db3")])
+    assert [what_of(result) for result in received.results] == [("closed", "member"), ("grouped", ""), ("grouped", "")]
+    alert = world.alert(shop)
+    assert alert.status == "open"
+    lines = list(alert.timeline.filter(kind="member").values_list("text", flat=True))
+    assert lines == [
+        "db2 is down joined, 2 members.",
+        "db3 is down joined, 3 members.",
+        "db1 is down closed, 2 members are open.",
+    ]
+    last = world.post(shop, [problem("db2", "resolved"), problem("db3", "resolved")])
+    assert [what_of(result) for result in last.results] == [("closed", "member"), ("closed", "")]
+    assert world.alert(shop).status == "closed"
+
+
+def test_several_keys_of_one_event_begin_a_group_and_the_most_urgent_sets_its_priority(world: World):
+    shop = world.api("Shop", recipients=["ana"], group_minutes=10)
+    urgent = {**problem("db3"), "severity": "critical"}
+    received = world.post(shop, [{**problem("db1"), "severity": "low"}, problem("db2"), urgent])
+    assert [result.action for result in received.results] == ["opened", "grouped", "grouped"]
+    alert = world.alert(shop)
+    assert (alert.event_count, alert.priority) == (3, "critical")
+    risen = "The priority rises from low to critical: the escalation starts again."
+    assert list(alert.timeline.filter(kind="updated").values_list("text", flat=True)) == [risen]
+
+
+def test_an_event_acknowledges_the_alerts_of_all_its_parts(world: World):
+    shop = world.api("Shop", recipients=["ana"])
+    world.post(shop, [problem("db1"), problem("db2")])
+    received = world.post(shop, [problem(key, "acknowledged") for key in ("db1", "db2", "db3")])
+    assert [what_of(result) for result in received.results] == [
+        ("acknowledged", ""),
+        ("acknowledged", ""),
+        ("ignored", "nothing_to_update"),
+    ]
+    for alert in world.alerts(shop):
+        assert alert.acknowledged_at == world.now
+        assert alert.timeline.filter(kind="acknowledged").get().text == "Acknowledged in Shop."
+
+
+def test_waiting_keys_of_one_event_wait_and_settle_each_by_itself(world: World):
+    shop = world.api("Shop", recipients=["ana"], delay={"mode": "minutes", "minutes": 5})
+    waiting = world.post(shop, [problem("db1"), problem("db2"), problem("db3")])
+    assert {what_of(result) for result in waiting.results} == {("waiting", "delay")}
+    settled = world.post(shop, [problem("db1", "resolved"), problem("db2", "resolved")])
+    assert {what_of(result) for result in settled.results} == {("ignored", "settled")}
+    world.advance(minutes(5) + seconds(1))
+    assert [alert.source_id for alert in world.alerts(shop)] == ["db3"]
+
+
+def what_of(result):
+    return result.action, result.reason
 
 
 def test_one_id_of_two_sources_is_two_members_of_a_storm(world: World):

@@ -1,12 +1,14 @@
 """Who would be notified of a silence is previewed as it then happens; silences that would reach nobody are listed."""
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from escalation.models.notifications import Notification
 from integrations.coverage.who_is_notified import current_coverage_gaps, who_would_be_notified
 from integrations.maintenance.windows import create_window
 from tests import factories
-from tests.factories.shifts import make_shift
+from tests.factories.shifts import make_absence, make_shift
 from tests.world import minutes, seconds
 
 pytestmark = pytest.mark.django_db
@@ -65,6 +67,36 @@ def test_a_role_that_has_notified_somebody_and_finds_nobody_for_a_retry_is_no_ro
         ["Mia"],
     ]
     assert codes(escalation_preview) == []
+
+
+def test_a_walk_of_days_is_previewed_with_those_on_call_at_each_step_and_read_a_few_times(world):
+    """People are read for half a day at once: who is on call at a later step counts, not who is when it is read."""
+    ana, bob, zoe = (world.person(name) for name in ("ana", "bob", "zoe"))
+    team = world.team("Database", primary=["ana", "bob"], managers=["mia"])
+    handoff = world.now + minutes(60 * 7)
+    make_shift(team, primary=[ana], ends_at=handoff)
+    make_shift(team, primary=[bob], starts_at=handoff)
+    make_absence(bob, zoe, starts_at=world.now + minutes(60 * 20), ends_at=world.now + minutes(60 * 48))
+    policy = world.policy(
+        repeats=3,
+        steps=[
+            {"role": "primary", "retries": 1, "retry_interval_minutes": 60 * 5},
+            {"role": "manager", "wait_minutes": 60 * 5},
+        ],
+    )
+    job = world.heartbeat("backup", every=minutes(5), recipient_groups=[team], escalation_policy=policy)
+    with CaptureQueriesContext(connection) as queries:
+        escalation_preview = who_would_be_notified(job, at=world.now)
+    notified = [
+        ((step.at - world.now).total_seconds() / 3600, {row.name for row in step.notifications} - {"Mia"})
+        for step in escalation_preview.steps
+    ]
+    assert escalation_preview.complete
+    assert {name for _, names in notified for name in names} == {"Ana", "Bob", "Zoe"}
+    for hours, names in notified:
+        assert names <= {"Ana" if hours < 7 else "Zoe" if 20 <= hours < 48 else "Bob"}, notified
+    rotas_read = [query["sql"] for query in queries if 'FROM "escalation_shift"' in query["sql"]]
+    assert 2 <= len(rotas_read) < len(notified) / 1.5
 
 
 def test_it_says_what_would_fail(world):

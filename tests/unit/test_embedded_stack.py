@@ -32,7 +32,7 @@ def test_the_web_server_starts_after_the_migrations_and_the_bootstrap_which_make
         def keep(self, program):
             begun.append(program.name)
 
-        def wait(self, condition, *, seconds):
+        def wait(self, condition, *, seconds, **_):
             if seconds == stack.FOREVER:
                 raise Stopped(signal.SIGTERM)
             return True

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,21 @@ def test_the_lines_of_a_child_are_shown_with_its_name(supervisor, console):
     supervisor.keep(python("web", "import time; print('hello', flush=True); time.sleep(600)"))
 
     assert supervisor.wait(lambda: console.holds("web: hello"), seconds=10)
+
+
+def test_a_line_is_shown_at_once_however_seldom_the_supervisor_looks(supervisor, console):
+    supervisor.keep(python("web", "import time; time.sleep(0.3); print('hello', flush=True); time.sleep(600)"))
+    began = time.monotonic()
+
+    assert supervisor.wait(lambda: console.holds("web: hello"), seconds=60, pause=50)
+    assert time.monotonic() - began < 25
+
+
+def test_a_crash_without_a_word_is_noticed_within_a_quiet_pause(supervisor, console):
+    supervisor.keep(python("web", "import time; time.sleep(0.3)"))
+
+    assert supervisor.wait(lambda: console.holds("ended with exit code 0"), seconds=20, pause=module.QUIET_TICK)
+    assert module.QUIET_TICK <= 0.5
 
 
 def test_a_crashed_child_is_started_again_with_growing_pauses_and_said_so(supervisor, console, monkeypatch):

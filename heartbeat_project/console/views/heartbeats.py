@@ -17,7 +17,7 @@ from escalation.engine.preview import PreviewNotification
 from heartbeat_project.console.views.alerts import signed_in
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.durations import in_words
-from integrations.coverage.who_is_notified import who_would_be_notified, why_nobody
+from integrations.coverage.who_is_notified import who_would_be_notified, why_nobody, why_nobody_with_and_without
 from integrations.heartbeats.selectors import integrations_of, may_configure, may_preview
 from integrations.inbound.selectors import state_of
 from integrations.models.integrations import InboundIntegration
@@ -62,8 +62,9 @@ def heartbeat(request: HttpRequest, integration_id: int) -> HttpResponse:
     user, now = signed_in(request), clock.now()
     integration = _find(request, integration_id)
     opted_out = user.opt_outs.filter(integration_id=integration.pk).exists()
-    gap_reason = why_nobody(integration, at=now) if integration.enabled else ""
-    only_you = integration.enabled and not gap_reason and bool(why_nobody(integration, without=user, at=now))
+    gap_reason = reason_without = ""
+    if integration.enabled:
+        gap_reason, reason_without = why_nobody_with_and_without(integration, user, at=now)
     alerts = visible_alerts(user).filter(integration_id=integration.pk).order_by("-pk")
     context = {
         "nav_item": "alerts",
@@ -75,7 +76,7 @@ def heartbeat(request: HttpRequest, integration_id: int) -> HttpResponse:
         "opted_out": opted_out,
         "notified_text": "" if opted_out else _notified_text(integration, user, now=now),
         "gap_reason": gap_reason,
-        "only_you": only_you,
+        "only_you": bool(reason_without) and not gap_reason,
         "may_preview": may_preview(user),
         "may_configure": may_configure(user),
     }

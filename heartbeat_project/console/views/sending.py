@@ -32,6 +32,7 @@ from heartbeat_project.kernel.durations import in_words
 from heartbeat_project.kernel.errors import DomainError, FieldError
 from heartbeat_project.kernel.ids import new_token
 from integrations.coverage.gaps import coverage_of
+from integrations.coverage.reports import among, latest_coverage, store_coverage
 from integrations.coverage.who_is_notified import who_would_be_notified
 from integrations.heartbeats.paging_tests import preview_test, start_test
 from integrations.heartbeats.selectors import may_preview
@@ -211,26 +212,33 @@ def _sender(request: HttpRequest) -> User:
 
 @login_required
 @never_cache
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
 def coverage_gaps(request: HttpRequest) -> HttpResponse:
-    """List integrations whose alerts would reach nobody now or in the next 14 days, and rotas with gaps."""
+    """List integrations whose alerts would reach nobody now or in the next 14 days, and rotas with gaps.
+
+    Of a large organization those that were found last are listed; POST looks for them anew.
+    """
     user, now = signed_in(request), clock.now()
     if not may_preview(user):
         raise PermissionDenied
-    coverage = coverage_of(user.organization, at=now)
-    gaps = coverage.gaps
-    integrations = InboundIntegration.objects.filter(pk__in=gaps).order_by("name", "pk")
+    if request.method == "POST":
+        store_coverage(user.organization, coverage_of(user.organization, at=now))
+        return redirect("console:coverage_gaps")
+    coverage = latest_coverage(user.organization, now=now)
+    gaps = coverage.gaps_from(now)
+    integrations = among(gaps, organization_id=user.organization_id).order_by("name", "pk")
     page = Paginator(integrations, PAGE_SIZE).get_page(page_number(request.GET.get("page", "1")))
     context = {
         "nav_item": "alerts",
         "now": now,
-        "count": len(gaps),
+        "count": page.paginator.count,
         "only_heartbeats": not integrations.exclude(type=InboundIntegration.Type.HEARTBEAT).exists(),
         "page": page,
         "rows": [(integration, gaps[integration.pk]) for integration in page],
-        "groups": coverage.groups,
+        "groups": coverage.group_gaps_from(now),
         "failing": failing_methods(user.organization)[:PAGE_SIZE],
-        "looked_until": coverage.looked_until if coverage.looked_until < now + AHEAD else None,
+        "looked_until": coverage.looked_until if coverage.looked_until < coverage.at + AHEAD else None,
+        "checked_at": coverage.at if coverage.at < now else None,
         "may_configure": may(user, Entitlement.INBOUND_INTEGRATIONS),
     }
     return render(request, "console/coverage_gaps.html", context)

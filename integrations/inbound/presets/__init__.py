@@ -82,7 +82,8 @@ class Preset:
     """What is known about a sender.
 
     `prepare` names a function of `prepare.py` for the payload. `element` is the reading of one element if the
-    integration splits events by `each`.
+    integration splits events by `each`. A sender that `repeats` sends a problem again and again as long as it lasts,
+    each time with the time when it began.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Preset:
     members: MemberPaths | None = None
     element: Reading | None = None
     prepare: str = ""
+    repeats: bool = False
 
     def readings(self, payload: Any, headers: Mapping[str, str], *, is_element: bool) -> list[Reading]:
         """Return the readings that apply to an event, the most special first."""
@@ -138,6 +140,7 @@ def _load(name: str) -> Preset:
         members=MemberPaths(**members) if members else None,
         element=_reading(element) if element else None,
         prepare=data.pop("prepare", ""),
+        repeats=data.pop("repeats", False),
         reading=_reading(data),
     )
 

@@ -1,18 +1,24 @@
 """Configuration > Integrations > Inbound Integrations: the pages of API integrations and of their events."""
 
+import gzip
+import hmac
 import json
 import re
 from decimal import Decimal
+from html import unescape
+from typing import Any
 
 import pytest
 from django.urls import reverse
 
+from accounts.models.audit import AuditEntry
 from alerting.models.alerts import Alert
 from integrations.admin.event_pages import NEWCOMERS_EVENT
 from integrations.inbound.decoding import decode
 from integrations.inbound.edits import update_event_integration
 from integrations.inbound.event import ReceivedEvent
 from integrations.inbound.receive import receive
+from integrations.inbound.signatures import SCHEMES
 from integrations.models.events import InboundEvent
 from integrations.models.integrations import InboundIntegration
 from tests import factories
@@ -94,6 +100,9 @@ def test_the_form_asks_in_the_order_of_the_heartbeats(client):
         "Bridge",
         "Enabled",
         "More settings",
+        "Signature",
+        "Header of the signature",
+        "Secret of the signature",
         "Accept GET",
         "Close by itself after (minutes)",
         "Group alerts for (minutes)",
@@ -141,12 +150,52 @@ def test_the_form_saves_through_the_service(client, here, filled):
         ({"delay_mode": "count"}, "delay_count"),
         ({"delay_mode": "minutes"}, "delay_minutes"),
         ({"delay_mode": "minutes", "delay_minutes": "0"}, "delay_minutes"),
+        ({"signature_scheme": "github"}, "signature_secret"),
+        ({"signature_scheme": "github", "signature_secret": " s3cret"}, "signature_secret"),
+        ({"signature_scheme": "basic", "signature_secret": "s3cret"}, "signature_secret"),
+        ({"signature_scheme": "github", "signature_header": "X-A", "signature_secret": "s"}, "signature_header"),
+        ({"signature_scheme": "header", "signature_secret": "s"}, "signature_header"),
+        ({"signature_scheme": "none"}, "signature_scheme"),
     ],
 )
 def test_what_is_wrong_is_said_at_its_field_and_saves_nothing(client, filled, values, field):
     response = client.post(f"{ADD}?type=api", {**filled, **values})
     assert list(response.context["adminform"].form.errors) == [field]
     assert not InboundIntegration.objects.filter(type="api").exists()
+
+
+def test_the_form_sets_a_signature_whose_secret_no_page_shows(client, filled, shop):
+    form = {**filled, "signature_scheme": "hmac_sha256", "signature_header": "X-Sum", "signature_secret": "hunter2"}
+    assert client.post(page_of(shop), form).status_code == 302
+    address, body = f"/POSTAlert/{shop.token}", b'{"title": "Disk full"}'
+    signed = {"x-sum": hmac.new(b"hunter2", body, "sha256").hexdigest()}
+
+    def answer(headers):
+        return client.post(address, body, content_type="application/json", headers=headers).status_code
+
+    assert (answer({}), answer(signed)) == (401, 200)
+    page = client.get(page_of(shop)).content.decode()
+    assert "hunter2" not in page
+    assert "One is stored, which is never shown." in page
+    assert "it is answered 401" in page
+    assert 'name="signature_header" value="X-Sum"' in page
+    # Without a secret the stored one is kept, for the same scheme alone.
+    assert client.post(page_of(shop), form | {"signature_secret": ""}).status_code == 302
+    assert answer(signed) == 200
+    other = client.post(page_of(shop), form | {"signature_scheme": "header", "signature_secret": ""})
+    assert list(other.context["adminform"].form.errors) == ["signature_secret"]
+    # A page that is older than these fields changes nothing of them.
+    assert client.post(page_of(shop), filled).status_code == 302
+    assert (answer({}), answer(signed)) == (401, 200)
+    assert not [entry for entry in AuditEntry.objects.all() if "hunter2" in str((entry.before, entry.after))]
+    assert client.post(page_of(shop), filled | {"signature_scheme": ""}).status_code == 302
+    assert answer({}) == 200
+
+
+def test_the_form_offers_each_scheme(client, filled):
+    page = client.get(f"{ADD}?type=api").content.decode()
+    offered = re.findall(r'<option value="(\w*)"', page.split('name="signature_scheme"')[1].split("</select>")[0])
+    assert sorted(offered) == sorted(["", *SCHEMES])
 
 
 def test_a_name_that_is_taken_is_said_at_its_field(client, filled, shop):
@@ -187,6 +236,7 @@ def test_nothing_of_other_organizations_is_shown_or_changed(here, elsewhere, cli
     addresses = [url("mapping", foreign.pk), url("event", foreign.pk, theirs.pk), url("replay", foreign.pk, theirs.pk)]
     addresses += [url("event", shop.pk, theirs.pk), url("replay", shop.pk, theirs.pk), url("event", foreign.pk, own.pk)]
     addresses += [f"{url('mapping', shop.pk)}?event={theirs.pk}", url("mapping", heartbeat.pk)]
+    addresses += [url("raw", foreign.pk, theirs.pk), url("raw", shop.pk, theirs.pk), url("raw", shop.pk, 10**30)]
     addresses += [url("event", shop.pk, 10**30), f"{url('mapping', shop.pk)}?event={'9' * 19}"]
     for address in addresses:
         assert client.get(address).status_code == 404, address
@@ -263,6 +313,67 @@ def test_a_large_payload_is_cut_to_five_hundred_lines(client, shop, send):
     page = client.get(url("event", shop.pk, event.pk)).content.decode()
     assert page.count('class="key"') == 500
     assert "Only 500 lines are shown" in page
+
+
+SECRETS = {
+    "password": "hush-1",
+    "db": {"API-Key": "hush-2", "passwd": "hush-3", "user": "ana"},
+    "auth_tokens": [{"of": "hush-4"}, "hush-5"],
+    "headers": {"Authorization": "Bearer hush-6", "Set-Cookie": "hush-7"},
+    "link": "https://heartbeat.example.org/POSTAlert/hush8abcdefghijkl?x=1",
+    "text": "the key is hb_hush9abcdefgh",
+    "token": "",
+    "title": "Disk full",
+}
+
+
+def test_the_tree_masks_secrets_by_the_names_of_their_keys_and_as_in_logs(client, shop, send):
+    event = send(shop, SECRETS)
+    for address in (url("event", shop.pk, event.pk), url("mapping", shop.pk), page_of(shop)):
+        page = client.get(address).content.decode()
+        tree = "".join(part.split("</ul>\n")[0] for part in page.split('<ul class="tree">')[1:])
+        assert tree.count("***") >= 9, address
+        assert "hush" not in tree, address
+        assert "Disk full" in tree
+        assert "ana" in tree
+        assert "(empty)" in tree  # nothing is not hidden
+    # A path can be picked, whatever its value.
+    assert "{{ payload.db[&quot;API-Key&quot;] }}" in client.get(url("mapping", shop.pk)).content.decode()
+
+
+def test_parameters_of_the_address_are_masked_like_the_payload(client, shop, send):
+    event = send(shop, {"title": "Disk full"})
+    InboundEvent.objects.filter(pk=event.pk).update(query={"token": "hush-1", "severity": "high"})
+    page = client.get(url("event", shop.pk, event.pk)).content.decode()
+    assert "hush-1" not in page
+    assert "<code>high</code>" in page
+
+
+def test_an_event_over_64_kilobytes_is_read_on_its_own_page_and_said_to_be_elsewhere(client, shop, send):
+    body = {"title": "Disk full", "status": "problem", "log": "x" * 70_000}
+    event = send(shop, body)
+    state = client.get(page_of(shop)).content.decode()
+    assert "It is larger than 64.0\xa0KB, so it is read only on its own page" in state
+    assert "Payload of the newest event" not in state
+    page = client.get(url("event", shop.pk, event.pk))
+    assert page.context["reading"]["fields"]["Subject"] == "Disk full"
+    assert "What the present settings read in it" in page.content.decode()
+    assert "the download has all of it" in page.content.decode()
+    raw = client.get(url("raw", shop.pk, event.pk))
+    assert raw.content == json.dumps(body).encode()
+    assert (raw["Content-Type"], raw["Content-Disposition"]) == (
+        "application/octet-stream",
+        f'attachment; filename="event-{event.pk}"',
+    )
+    assert client.post(url("raw", shop.pk, event.pk)).status_code == 405
+
+
+def test_of_an_event_that_cannot_be_unpacked_the_page_says_why_nothing_is_read(client, shop, send):
+    event = send(shop, {"title": "Disk full"})
+    bomb = gzip.compress(b"x" * 2_000_000)
+    InboundEvent.objects.filter(pk=event.pk).update(raw=bomb, size=len(bomb), headers={"content-encoding": "gzip"})
+    for address in (url("event", shop.pk, event.pk), page_of(shop)):
+        assert "Nothing can be read in it." in client.get(address).content.decode()
 
 
 def test_a_replay_is_tried_first_and_carried_out_only_by_the_button(client, here, shop, send, now):
@@ -380,36 +491,195 @@ def test_the_rules_that_hold_are_named(client, shop, send):
     assert "it asks to: <strong>nothing</strong>" in page
 
 
-def test_rules_are_added_moved_and_removed_by_buttons_and_saved_with_the_rest(client, shop):
-    first = {"name": "first", "then": {"priority": "high"}, "stop": False}
-    form = {**MAPPING, "rules": json.dumps([first]), "map_subject": "{{ payload.title }}"}
-    new = {"new_name": "second", "new_path": "env", "new_op": "in", "new_value": "test, dev", "new_action": "ignore"}
-    second = {
-        "name": "second",
-        "when": {"all": [{"path": "env", "op": "in", "value": ["test", "dev"]}]},
-        "then": {"action": "ignore"},
+# -- the form of one rule: everything works without JavaScript ----------------------------------------------------------
+def sent(html):
+    """Return what the form of the mapping would send as it stands, without its buttons."""
+    form = html.split("data-try>")[1]
+    fields = {}
+    for tag in re.findall(r"<input [^>]*>", form):
+        attributes = dict(re.findall(r'([\w-]+)="([^"]*)"', tag))
+        is_box = attributes.get("type") == "checkbox"
+        if "name" in attributes and (not is_box or " checked" in tag):
+            fields.setdefault(attributes["name"], []).append(unescape(attributes.get("value", "on" if is_box else "")))
+    for name, inner in re.findall(r'<select name="([^"]*)"[^>]*>(.*?)</select>', form, re.DOTALL):
+        [first, *_] = re.findall(r'<option value="([^"]*)"', inner)
+        fields[name] = [unescape(value) for value in re.findall(r'<option value="([^"]*)" selected', inner) or [first]]
+    for name, inner in re.findall(r'<textarea name="([^"]*)"[^>]*>(.*?)</textarea>', form, re.DOTALL):
+        fields[name] = [unescape(inner).removeprefix("\r").removeprefix("\n")]
+    return fields
+
+
+@pytest.fixture
+def mapping_page(client, shop):
+    """Press buttons of the page of the mapping, as a browser without JavaScript does."""
+
+    class Page:
+        def __init__(self):
+            self.show(client.get(url("mapping", shop.pk)))
+
+        def show(self, answer):
+            self.answer, self.html = answer, answer.content.decode()
+            return self
+
+        def press(self, button, value="1", **fields):
+            data = sent(self.html) | fields
+            return self.show(client.post(url("mapping", shop.pk), data | {button: value}, follow=True))
+
+        @property
+        def rules(self):
+            return json.loads(self.answer.context["form"]["rules"].value() or "[]")
+
+        @property
+        def stored(self):
+            shop.event_settings.refresh_from_db()
+            return shop.event_settings.rules
+
+    return Page()
+
+
+def test_a_rule_with_several_conditions_is_filled_in_row_by_row(mapping_page, here):
+    group, policy = here.objects["accounts_group"], here.objects["escalation_escalationpolicy"]
+    page = mapping_page.press(
+        "_rules", "row", **{"rule-name": "Databases", "rule-0-path": "host", "rule-0-value": "db"}
+    )
+    assert (page.rules, page.stored) == ([], [])
+    page.press(
+        "_rules", "row", **{"rule-1-path": "env", "rule-1-op": "in", "rule-1-value": "test, dev", "rule-1-not": "on"}
+    )
+    choices = {"rule-recipient_groups": [group.pk], "rule-escalation_policy": policy.pk, "rule-replace": "on"}
+    page.press(
+        "_rules",
+        "put",
+        **{"rule-2-path": "load", "rule-2-op": "above", "rule-2-value": "5", "rule-match": "any"},
+        **{"rule-priority": "critical", "rule-note": "See {{ payload.host }}", "rule-goes_on": "on"},
+        **choices,
+    )
+    rule = {
+        "name": "Databases",
+        "when": {
+            "any": [
+                {"path": "host", "op": "equals", "value": "db"},
+                {"path": "env", "op": "in", "value": ["test", "dev"], "not": True},
+                {"path": "load", "op": "above", "value": "5"},
+            ]
+        },
+        "then": {
+            "priority": "critical",
+            "escalation_policy": policy.pk,
+            "recipient_groups": [group.pk],
+            "replace": True,
+            "note": "See {{ payload.host }}",
+        },
+        "stop": False,
     }
-
-    def pressed(button, rules, **values):
-        answer = client.post(url("mapping", shop.pk), {**form, **values, "rules": json.dumps(rules), "_rules": button})
-        assert answer.context["form"]["map_subject"].value() == "{{ payload.title }}"
-        return json.loads(answer.context["form"]["rules"].value() or "[]")
-
-    both = pressed("add", [first], **new)
-    assert both == [first, second]
-    assert pressed("up:2", both) == pressed("down:1", both) == [second, first]
-    assert pressed("remove:1", both) == [second]
-    assert pressed("remove:1", [second]) == []
-    for nonsense in ("up:1", "down:2", "remove:3", "remove:0", "up:x", "up:99999", "fly:1"):
-        assert pressed(nonsense, both) == both
-    shop.event_settings.refresh_from_db()
-    assert shop.event_settings.rules == []
-    client.post(url("mapping", shop.pk), {**form, "rules": json.dumps(both), "_save": "1"})
-    shop.event_settings.refresh_from_db()
-    assert shop.event_settings.rules == both
+    assert (page.rules, page.stored) == ([rule], [])
+    assert page.answer.context["editor"].title == "A new rule"
+    page.press("_save")
+    assert page.stored == [rule]
 
 
-def test_a_new_rule_that_cannot_be_is_refused_at_the_rules(client, shop):
-    new = {"new_path": "a[", "new_op": "equals", "new_value": "x", "new_action": "ignore"}
-    answer = client.post(url("mapping", shop.pk), {**MAPPING, **new, "_rules": "add"})
-    assert list(answer.context["form"].errors) == ["rules"]
+def test_what_stands_in_the_form_is_saved_without_a_press_of_its_own_button(mapping_page):
+    mapping_page.press("_save", **{"rule-0-path": "env", "rule-0-value": "test", "rule-action": "ignore"})
+    condition = {"path": "env", "op": "equals", "value": "test"}
+    assert mapping_page.stored == [{"when": {"all": [condition]}, "then": {"action": "ignore"}}]
+
+
+def test_a_rule_is_edited_in_its_place_and_keeps_what_the_form_does_not_have(mapping_page, here, shop, now):
+    ana = here.people["Basic"]
+    stored: list[dict[str, Any]] = [
+        {"name": "first", "when": {"all": []}, "then": {"priority": "low"}},
+        {
+            "name": "second",
+            "when": {
+                "any": [
+                    {"path": "load", "op": "above", "value": 5},
+                    {"path": "tags[*]", "op": "in", "value": ["a, b", 3]},
+                    {"path": "down", "op": "equals", "value": True, "not": True},
+                    {"path": "host", "op": "exists"},
+                ]
+            },
+            "then": {"recipient_users": [ana.pk], "delay": {"mode": "minutes", "minutes": 5}, "subject": "Load"},
+            "stop": False,
+        },
+    ]
+    update_event_integration(shop, actor=None, now=now, rules=stored)
+    ana.is_active = False  # a person who was chosen stays chosen
+    ana.save()
+    page = mapping_page.press("_rules", "edit:2", rules=[json.dumps(stored)])
+    assert page.answer.context["editor"].title == "Rule 2"
+    page.press("_rules", "put")
+    assert page.rules == stored  # with nothing changed, nothing is
+    page.press("_rules", "edit:2").press("_rules", "unrow:1").press("_rules", "up:2", **{"rule-3-op": "empty"})
+    second = page.rules[0]
+    assert [row["op"] for row in second["when"]["any"]] == ["above", "equals", "empty"]
+    assert second["when"]["any"][0]["value"] == 5
+    assert second["then"] == stored[1]["then"]
+    assert page.rules[1] == stored[0]
+    page.press("_rules", "edit:1", **{"rule-name": ""}).press("_rules", "drop", **{"rule-name": "gone"})
+    assert page.rules[0] == second
+
+
+def test_rules_are_moved_and_removed_by_buttons(mapping_page):
+    first, second = ({"name": name, "when": {"all": []}, "then": {"priority": "high"}} for name in ("first", "second"))
+    text = json.dumps([first, second])
+    assert mapping_page.press("_rules", "up:2", rules=text).rules == [second, first]
+    assert mapping_page.press("_rules", "down:1", rules=text).rules == [second, first]
+    assert mapping_page.press("_rules", "remove:1", rules=text).rules == [second]
+    for nonsense in ("up:1", "down:2", "remove:3", "remove:0", "up:x", "up:99999", "fly:1", "edit:3", "unrow:x"):
+        assert mapping_page.press("_rules", nonsense, rules=text).rules == [first, second]
+    assert mapping_page.stored == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"rule-0-path": "a[", "rule-0-value": "x"}, "condition 1: "),
+        ({"rule-0-value": "x"}, "A path is missing"),
+        ({"rule-0-path": "a", "rule-0-op": "matches", "rule-0-value": "("}, "condition 1: "),
+        ({"rule-0-path": "a", "rule-0-op": "above", "rule-0-value": "much"}, "needs a number"),
+        ({"rule-0-path": "a", "rule-0-op": "explodes", "rule-0-value": "x"}, "is not known"),
+        ({"rule-note": "{{ payload._x }}"}, "names that begin with"),
+    ],
+)
+@pytest.mark.parametrize("button", [("_rules", "put"), ("_save", "1"), ("_try", "1")])
+def test_a_rule_that_cannot_be_stays_in_the_form_with_its_fault(mapping_page, fields, text, button):
+    mapping_page.press(*button, **fields)
+    assert text in mapping_page.answer.context["editor"].non_field_errors()[0]
+    assert text.replace("'", "&#x27;") in mapping_page.html
+    assert (mapping_page.rules, mapping_page.stored) == ([], [])
+    kept = {name: values[0] for name, values in sent(mapping_page.html).items() if name in fields}
+    unknown = {"rule-0-op": "equals"} if fields.get("rule-0-op") == "explodes" else {}
+    assert kept == fields | unknown
+    # The mapping is not changed either, and is still there.
+    assert ("Nothing was saved." in mapping_page.html) is (button[0] == "_save")
+
+
+def test_the_rule_in_the_form_is_tried_before_it_is_put_into_the_list(client, shop, send, mapping_page):
+    send(shop, {"title": "Disk full", "env": "test"})
+    fields = sent(mapping_page.html) | {
+        "rule-0-path": "env",
+        "rule-0-value": "test",
+        "rule-action": "ignore",
+        "_try": "1",
+    }
+    live = client.post(url("mapping", shop.pk), fields, headers={"X-Requested-With": "fetch"}).content.decode()
+    assert "if env equals test: action ignore" in live
+    assert "holds for the sample" in live
+    assert "it asks to: <strong>nothing</strong>" in live
+
+
+def test_recipients_of_a_rule_are_searched_for_and_nothing_is_saved_by_it(mapping_page, here, shop):
+    for number in range(60):
+        factories.UserFactory(organization=here.organization, name=f"Person {number:02}")
+    page = mapping_page.show(mapping_page.answer.client.get(url("mapping", shop.pk)))
+    page.press("_find", "1", **{"rule-recipient_users-find": "Person 4", "rule-0-path": "env", "rule-0-value": "x"})
+    assert "> Person 41" in page.html
+    assert "> Person 51" not in page.html
+    assert sent(page.html)["rule-0-path"] == ["env"]
+    assert (page.rules, page.stored) == ([], [])
+
+
+def test_a_rule_has_at_most_twenty_conditions_in_the_form(mapping_page):
+    rows = {f"rule-{index}-{part}": "x" for index in range(25) for part in ("path", "value")}
+    page = mapping_page.press("_rules", "row", **rows)
+    assert page.html.count('class="condition"') == 20

@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
 
-from accounts.models.audit import AuditEntry
+from accounts.models.audit import OBJECT_TYPES, AuditEntry
 from accounts.services.audit import record_audit
 from accounts.services.contact_methods import update_contact_method
 from alerting.services import alerts
@@ -84,6 +84,10 @@ class TestReading:
         assert hours(before=second.isoformat()) == [1]
         assert api.get(LOG, {"owner": 1}).status_code == 400
         assert api.get(LOG, {"actor": "x"}).status_code == 400
+        unknown = api.get(LOG, {"object_type": "gruop"})
+        [error] = unknown.json()["errors"]
+        assert (unknown.status_code, error["pointer"]) == (400, "/object_type")
+        assert error["detail"] == f"It must be one of {', '.join(OBJECT_TYPES)}."
 
     def test_the_pages_have_every_entry_once(self, full, api):
         everything, url = [], f"{LOG}?page_size=7"

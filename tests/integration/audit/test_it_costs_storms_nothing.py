@@ -23,7 +23,8 @@ NOT_CONFIGURED = {
     *("escalation_oncallreminder", "escalation_progress", "escalation_ratelimitstate", "escalation_response"),
     # Entries of a shift are read from its calendar.
     *("escalation_shiftentry", "escalation_shiftnotice", "escalation_storedmail"),
-    *("integrations_clockstep", "integrations_coveragewatch", "integrations_dailylist", "integrations_databaseclock"),
+    *("integrations_clockstep", "integrations_coveragereport", "integrations_coveragewatch"),
+    *("integrations_dailylist", "integrations_databaseclock"),
     *("integrations_heartbeatevent", "integrations_inboundevent", "integrations_ingestprocess"),
     *("integrations_eventkey", "integrations_eventstate"),
     *("integrations_ingeststate", "integrations_outage", "integrations_ping", "integrations_pingday"),

@@ -1,7 +1,9 @@
 """A heartbeat's page: where it stands, and whether the person is notified of its silence."""
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from tests import factories
 from tests.world import minutes
@@ -90,6 +92,16 @@ def test_the_page_says_when_nobody_would_be_left_in_the_first_step(client, ben, 
     assert "the first step of “Night &lt;backup&gt;” reaches nobody" in stopped
     assert NOBODY in stopped
     assert ALONE not in stopped
+
+
+def test_the_page_reads_the_route_and_its_people_once_for_both_questions(client, job, monkeypatch):
+    """Would the first step reach somebody, and would it without me: the answers need the same rows."""
+    monkeypatch.setattr("heartbeat_project.console.views.heartbeats._notified_text", lambda *_args, **_options: "")
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get(f"/heartbeats/{job.pk}/").status_code == 200
+    tables = ("escalation_policyrole", "escalation_shift", "escalation_outofoffice")
+    read = {table: [query["sql"] for query in queries if f'FROM "{table}"' in query["sql"]] for table in tables}
+    assert {table: len(found) for table, found in read.items() if len(found) > 1} == {}
 
 
 def test_why_nobody_is_notified_is_said_to_who_may_preview_it(client, organization):

@@ -268,6 +268,29 @@ def test_disabling_stops_the_timer_and_enabling_starts_it(api, backup):
     assert (on["state"], on["deadline_at"]) == ("waiting", "2026-03-02T12:05:00Z")
 
 
+@pytest.mark.parametrize("kind", ["heartbeat", "api"])
+def test_disabling_warns_of_the_alerts_that_it_closed(api, backup, organization, kind):
+    other = factories.ApiIntegrationFactory(organization=organization, enabled=True)
+    integration = backup if kind == "heartbeat" else other
+    url = f"{URL}{integration.pk}/"
+    common = {"organization": organization, "integration_id": integration.pk, "integration_type": integration.type}
+    alerts = [
+        factories.AlertFactory(**common, source_id=str(number), key_hash=str(number))
+        for number in range(1 if kind == "heartbeat" else 12)
+    ]
+    assert "warnings" not in send(api.patch, url, {"name": "renamed"}).json()
+    answer = send(api.patch, url, {"enabled": False}).json()
+    numbers = [f"#{alert.pk}" for alert in alerts]
+    detail = (
+        f"Alert {numbers[0]} was open, and closed by disabling it."
+        if kind == "heartbeat"
+        else f"Alerts {', '.join(numbers[:10])} and 2 more were open, and closed by disabling it."
+    )
+    assert answer["warnings"] == [{"code": "closes_alerts", "detail": detail}]
+    assert not organization.alerts.filter(status="open").exists()
+    assert "warnings" not in send(api.patch, url, {"enabled": False}).json()  # nothing was open
+
+
 def test_a_change_says_in_the_log_who_made_it(api, backup):
     send(api.patch, f"{URL}{backup.pk}/", {"interval_minutes": 7})
     event = backup.events.get(kind="changed")

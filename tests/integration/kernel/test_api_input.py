@@ -5,7 +5,8 @@ from base64 import b64encode
 import pytest
 from rest_framework import serializers
 
-from heartbeat_project.kernel.api import CleanCharField, Strict
+from heartbeat_project.kernel.api import CleanCharField, Strict, WholeNumberField
+from heartbeat_project.urls import router
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -245,3 +246,48 @@ def test_every_text_that_the_api_takes_is_judged_so():
     ]
 
     assert loose == []
+
+
+@pytest.mark.parametrize("number", ["5", "five", True, 5.5])
+@pytest.mark.parametrize(
+    ("page", "body", "pointer"),
+    [
+        ("escalation-policies/", lambda number: {"name": "Nights", "repeats": number}, "/repeats"),
+        (
+            "escalation-policies/",
+            lambda number: {"roles": [{"role": "primary", "retries": number}]},
+            "/roles/0/retries",
+        ),
+        ("groups/", lambda number: {"name": "Team", "members": [{"user": number}]}, "/members/0/user"),
+        ("integrations/", lambda number: {"type": "api", "storm_per_minute": number}, "/storm_per_minute"),
+        ("contact-methods/", lambda number: {"kind": "email", "position": number}, "/position"),
+    ],
+)
+def test_a_whole_number_is_a_json_number(client_for, organization, page, body, pointer, number):
+    owner = factories.UserFactory(organization=organization, roles=["Owner", "App Admin"])
+
+    response = client_for(owner).post(f"{API}/{page}", body(number), format="json")
+
+    assert response.status_code == 400
+    assert (pointer, "invalid") in [(error["pointer"], error["code"]) for error in response.json()["errors"]]
+
+
+def test_no_field_of_a_body_is_a_plain_integer_field():
+    """Such a field of Django REST framework takes numbers in text."""
+
+    def fields(serializer, path):
+        for name, field in serializer.fields.items():
+            inner = getattr(field, "child", field)
+            if isinstance(inner, serializers.Serializer):
+                yield from fields(inner, f"{path}.{name}")
+            elif not field.read_only:
+                yield f"{path}.{name}", inner
+
+    found = {}
+    for prefix, view, _ in router.registry:
+        for kind in (view.serializer_class, *getattr(view.serializer_class, "__subclasses__", list)()):
+            if kind is not None and hasattr(kind(), "fields"):
+                found.update(fields(kind(), prefix))
+    assert [path for path, field in found.items() if type(field) is serializers.IntegerField] == []
+    whole = {path for path, field in found.items() if type(field) is WholeNumberField}
+    assert whole >= {"escalation-policies.repeats", "escalation-policies.roles.retries", "shifts.rotates_count"}

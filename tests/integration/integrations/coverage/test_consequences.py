@@ -3,12 +3,14 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models.users import Role, User
 from escalation.models.on_call import OutOfOffice, Shift
 from escalation.models.policies import EscalationPolicy, PlayTier
 from tests import factories
-from tests.factories.shifts import make_rotation, make_shift
+from tests.factories.shifts import make_absence, make_rotation, make_shift
 from tests.world import minutes
 
 pytestmark = pytest.mark.django_db
@@ -276,6 +278,33 @@ def test_the_page_before_a_deletion_says_what_it_brings_and_changes_nothing(worl
         "would reach nobody"
         not in client.get(f"/admin/escalation/escalationpolicy/{policy.pk}/delete/").content.decode()
     )
+
+
+@pytest.mark.parametrize("page", ["escalation/escalationpolicy", "accounts/group"])
+def test_of_what_is_in_use_the_page_before_a_deletion_computes_nothing(world, olga, client, monkeypatch, page):
+    """Thousands of integrations may use it, and the deletion is refused."""
+    team = world.team("Database", primary=["ana"])
+    policy = world.policy(name="Nights", steps=ALONE)
+    for number in range(10):
+        world.heartbeat(f"job {number}", every=minutes(5), escalation_policy=policy, recipient_groups=[team])
+    client.force_login(olga)
+    monkeypatch.setattr("integrations.coverage.consequences.gaps_among", None)  # a call would fail
+    row = policy if page.endswith("policy") else team
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get(f"/admin/{page}/{row.pk}/delete/").status_code == 200
+    assert len(queries) <= 20
+
+
+def test_the_page_before_the_deletion_of_an_absence_reads_each_table_twice(
+    world, olga, client, django_assert_max_num_queries
+):
+    team = world.team("Database", primary=["ana"])
+    for number in range(10):
+        only(world, f"job {number}", recipient_groups=[team])
+    absence = make_absence(world.person("ana"), olga, starts_at=world.now, ends_at=world.now + timedelta(days=1))
+    client.force_login(olga)
+    with django_assert_max_num_queries(64):
+        assert client.get(f"/admin/escalation/outofoffice/{absence.pk}/delete/").status_code == 200
 
 
 # -- the pages for people on call -----------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ MOVED = {
 CALENDAR = {
     "integrations.Heartbeat": {"suspended_until"},
     "integrations.MaintenanceWindow": {"starts_at", "ends_at", "applied_at"},
+    "integrations.CoverageReport": {"looked_until"},
     "escalation.Shift": {"starts_at", "ends_at"},
     "escalation.ShiftEntry": {"starts_at", "ends_at"},
     "escalation.OutOfOffice": {"starts_at", "ends_at"},

@@ -44,6 +44,19 @@ def test_only_test_and_ping_are_ignored(word):
     assert (event.action, event.reason) == (Action.IGNORE, "test")
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"alertType": "Ping", "result": "failed"},
+        {"event_type": "ping", "data": {"state": "down"}},
+        {"eventType": "TEST", "status": "test", "conclusion": "timed out"},
+    ],
+)
+def test_a_check_of_the_type_ping_or_test_that_says_more_is_not_ignored(payload):
+    assert one(payload).action is Action.OPEN
+    assert one({**payload, "result": "ok", "conclusion": "ok", "data": {}}).action is Action.CLOSE
+
+
 @pytest.mark.parametrize("payload", [{}, {"status": "KAPUTT"}, {"status": "okay"}, {"status": None}, {"status": 7}])
 def test_an_unknown_or_missing_status_opens(payload):
     assert one(payload).action is Action.OPEN
@@ -107,6 +120,15 @@ def test_host_and_what_runs_on_it_are_the_id():
     assert one({"host": {"name": "web1"}, "check": {"name": "cpu"}}).source_id == "web1 - cpu"
     assert one({"host": "web1", "title": "t"}).source_id == auto("t")
     assert one({"check": "cpu", "name": "load", "server": "web1", "title": "t"}).source_id == auto("t")
+
+
+@pytest.mark.parametrize("key", ["host", "hostname", "Server", "node", "instance", "device", "resource", "service"])
+def test_events_without_a_subject_of_two_places_are_two(key):
+    first, later, other = ({key: "web1", "value": 5}, {key: "web1", "value": 9}, {key: "db1", "value": 5})
+    assert one(first).source_id == one(later).source_id == one({"status": "ok", **first}).source_id
+    assert one(other).source_id != one(first).source_id
+    named = {"subject": "Disk full"}
+    assert one({**first, **named}).source_id == one({**other, **named}).source_id == auto("Disk full")
 
 
 def test_the_hash_of_the_subject_is_the_last_id_and_the_payload_never_counts():

@@ -3,7 +3,7 @@
 import pytest
 
 from integrations.inbound import flood
-from integrations.inbound.flood import FloodLimit
+from integrations.inbound.flood import FloodLimit, Refusals
 
 
 @pytest.fixture
@@ -47,3 +47,13 @@ def test_the_token_used_least_recently_is_forgotten_first(limit, monkeypatch):
 def test_long_tokens_take_no_memory(limit):
     limit.seconds_to_wait("a" * 100_000, at=0)
     assert [len(key) for key in limit._full_at] == [64]
+
+
+def test_what_is_refused_is_stored_once_a_second_and_none_is_lost():
+    refusals = Refusals()
+    stored = [refusals.to_store(1, at=number / 100, more=1) for number in range(250)]
+    assert [count for count in stored if count] == [1, 100, 100]
+    assert refusals.to_store(2, at=2.4, more=1) == 1, "each integration has a second of its own"
+    assert refusals.to_store(1, at=2.9) == 0
+    assert refusals.to_store(1, at=3.0) == 49, "what is left comes with the next request"
+    assert refusals.to_store(1, at=5.0) == 0

@@ -82,6 +82,7 @@ def test_a_condition_that_is_wrong(condition, sentence):
         ({"delay": 5}, "then: delay: it must be an object with a mode, one of none, minutes, count, count_within."),
         ({"delay": {"mode": []}}, "then: delay: it must be an object with a mode,"),
         ({"delay": {"mode": "count_within", "minutes": 5}}, "then: delay: the mode “count_within” needs count, a whole number from 1."),
+        ({"delay": {"mode": "minutes", "minutes": 0}}, "then: delay: the mode “minutes” needs minutes, a number from 0.1."),
         ({"delay": {"mode": "none", "x": 1}}, "then: delay: “x” is not known: there are mode, minutes, count."),
     ],
 )  # fmt: skip

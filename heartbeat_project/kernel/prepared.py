@@ -1,0 +1,47 @@
+"""Statements that run many times a second: PostgreSQL parses and plans each of them once for a connection."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from django.db import NotSupportedError, OperationalError, connection
+
+from heartbeat_project.kernel.audit import current_actor
+
+
+class _PreparedCursor(psycopg.Cursor[tuple[Any, ...]]):
+    """A cursor whose parameters are bound by the server."""
+
+    def execute(self, query: Any, params: Any = None, **_: Any) -> "_PreparedCursor":
+        super().execute(query, params, prepare=True)
+        return self
+
+
+@contextmanager
+def _prepared_cursor() -> Iterator[Any]:
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+    own = connection.connection
+    own.prepare_threshold = 0  # Django sets None, so that its own cursors, which bind parameters, prepare nothing
+    with connection.wrap_database_errors:
+        cursor = connection._prepare_cursor(_PreparedCursor(own))  # type: ignore[attr-defined] # noqa: SLF001 - as cursor() does
+    try:
+        with cursor:
+            yield cursor
+    except NotSupportedError as error:
+        # An upgrade changed the type of a column ("cached plan must not change result type"). It would fail again.
+        own.close()
+        raise OperationalError(str(error)) from error
+
+
+def fetch_prepared(sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Execute one statement and return its rows.
+
+    If somebody acts, it is executed as any other, because the actor is sent in the same message. Types of parameters
+    come from the statement: a text that is used as two types needs a cast.
+    """
+    with connection.cursor() if current_actor() is not None else _prepared_cursor() as cursor:
+        cursor.execute(sql, parameters)
+        rows: list[tuple[Any, ...]] = cursor.fetchall() if cursor.description else []
+        return rows
