@@ -354,6 +354,9 @@ def test_the_integrations_of_mail_addresses_are_found_by_their_tokens_and_aliase
         cursor.execute("SET LOCAL enable_seqscan = off")
     parameters, _keys = recipient_parameters(["a" * 26 + "@x.org", "alerts@corp.org"])
     found = plan("mail_recipients", {**parameters, "now": filled})
+    with connection.cursor() as cursor:
+        # How many rows a table has is known beyond the transaction, to the plans of other tests as well.
+        cursor.execute("DELETE FROM integrations_eventsettings; ANALYZE integrations_eventsettings")
     assert "mail_token" in found
     assert "on integrations_formertoken" in found
     assert "event_settings_aliases" in found
