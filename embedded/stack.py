@@ -192,7 +192,7 @@ def manage(base: Program, *arguments: str) -> Program:
 
 
 def programs(base: Program, options: Options) -> list[Program]:
-    """Return the four processes of the application.
+    """Return the processes of the application: the mail server only if it is not turned off.
 
     Both workers use threads, because they mostly wait for the database or the network. A forked pool would need the
     memory of each process twice or more, and in a solo pool one long tick would delay the others.
@@ -208,12 +208,16 @@ def programs(base: Program, options: Options) -> list[Program]:
         "delivery": (*CELERY, *delivery),
         "beat": (*CELERY, "heartbeat_project.beat_app", "beat", *schedule),
     }
+    # One that is wrong ends the process with a sentence.
+    if variables(options).get("HEARTBEAT_SMTP_PORT") != "0":
+        commands["mail"] = ("-m", "integrations.smtp")
     all_programs = [replace(base, name=name, command=(*base.command, *command)) for name, command in commands.items()]
     # If we die, the workers must die as well. On SIGTERM, Celery would first write a line; its output is gone with us,
     # so it would mistake the broken pipe for a lost broker, reconnect and keep working beside the next start. Therefore
     # SIGKILL; the leases of claimed work expire by themselves.
     return [
-        program if program.name == "web" else replace(program, death_signal=signal.SIGKILL) for program in all_programs
+        program if program.name in {"web", "mail"} else replace(program, death_signal=signal.SIGKILL)
+        for program in all_programs
     ]
 
 

@@ -275,6 +275,22 @@ INBOUND_MAIL_SECRET = env.str("HEARTBEAT_INBOUND_MAIL_SECRET", default="")
 if REPLY_ADDRESS and (REPLY_ADDRESS.count("@") != 1 or len(REPLY_ADDRESS.partition("@")[0]) > 18):
     raise ImproperlyConfigured("HEARTBEAT_REPLY_ADDRESS must be an address with at most 18 characters before the @.")
 
+# The domain of the mail addresses of integrations, and where our own SMTP server listens; port 0 turns it off.
+MAIL_DOMAIN = env.str("HEARTBEAT_MAIL_DOMAIN", default=_base.hostname or "localhost").lower()
+SMTP_HOST = env.str("HEARTBEAT_SMTP_HOST", default="127.0.0.1")
+SMTP_PORT = env.number("HEARTBEAT_SMTP_PORT", default=8025, minimum=0, maximum=65535)
+if not MAIL_DOMAIN or not set(MAIL_DOMAIN) <= set("abcdefghijklmnopqrstuvwxyz0123456789-."):
+    raise ImproperlyConfigured("HEARTBEAT_MAIL_DOMAIN must be a domain such as heartbeat.example.org")
+_own_names = {"localhost", SMTP_HOST.lower(), MAIL_DOMAIN, (_base.hostname or "").lower()}
+_mail_host = str(vars().get("EMAIL_HOST", "")).lower() if EMAIL_URL else ""
+if SMTP_PORT and vars().get("EMAIL_PORT") == SMTP_PORT and (_mail_host in _own_names or is_loopback(_mail_host)):
+    raise ImproperlyConfigured(
+        "EMAIL_URL leads to Heartbeat's own mail server, which only receives: its mails would come back to it. "
+        "Set EMAIL_URL to the server that sends mails, or HEARTBEAT_SMTP_PORT to another port."
+    )
+# The name by which the mail server in front signs its Authentication-Results; others are not believed.
+MAIL_AUTHSERV_ID = env.str("HEARTBEAT_MAIL_AUTHSERV_ID", default="").strip().lower()
+
 # -- Celery ----------------------------------------------------------------------------------------------------------
 # Celery only wakes workers up: due times are rows. So results are off, and messages are acknowledged late and expire.
 CELERY_BROKER_URL = env.broker()
@@ -350,6 +366,8 @@ SPECTACULAR_SETTINGS = {
         "ContactMethodKindEnum": "accounts.models.contact_methods.ContactMethod.Kind",
         "GroupRoleEnum": "accounts.models.groups.GroupRole",
         "ShiftRoleEnum": "escalation.models.on_call.SHIFT_ROLES",
+        "EventIntegrationTypeEnum": "integrations.api.integration_types.EVENT_TYPES",
+        "EmailIntegrationTypeEnum": "integrations.api.integration_types.EMAIL_TYPES",
     },
 }
 

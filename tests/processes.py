@@ -38,6 +38,7 @@ MARKS = {
     "engine": "-Q\0engine",
     "delivery": "-Q\0delivery",
     "beat": "\0beat\0",
+    "mail": "integrations.smtp",
     "valkey": "valkey-server",
 }
 
@@ -181,6 +182,7 @@ class Stack:
                     **clean,
                     "HEARTBEAT_DATA_DIR": str(self.folder),
                     "HEARTBEAT_PORT": str(self.port),
+                    "HEARTBEAT_SMTP_PORT": "0",
                     "HEARTBEAT_OWNER_EMAIL": "owner@example.com",
                     "HEARTBEAT_OWNER_PASSWORD": "a long enough password",
                     "HEARTBEAT_OWNER_API_KEY": KEY,

@@ -30,9 +30,11 @@ from escalation.notifications.providers.circuit_breakers import PAUSE, send_prob
 from integrations.heartbeats.clock_steps import claim_step, watch_clock
 from integrations.heartbeats.tick import tick
 from integrations.inbound.event import ReceivedEvent
+from integrations.inbound.mail_storing import store_received
+from integrations.inbound.mails import read_events
 from integrations.inbound.receive import Received, receive
 from integrations.inbound.timers import run_due
-from integrations.models.events import EventKey
+from integrations.models.events import EventKey, InboundEvent
 from integrations.models.heartbeats import Heartbeat
 from integrations.models.integrations import InboundIntegration
 from integrations.models.outages import IngestState
@@ -137,6 +139,10 @@ class World:
             **fields,
         )
 
+    def email(self, name: str, *, recipients=(), **fields) -> InboundIntegration:
+        """Return an Email integration whose alerts are for the people in `recipients` (names)."""
+        return self.api(name, recipients=recipients, type="email", **fields)
+
     def heartbeats(self) -> list[InboundIntegration]:
         """Return all heartbeats, as they were made."""
         return list(InboundIntegration.objects.order_by("id"))
@@ -161,6 +167,16 @@ class World:
             **{"raw": json.dumps(payload).encode(), "received_at": self.now, "payload": payload, **event}
         )
         return receive(stored, received, now=self.now, external_id=external_id)
+
+    def mail(self, *recipients: str, raw: bytes | None = None, sender: str = "", **headers: str) -> list[InboundEvent]:
+        """Let a mail arrive and be read; `body` is its text, and the other names are headers. Return its events."""
+        body = headers.pop("body", "")
+        lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        raw = raw if raw is not None else "\r\n".join([*lines, "", body]).encode()
+        ids = store_received(raw, recipients=recipients, sender=sender, now=self.now)
+        while read_events(now=self.now):
+            pass
+        return [InboundEvent.objects.get(pk=pk) for pk in ids]
 
     def advance(self, by: timedelta, *, at_most_every: timedelta = SECOND) -> None:
         """Let time pass, ticking whenever something is due, and at the end; ticks may be late where they are many."""

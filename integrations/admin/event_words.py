@@ -42,7 +42,8 @@ _REASONS: Final[Mapping[str, str]] = {
     "disabled": "the integration is disabled",
     "test": "it is a test of the sender",
     "untrusted": "the sender did not prove itself",
-    "loop": "it is an answer to a message of ours",
+    "loop": "it is an automatic answer, a bounce, or a message of ours",
+    "deleted": "the integration was deleted",
     "delay": "an alert opens if no close comes within the delay",
     "member": "one member; others of its alert are open",
 }

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
@@ -15,6 +16,8 @@ from accounts.entitlements import Entitlement
 from alerting.selectors import visible_alerts
 from heartbeat_project.kernel.durations import exactly, in_words, minutes
 from heartbeat_project.kernel.errors import DomainError
+from integrations.admin.email_form import MORE_FIELDS as MORE_EMAIL_FIELDS
+from integrations.admin.email_form import EmailForm
 from integrations.admin.event_form import MORE_FIELDS, EventForm
 from integrations.admin.event_pages import EventPages, newest_events
 from integrations.admin.event_words import LARGEST_LIVE, fault_help, reading_of, result_lines
@@ -25,7 +28,15 @@ from integrations.coverage.who_is_notified import who_would_be_notified, why_nob
 from integrations.heartbeats.edits import create_heartbeat, update_heartbeat
 from integrations.heartbeats.selectors import recent_events, recent_pings
 from integrations.inbound.edits import ADDABLE, create_event_integration, update_event_integration
-from integrations.inbound.selectors import api_url, events_of, in_state, state_of, with_event_state
+from integrations.inbound.selectors import (
+    api_url,
+    email_address,
+    events_of,
+    in_state,
+    mail_server_fault,
+    state_of,
+    with_event_state,
+)
 from integrations.models.heartbeats import Heartbeat
 from integrations.models.integrations import InboundIntegration
 
@@ -115,6 +126,10 @@ class InboundIntegrationAdmin(EventPages):
         (None, {"fields": ("name", "follows", "recipient_groups", "recipient_users", "bridge", "enabled")}),
         ("More settings", {"classes": ("collapse",), "fields": MORE_FIELDS}),
     )
+    email_fieldsets = (
+        event_fieldsets[0],
+        ("More settings", {"classes": ("collapse",), "fields": MORE_EMAIL_FIELDS}),
+    )
     list_display = ("name",)
     list_filter = (TypeFilter, StatusFilter)
     search_fields = ("name",)
@@ -153,12 +168,16 @@ class InboundIntegrationAdmin(EventPages):
         return super().add_view(request, form_url, extra_context)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:
-        if _type_of(request, obj) != InboundIntegration.Type.HEARTBEAT:
-            options["form"] = EventForm
+        kind = _type_of(request, obj)
+        if kind != InboundIntegration.Type.HEARTBEAT:
+            options["form"] = EmailForm if kind == InboundIntegration.Type.EMAIL else EventForm
         return super().get_form(request, obj, change, **options)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        if _type_of(request, obj) != InboundIntegration.Type.HEARTBEAT:
+        kind = _type_of(request, obj)
+        if kind == InboundIntegration.Type.EMAIL:
+            return self.email_fieldsets
+        if kind != InboundIntegration.Type.HEARTBEAT:
             return self.event_fieldsets
         return super().get_fieldsets(request, obj)
 
@@ -175,10 +194,11 @@ class InboundIntegrationAdmin(EventPages):
         return update(stored, actor=person(request), now=now, **values)
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
-        todo = "let the job POST to it each time it has run."
-        if _type_of(request, None) != InboundIntegration.Type.HEARTBEAT:
-            todo = "let your systems POST their events to it."
-        messages.success(request, f"“{obj}” is saved. Its API URL is below: {todo}")
+        todo = {
+            InboundIntegration.Type.HEARTBEAT: "Its API URL is below: let the job POST to it each time it has run.",
+            InboundIntegration.Type.EMAIL: "Its mail address is below: let your systems mail their problems to it.",
+        }.get(_type_of(request, None), "Its API URL is below: let your systems POST their events to it.")  # type: ignore[call-overload]
+        messages.success(request, f"“{obj}” is saved. {todo}")
         return self._redirect_to_saved(request, obj)
 
     def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
@@ -196,7 +216,7 @@ class InboundIntegrationAdmin(EventPages):
         if integration is not None:
             # A form with errors has put its values on this object; the page shows what is stored.
             stored = self.get_queryset(request).get(pk=integration.pk)
-            context |= self._state(request, stored) | _logs(request, stored) | {"api_url": api_url(stored)}
+            context |= self._state(request, stored) | _logs(request, stored) | _addresses(stored)
         response = super().render_change_form(request, context, *args, **options)
         if integration is not None:
             response.context_data["title"] = stored.name
@@ -241,10 +261,11 @@ class InboundIntegrationAdmin(EventPages):
             except DomainError as error:
                 messages.error(request, str(error))
             else:
-                messages.success(request, f"The API URL was rotated. The old one {then}.")
+                messages.success(request, f"The {_address_noun(integration)} was rotated. The old one {then}.")
             return HttpResponseRedirect(self.page_of(integration))
         context = self.admin_site.each_context(request) | self._words()
-        context |= {"opts": self.opts, "title": "Rotate the API URL?", "original": integration, "form": form}
+        title = f"Rotate the {_address_noun(integration)}?"
+        context |= {"opts": self.opts, "title": title, "original": integration, "form": form}
         return TemplateResponse(request, "admin/integrations/inboundintegration/rotate.html", context)
 
     def delete_says(self, obj: InboundIntegration) -> str:
@@ -252,6 +273,11 @@ class InboundIntegrationAdmin(EventPages):
             return (
                 "Pings to its API URL are answered 404 from then on. An alert that is open for it is closed with a "
                 "note; its alerts are kept."
+            )
+        if obj.type == InboundIntegration.Type.EMAIL:
+            return (
+                "Mails to its address are refused from then on, and those that it received are deleted. Its open "
+                "alerts are closed with a note, and what waits for its delay opens none; its alerts are kept."
             )
         return (
             "Events to its API URL are answered 404 from then on, and those that it received are deleted. Its open "
@@ -310,6 +336,22 @@ def _newest_event(integration: InboundIntegration) -> dict[str, Any]:
         "results": result_lines(newest.result[:1]) if newest else [],
         "reading": reading_of(integration, newest, largest=LARGEST_LIVE),
         "fault": fault_help(integration, integration.event_state.fault),
+    }
+
+
+def _address_noun(integration: InboundIntegration) -> str:
+    return "mail address" if integration.type == InboundIntegration.Type.EMAIL else "API URL"
+
+
+def _addresses(integration: InboundIntegration) -> dict[str, Any]:
+    """Return the secret addresses of an integration, and where a line that sends a mail finds our own mail server."""
+    return {
+        "api_url": api_url(integration),
+        "email_address": email_address(integration),
+        "smtp_url": f"smtp://{settings.SMTP_HOST}:{settings.SMTP_PORT}" if settings.SMTP_PORT else "",
+        "mail_domain": settings.MAIL_DOMAIN,
+        "base_url": settings.BASE_URL,
+        "mail_fault": mail_server_fault(),
     }
 
 

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from accounts.api.viewsets import OrganizationViewSet
 from heartbeat_project.kernel.api import CleanCharField, NewestFirst, Strict
-from integrations.api.integration_types import JSONValue, MappingField, RulesField, StatusWordsField
+from integrations.api.integration_types import ExtractField, JSONValue, MappingField, RulesField, StatusWordsField
 from integrations.inbound.bodies import body_in_list, body_of, for_list
 from integrations.inbound.event import Fault, Mapped, MappedEvent
 from integrations.inbound.receive import first_fault
@@ -174,6 +174,8 @@ class TryMappingSerializer(Strict):
     status_words = StatusWordsField(required=False)
     rules = RulesField(required=False)
     no_rule = serializers.ChoiceField(choices=EventSettings.NoRule.choices, required=False)
+    every_mail_opens = serializers.BooleanField(required=False, help_text="Of Email integrations, as `extract`.")
+    extract = ExtractField(required=False)
 
     def validate_headers(self, value: dict[str, str]) -> dict[str, str]:
         """Return the headers. Raises ValidationError if there are too many."""

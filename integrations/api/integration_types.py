@@ -18,13 +18,16 @@ from heartbeat_project.kernel.api import CleanCharField, MinutesField, OwnedRela
 from heartbeat_project.kernel.hidden_fields import HidesFields
 from integrations.heartbeats.selectors import may_configure
 from integrations.inbound.edits import ADDABLE
-from integrations.inbound.selectors import api_url, state_of
+from integrations.inbound.mail_checks import MAX_SEQUENCE
+from integrations.inbound.selectors import api_url, email_address, state_of
 from integrations.inbound.settings_checks import MAX_STORM, PRESETS
 from integrations.models.events import EventSettings
 from integrations.models.heartbeats import Heartbeat
 from integrations.models.integrations import InboundIntegration
 
 _Type = InboundIntegration.Type
+EVENT_TYPES: Final = [(kind.value, kind.label) for kind in (_Type.API, _Type.CHAT)]
+EMAIL_TYPES: Final = [(_Type.EMAIL.value, _Type.EMAIL.label)]
 # Either grows whenever something else changes by itself.
 _COUNTS: Final = ("event_count", "rejected_count")
 # The shapes of settings that are JSON, for the OpenAPI document; the service checks their values.
@@ -50,6 +53,14 @@ _SIGNATURE: Final = {
         "secret": {"type": "string", "nullable": True},
     },
     "required": ["scheme"],
+}
+_EXTRACT: Final = {
+    "type": "object",
+    "additionalProperties": {
+        "type": "object",
+        "properties": {name: {"type": "string"} for name in ("from", "start", "end", "regex")},
+        "required": ["from"],
+    },
 }
 _FAULT: Final = {
     "type": "object",
@@ -97,9 +108,9 @@ class IntegrationFields(HidesFields, Strict):
         """Return the secret URL to which jobs and other products send."""
         return api_url(integration)
 
-    def get_email_address(self, integration: InboundIntegration) -> str | None:  # noqa: ARG002 - the fields of all types
-        """Return the secret address to which mails are sent; null as long as no mails are received."""
-        return None
+    def get_email_address(self, integration: InboundIntegration) -> str | None:
+        """Return the secret address to which mails are sent; null for types that have none."""
+        return email_address(integration)
 
     def get_request_url(self, integration: InboundIntegration) -> str | None:  # noqa: ARG002 - the fields of all types
         """Return the secret URL for requests of a chat platform; null for other types."""
@@ -197,6 +208,16 @@ class SignatureField(JSONValue):
     """How senders prove themselves; the secret is written and never read."""
 
 
+@extend_schema_field({"type": "array", "items": {"type": "string"}})
+class AddressesField(JSONValue):
+    """A list of mail addresses."""
+
+
+@extend_schema_field(_EXTRACT)
+class ExtractField(JSONValue):
+    """Where fields stand in a mail."""
+
+
 class EventIntegrationSerializer(IntegrationFields):
     """One integration that turns the events of other products into alerts.
 
@@ -208,8 +229,8 @@ class EventIntegrationSerializer(IntegrationFields):
     changing = frozenset({"state", "last_event_at", *_COUNTS, "fault"})
 
     type = serializers.ChoiceField(
-        choices=[(value, label) for value, label in _Type.choices if value != _Type.HEARTBEAT],
-        help_text="Only api and heartbeat can be added now.",
+        choices=EVENT_TYPES,
+        help_text="Only api can be added now, besides email and heartbeat.",
     )
     allow_get = serializers.BooleanField(
         source="event_settings.allow_get", required=False, help_text="Whether GET with a query is an event, too."
@@ -274,7 +295,7 @@ class EventIntegrationSerializer(IntegrationFields):
     def to_representation(self, instance: InboundIntegration) -> dict[str, Any]:
         """Return the fields, without the secret of the signature."""
         fields = super().to_representation(instance)
-        if fields["signature"] is not None:
+        if fields.get("signature") is not None:
             fields["signature"] = {"header": None, **fields["signature"], "secret": None}
         return fields
 
@@ -294,6 +315,50 @@ class EventIntegrationSerializer(IntegrationFields):
         return len(counts) == len(now) and counts != now and all(map(operator.le, counts, now))
 
 
+class EmailIntegrationSerializer(EventIntegrationSerializer):
+    """One integration that turns mails into alerts.
+
+    Users who may not manage integrations get null for all but id, type, name and state.
+    """
+
+    type = serializers.ChoiceField(choices=EMAIL_TYPES)
+    # A mail has neither, so they are no fields here.
+    allow_get = None  # type: ignore[assignment]
+    signature = None  # type: ignore[assignment]
+    aliases = AddressesField(
+        source="event_settings.aliases",
+        required=False,
+        help_text="Further addresses whose mails come here, such as a shared mailbox.",
+    )
+    sequence = WholeNumberField(
+        source="event_settings.sequence",
+        required=False,
+        min_value=1,
+        max_value=MAX_SEQUENCE,
+        help_text="Integrations with the same alias are tried in this order; the first that does not refuse takes it.",
+    )
+    every_mail_opens = serializers.BooleanField(
+        source="event_settings.every_mail_opens",
+        required=False,
+        help_text="Whether each mail opens an alert of its own, whatever its words say.",
+    )
+    allowed_senders = AddressesField(
+        source="event_settings.allowed_senders",
+        required=False,
+        help_text="Addresses, or @domain; empty: everybody. A sender's address alone is easy to forge.",
+    )
+    require_authenticated = serializers.BooleanField(
+        source="event_settings.require_authenticated",
+        required=False,
+        help_text="Whether the mail server in front must have authenticated the sender (DMARC, else SPF or DKIM).",
+    )
+    extract = ExtractField(
+        source="event_settings.extract",
+        required=False,
+        help_text="Where fields stand in a mail; what is not found there has its default.",
+    )
+
+
 class IntegrationSerializer(serializers.BaseSerializer[InboundIntegration]):
     """Integrations of all types in one list, each with the fields of its type."""
 
@@ -307,6 +372,8 @@ class IntegrationSerializer(serializers.BaseSerializer[InboundIntegration]):
 
 def fields_of(kind: object) -> type[IntegrationFields]:
     """Return the serializer for integrations of a type; for anything that is no type, that of heartbeats."""
+    if kind == _Type.EMAIL:
+        return EmailIntegrationSerializer
     is_event_type = isinstance(kind, str) and kind in _Type.values and kind != _Type.HEARTBEAT
     return EventIntegrationSerializer if is_event_type else HeartbeatIntegrationSerializer
 
@@ -316,7 +383,8 @@ ANY_INTEGRATION: Final = PolymorphicProxySerializer(
     component_name="Integration",
     serializers={
         _Type.HEARTBEAT.value: HeartbeatIntegrationSerializer,
-        **{kind.value: EventIntegrationSerializer for kind in _Type if kind != _Type.HEARTBEAT},
+        _Type.EMAIL.value: EmailIntegrationSerializer,
+        **{kind.value: EventIntegrationSerializer for kind in (_Type.API, _Type.CHAT)},
     },
     resource_type_field_name="type",
 )

@@ -16,7 +16,7 @@ from alerting.states import LIVE
 from escalation.policies.edits import follow_integration
 from heartbeat_project.kernel.durations import exactly, minutes
 from heartbeat_project.kernel.errors import DomainError, FieldError
-from heartbeat_project.kernel.ids import new_token
+from heartbeat_project.kernel.ids import new_mail_token, new_token
 from integrations.models.events import EventState
 from integrations.models.heartbeats import Heartbeat, HeartbeatEvent
 from integrations.models.integrations import FormerToken, InboundIntegration
@@ -126,9 +126,10 @@ def follow_route(
 def rotate_token(
     integration: InboundIntegration, *, actor: User | None, now: datetime, overlap: timedelta = timedelta()
 ) -> InboundIntegration:
-    """Replace the token of the secret URL; the old URL works for the time of `overlap`, then it answers 404.
+    """Replace the tokens of the secret URL and the mail address; the old ones work for the time of `overlap`.
 
-    Without an overlap, all former URLs answer 404 from now on. Raises FieldError, and IntegrationGone.
+    Without an overlap, all former URLs answer 404 from now on, and all former addresses are unknown. Raises FieldError,
+    and IntegrationGone.
     """
     if not timedelta() <= overlap <= minutes(MAX_MINUTES):
         raise FieldError("overlap_minutes", "The overlap is from 0 to 44,640 minutes (31 days).")
@@ -138,12 +139,16 @@ def rotate_token(
             raise IntegrationGone("This integration was deleted in the meantime.")
         text = "The API URL was rotated."
         if overlap:
-            FormerToken.objects.create(token=stored.token, integration=stored, ends_at=now + overlap)
+            former_tokens = [stored.token]
+            if stored.type != InboundIntegration.Type.API:
+                former_tokens.append(f"{FormerToken.MAIL}{stored.mail_token}")
+            for former in former_tokens:
+                FormerToken.objects.create(token=former, integration=stored, ends_at=now + overlap)
             text = f"The API URL was rotated; the old one works for another {exactly(overlap)}."
         else:
             stored.former_tokens.all().delete()
-        integration.token = new_token()
-        integration.save(update_fields=["token"])
+        integration.token, integration.mail_token = new_token(), new_mail_token()
+        integration.save(update_fields=["token", "mail_token"])
         if integration.is_heartbeat:
             HeartbeatEvent.objects.create(
                 integration=integration, at=now, kind=HeartbeatEvent.Kind.ROTATED, actor=actor, text=text

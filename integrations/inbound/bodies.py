@@ -10,6 +10,7 @@ from django.db.models.functions import Substr
 
 from integrations.inbound.decoding import TooLarge, decode
 from integrations.models.events import InboundEvent
+from integrations.models.integrations import InboundIntegration
 
 # Bytes of a body in a list of events, and characters of its payload as JSON. A body may have 1 MiB.
 LIST_LIMIT: Final = 65_536
@@ -51,7 +52,9 @@ def body_in_list(event: InboundEvent) -> Body:
 
 
 def _payload(event: InboundEvent, raw: bytes) -> Any:
-    """Return what the mapping reads; None for a body that is too large when it is unpacked."""
+    """Return what the mapping reads; None for a body that is too large when it is unpacked, or was not read yet."""
+    if event.type == InboundIntegration.Type.EMAIL:
+        return event.content
     try:
         return decode(raw, headers=event.headers, query=event.query).payload
     except TooLarge:

@@ -24,12 +24,13 @@ from integrations.configuration.edits import (
     save_named,
     save_recipients,
 )
+from integrations.inbound.mail_checks import check_free, plain_addresses
 from integrations.inbound.settings_checks import check_settings, with_stored_secret
 from integrations.models.events import EventKey, EventSettings, EventState
 from integrations.models.integrations import InboundIntegration
 
 # The types whose integrations can be created now.
-ADDABLE: Final = (InboundIntegration.Type.API,)
+ADDABLE: Final = (InboundIntegration.Type.API, InboundIntegration.Type.EMAIL)
 SETTINGS: Final = (
     "allow_get",
     "preset",
@@ -42,6 +43,12 @@ SETTINGS: Final = (
     "auto_close_minutes",
     "storm_per_minute",
     "signature",
+    "aliases",
+    "sequence",
+    "every_mail_opens",
+    "allowed_senders",
+    "require_authenticated",
+    "extract",
 )
 
 
@@ -59,6 +66,12 @@ class EventSettingsChanges(TypedDict, total=False):
     auto_close_minutes: Decimal | float
     storm_per_minute: int
     signature: Mapping[str, Any] | None
+    aliases: list[str]
+    sequence: int
+    every_mail_opens: bool
+    allowed_senders: list[str]
+    require_authenticated: bool
+    extract: Mapping[str, Mapping[str, str]]
 
 
 class EventIntegrationChanges(EventSettingsChanges, total=False):
@@ -107,6 +120,7 @@ def create_event_integration(
     event_settings = EventSettings(integration=integration)
     set_settings(event_settings, settings, organization_id=organization.pk)
     with transaction.atomic():
+        check_free(event_settings.aliases, organization_id=organization.pk)
         save_named(integration)
         event_settings.integration = integration
         event_settings.save(force_insert=True)
@@ -139,6 +153,8 @@ def update_event_integration(
             setattr(integration, field, values[field])
         check_common(integration, recipients)
         set_settings(event_settings, values, organization_id=integration.organization_id)
+        if "aliases" in values:
+            check_free(event_settings.aliases, organization_id=integration.organization_id)
         save_named(integration)
         event_settings.save(update_fields=SETTINGS)
         save_recipients(integration, recipients)
@@ -172,6 +188,8 @@ def set_settings(event_settings: EventSettings, values: Mapping[str, Any], *, or
         value = values[field]
         if field == "signature":
             value = with_stored_secret(value, event_settings.signature)
+        elif field in {"aliases", "allowed_senders"}:
+            value = plain_addresses(value)
         elif field.endswith("_minutes"):
             value = Decimal(str(value))
         if value != getattr(event_settings, field):

@@ -32,6 +32,20 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MailReading:
+    """What a mail says by itself, below what the mapping and the extraction of its integration say.
+
+    `keys` are those that the default reading knows. `reason` says why it is ignored, whatever else it says.
+    """
+
+    action: Action
+    keys: Mapping[str, str]
+    text: str
+    extracted: Sequence[str] = ()  # the fields that are in `payload.extracted`
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedEvent:
     """One request, mail or chat message to an integration, decoded.
 
@@ -46,6 +60,7 @@ class ReceivedEvent:
     query: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     fault: str = ""
+    mail: MailReading | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,14 @@
 """Inbound mails: stored as they arrived, then read by a worker; no web process parses them.
 
-The headers of a mail say to which organization it belongs, before it is stored. Each organization has a share of the
-queue, and organizations take turns, so that many mails to one keep no reply to another out, or waiting.
+`mail_storing` stores those to integrations, `mail_events` carries them out. The headers of a mail say to which
+organization it belongs, before it is stored. Each organization has a share of the queue, and organizations take turns,
+so that many mails to one keep no reply to another out, or waiting.
 
 A claim is a lease: if a worker is killed while it reads, the event is claimed again once the lease has ended. The
 effects of an event and its result are one transaction, under the lock of its row, so they happen once.
 """
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -32,6 +34,7 @@ from heartbeat_project.kernel.errors import DomainError
 from heartbeat_project.kernel.ids import digest
 from heartbeat_project.kernel.sql import statement
 from heartbeat_project.kernel.wakeup import wake_on_commit
+from integrations.inbound.mail_events import carry_out_mail, carry_out_unreadable
 from integrations.models.events import InboundEvent
 from integrations.models.integrations import InboundIntegration
 
@@ -99,11 +102,11 @@ def store_mail(raw: bytes, *, now: datetime) -> InboundEvent:
         answers=message_id,
     )
     with transaction.atomic():
-        pk = _insert(event)
+        pk = insert(event)
         if pk is not None:
             wake_on_commit("integrations.read_events", queue="engine")
     if pk is None:
-        _count_put_off(event.organization_id, now=now)
+        count_put_off(event.organization_id, now=now)
         raise TooManyWaiting("Too many mails like this wait to be read. Send it again in a minute.")
     event.pk = pk
     return event
@@ -126,7 +129,8 @@ def read_events(*, now: datetime, again_first: bool = False) -> int:
     if not events:
         return done
     try:
-        reading = read_mails([bytes(event.raw) for event in events])
+        places = {place for place, event in enumerate(events) if event.integration_id is not None}
+        reading = read_mails([bytes(event.raw) for event in events], events=places)
     except OSError as error:
         # No child could be started: the mails are not to blame.
         log.warning("mails cannot be read now: %s", error)
@@ -213,7 +217,7 @@ def _due(*, now: datetime) -> QuerySet[InboundEvent]:
     return InboundEvent.objects.filter(free, state=_State.WAITING)
 
 
-def _insert(event: InboundEvent) -> int | None:
+def insert(event: InboundEvent) -> int | None:
     """Insert the event with its turn and return its id; None if its share, or the queue, is full."""
     parameters: dict[str, Any] = {
         "type": event.type,
@@ -221,6 +225,8 @@ def _insert(event: InboundEvent) -> int | None:
         "raw": event.raw,
         "size": event.size,
         "answers": event.answers,
+        "integration": event.integration_id,
+        "query": json.dumps(event.query),
         "organization": event.organization_id,
         "attempts": MAX_ATTEMPTS,
         "share": SHARE,
@@ -237,7 +243,7 @@ def _insert(event: InboundEvent) -> int | None:
     return row[0] if row else None
 
 
-def _count_put_off(organization_id: int | None, *, now: datetime) -> None:
+def count_put_off(organization_id: int | None, *, now: datetime) -> None:
     """Count a mail that was put off, over all processes; log the first of each organization in PUT_OFF_WITHIN."""
     own_key = digest(f"{_PUT_OFF}|{organization_id}")
     counters = count_tries([digest(_PUT_OFF), own_key], within=PUT_OFF_WITHIN, now=now)
@@ -271,11 +277,14 @@ def _claim(*, now: datetime, again_first: bool = False) -> list[InboundEvent]:
 def _finish(event: InboundEvent, mail: ReadMail, *, now: datetime) -> None:
     """Carry out a mail and store its result, in one transaction; if another worker did so meanwhile, do nothing."""
     if mail.fault:
-        _give_up(event, mail.fault)
+        _give_up(event, mail.fault, now=now)
         return
     try:
         with transaction.atomic():
             if not _is_ours(event):
+                return
+            if event.integration_id is not None:
+                carry_out_mail(event, mail.content, now=now)
                 return
             handled = answer_read_mail(mail, now=now)
             _write(
@@ -295,17 +304,18 @@ def _finish(event: InboundEvent, mail: ReadMail, *, now: datetime) -> None:
 def _blame(event: InboundEvent, why: str, *, now: datetime) -> None:
     """Note that an attempt failed because of this event: it waits for the next, or is given up after the last."""
     if event.attempts + 1 >= MAX_ATTEMPTS:
-        _give_up(event, why)
+        _give_up(event, why, now=now)
     else:
         pause = AGAIN_AFTER if event.attempts + 2 < MAX_ATTEMPTS else LAST_AFTER
         _put_back([event], until=now + pause, tried=True)
 
 
-def _give_up(event: InboundEvent, why: str) -> None:
+def _give_up(event: InboundEvent, why: str, *, now: datetime) -> None:
     with transaction.atomic():
         if _is_ours(event):
-            _write(event, state=_State.UNREADABLE, fault=why)
             log.warning("mail %d could not be read: %s", event.pk, why)
+            if event.integration_id is None or not carry_out_unreadable(event, why, now=now):
+                _write(event, state=_State.UNREADABLE, fault=why)
 
 
 def _put_back(events: Sequence[InboundEvent], *, until: datetime | None, tried: bool = False) -> None:

@@ -29,7 +29,7 @@ from integrations.inbound.default_keys import (
     priority_of,
     url_of,
 )
-from integrations.inbound.event import Action, Fault, Mapped, MappedEvent, MappingConfig, ReceivedEvent
+from integrations.inbound.event import Action, Fault, MailReading, Mapped, MappedEvent, MappingConfig, ReceivedEvent
 from integrations.inbound.event_times import parse_time
 from integrations.inbound.presets import Preset, Reading, presets, recognize
 from integrations.inbound.presets.members import Group, read_group
@@ -58,7 +58,8 @@ _NO_READING: Final = Reading()
 def map_event(event: ReceivedEvent, config: MappingConfig) -> Mapped:
     """Return what an event says, one result for each element that it is split into; never raises for its content."""
     try:
-        return _map(_Job(event, config))
+        mapped = _map(_Job(event, config))
+        return _ignored(mapped, event.mail.reason) if event.mail and event.mail.reason else mapped
     except Exception:
         log.exception("an event could not be mapped; the default is used")
     fault = Fault("payload", "The event could not be read, so only its text is here.")
@@ -80,6 +81,12 @@ def map_event(event: ReceivedEvent, config: MappingConfig) -> Mapped:
         faults=[fault],
     )
     return Mapped("", [plain])
+
+
+def _ignored(mapped: Mapped, reason: str) -> Mapped:
+    """Return the events ignored for this reason: no rule opens an alert for a mail that is not trusted, or a loop."""
+    events = [replace(event, action=Action.IGNORE, reason=reason, members=()) for event in mapped.events]
+    return replace(mapped, events=events)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +168,9 @@ def _element(value: Any, whole: _Part, around: dict[str, Any], number: int) -> _
 
 def _whole(payload: Any, job: _Job, *, number: int, outer: Sequence[KeyIndex]) -> _Part:
     event, config = job.event, job.config
+    if event.mail is not None:
+        unwrapped = Unwrapped(payload=payload, inner=event.mail.keys)
+        return _Part(payload=payload, inner=event.mail.keys, body=event.mail.text, unwrapped=unwrapped, preset=None)
     unwrapped = unwrap(payload, event.headers)
     payload, inner = unwrapped.payload, unwrapped.inner
     preset = recognize(payload, event.headers) if config.preset == "auto" else presets().get(config.preset)
@@ -234,7 +244,7 @@ class _PartReader:
         self._readings = (
             preset.readings(part.payload, event.headers, is_element=is_element and "each" in config.mapping)
             if preset
-            else [_NO_READING]
+            else [_reading_of_mail(event.mail) if event.mail else _NO_READING]
         )
         otherwise = next((reading.otherwise for reading in self._readings if reading.otherwise), Action.OPEN)
         layers = [config.status_words, *(reading.status_words for reading in self._readings)]
@@ -279,10 +289,13 @@ class _PartReader:
         for reading in self._readings:
             if word := self._rendered("status", reading.fields):
                 return self._of_word(word)
+        return self._default_action()
+
+    def _default_action(self) -> Action:
+        if (mail := self.job.event.mail) is not None:
+            return mail.action
         word = self._default.status() or self.part.unwrapped.status
-        if word:
-            return self._of_word(word)
-        return self._default.action_without_status()
+        return self._of_word(word) if word else self._default.action_without_status()
 
     def source(self) -> str:
         """Return what the event came from: a mapped text, the address, the preset, or the type."""
@@ -395,6 +408,11 @@ class _PartReader:
         fault = Fault(name, clean_text(text, _MAX_FAULT))
         if fault not in self.faults:
             self.faults.append(fault)
+
+
+def _reading_of_mail(mail: MailReading) -> Reading:
+    """Return the reading of the fields that were extracted from a mail, as templates over the mail."""
+    return Reading(fields={name: f"{{{{ payload.extracted.{name} }}}}" for name in mail.extracted})
 
 
 def _line(text: str) -> str:

@@ -5,7 +5,7 @@ the other: what they count, wait for and join needs no other lock.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -53,11 +53,19 @@ class IntegrationDeleted(Exception):
     """The integration was deleted after the event's address was looked up."""
 
 
-def receive(integration: InboundIntegration, event: ReceivedEvent, *, now: datetime, external_id: str = "") -> Received:
+def receive(
+    integration: InboundIntegration,
+    event: ReceivedEvent,
+    *,
+    now: datetime,
+    external_id: str = "",
+    keep: Callable[..., int] | None = None,
+) -> Received:
     """Store the event of an API, Email or Chat integration, and carry it out. Nothing is refused for its content.
 
     `integration` has its event settings loaded. An event whose external id came within the
-    last 24 hours changes nothing and gets the first one's results. Raises IntegrationDeleted.
+    last 24 hours changes nothing and gets the first one's results. `keep` stores one that has a row already, as `_keep`
+    stores others. Raises IntegrationDeleted.
     """
     mapped = map_event(event, config_of(integration))
     with transaction.atomic():
@@ -67,7 +75,7 @@ def receive(integration: InboundIntegration, event: ReceivedEvent, *, now: datet
         if results is None:
             results = carry_out(integration, state, mapped.events, now=now)
         fault = first_fault(event, mapped.events)
-        event_id = _keep(integration, event, external_id, results, fault, now=now)
+        event_id = (keep or _keep)(integration, event, external_id, results, fault, now=now)
         state.fault = (
             {"at": now.isoformat(), "event": event_id, "field": fault.field, "text": fault.text} if fault else None
         )

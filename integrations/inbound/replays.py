@@ -16,6 +16,7 @@ from heartbeat_project.kernel.errors import DomainError
 from integrations.inbound.decoding import TooLarge, decode
 from integrations.inbound.edits import set_settings
 from integrations.inbound.event import Fault, Mapped, ReceivedEvent
+from integrations.inbound.mail_events import arrived, mail_event
 from integrations.inbound.mapping import map_event
 from integrations.inbound.parts import Result
 from integrations.inbound.receive import carry_out, config_of, first_fault
@@ -39,6 +40,14 @@ class CannotBeDecoded(DomainError):
     status = 413
 
 
+class NotReadYet(CannotBeDecoded):
+    """The mail waits to be read, or was ignored before it was."""
+
+    code = "not_read"
+    title = "The mail was not read"
+    status = 409
+
+
 @dataclass(frozen=True, slots=True)
 class Replay:
     """What became of a replayed event, or would; `results` has one for each of `mapped.events`."""
@@ -57,7 +66,7 @@ def try_mapping(integration: InboundIntegration, event: ReceivedEvent, settings:
     tried = copy.copy(integration)
     tried.event_settings = copy.copy(integration.event_settings)
     set_settings(tried.event_settings, settings, organization_id=integration.organization_id)
-    return map_event(event, config_of(tried))
+    return map_event(_as_mail(tried, event), config_of(tried))
 
 
 def check_maps_events(integration: InboundIntegration) -> None:
@@ -73,7 +82,14 @@ def sample(payload: Any, headers: Mapping[str, str], *, now: datetime) -> Receiv
 
 
 def stored(row: InboundEvent) -> ReceivedEvent:
-    """Return a stored event as it came in, without the headers that are not kept. Raises CannotBeDecoded."""
+    """Return a stored event as it came in, without the headers that are not kept. Raises CannotBeDecoded.
+
+    The payload of a mail is what was read in it.
+    """
+    if row.type == InboundIntegration.Type.EMAIL:
+        if row.content is None:
+            raise NotReadYet("This mail has not been read, so it can be neither tried nor replayed.")
+        return arrived(row, row.content)
     event = _read(bytes(row.raw), row.headers, query=row.query, received_at=row.received_at)
     return replace(event, source=row.source)
 
@@ -84,7 +100,7 @@ def replay(integration: InboundIntegration, row: InboundEvent, *, actor: User, n
     The row keeps the newest result. The timelines of the alerts say that it was a replay, and by whom.
     """
     check_maps_events(integration)
-    event = stored(row)
+    event = _as_mail(integration, stored(row))
     mapped = map_event(event, config_of(integration))
     fault = first_fault(event, mapped.events)
     with transaction.atomic():
@@ -99,6 +115,19 @@ def replay(integration: InboundIntegration, row: InboundEvent, *, actor: User, n
             state.save()
             _write_lines(row, results, actor=actor, now=now)
     return Replay(mapped, _with_stored_alerts(results) if dry_run else results, fault)
+
+
+def _as_mail(integration: InboundIntegration, event: ReceivedEvent) -> ReceivedEvent:
+    """Return the event that an Email integration gets from a mail, or from its text; others get it as it is."""
+    if integration.type != InboundIntegration.Type.EMAIL:
+        return event
+    content = event.payload if isinstance(event.payload, Mapping) else {"body": str(event.payload or "")}
+    sender = content.get("from")
+    if not isinstance(sender, Mapping):
+        content = {**content, "from": {"address": str(sender or ""), "name": ""}}
+    if not isinstance(content.get("headers"), Mapping):
+        content = {**content, "headers": dict(event.headers)}
+    return mail_event(integration, replace(event, payload=content))
 
 
 def _write_lines(row: InboundEvent, results: Sequence[Result], *, actor: User, now: datetime) -> None:

@@ -1,6 +1,7 @@
 """Questions about integrations of all types: their states and addresses, and the events that they received."""
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from django.conf import settings
@@ -16,6 +17,9 @@ from integrations.models.windows import MaintenanceWindow
 # The states of integrations of other types than heartbeat.
 EVENT_STATES: Final = ("waiting", "healthy", "faulty", "storm", "disabled", MAINTENANCE)
 STATES: Final = tuple(dict.fromkeys([*Heartbeat.State.values, *EVENT_STATES]))
+# Of our own mail server, in the data folder; `integrations.smtp` writes it.
+FAULT_FILE: Final = "mail-server.fault"
+MAX_FAULT: Final = 500  # characters
 _MINUTE: Final = timedelta(minutes=1)
 _HEARTBEAT: Final = InboundIntegration.Type.HEARTBEAT
 
@@ -49,6 +53,30 @@ def api_url(integration: InboundIntegration) -> str | None:
     if integration.type == InboundIntegration.Type.API:
         return f"{settings.BASE_URL}/POSTAlert/{integration.token}"
     return heartbeats.api_url(integration) if integration.is_heartbeat else None
+
+
+def email_address(integration: InboundIntegration) -> str | None:
+    """Return the secret address to which mails are sent; None for types that have none.
+
+    A heartbeat has one if mails can come in.
+    """
+    has_one = integration.type == InboundIntegration.Type.EMAIL or (integration.is_heartbeat and receives_mail())
+    return f"{integration.mail_token}@{settings.MAIL_DOMAIN}" if has_one else None
+
+
+def receives_mail() -> bool:
+    """Return whether mails can come in: over our own SMTP server, or from a mail server that has the secret."""
+    return bool(settings.SMTP_PORT or settings.INBOUND_MAIL_SECRET)
+
+
+def mail_server_fault() -> str:
+    """Return why our own mail server does not listen, as it says itself; "" if it does, or does not say it."""
+    if not (settings.SMTP_PORT and settings.DATA_DIR):
+        return ""
+    try:
+        return (Path(settings.DATA_DIR) / FAULT_FILE).read_text("utf-8")[:MAX_FAULT]
+    except (OSError, ValueError):
+        return ""
 
 
 def events_of(integration: InboundIntegration) -> QuerySet[InboundEvent]:

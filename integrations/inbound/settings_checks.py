@@ -13,7 +13,7 @@ from accounts.models.users import User
 from escalation.models.policies import EscalationPolicy, ResponsePlay
 from heartbeat_project.kernel.errors import FieldError
 from integrations.configuration.edits import MAX_MINUTES
-from integrations.inbound import signatures
+from integrations.inbound import mail_checks, signatures
 from integrations.inbound.delays import MAX_COUNT, MODES
 from integrations.inbound.delays import MAX_MINUTES as MAX_DELAY
 from integrations.inbound.rule_checks import check_rules
@@ -201,6 +201,10 @@ _CHECKS: Final[Mapping[str, Callable[[Any], None]]] = {
     "auto_close_minutes": partial(_check_minutes, "auto_close_minutes", "The time until an alert closes by itself"),
     "storm_per_minute": _check_storm,
     "signature": _check_signature,
+    "aliases": mail_checks.check_aliases,
+    "sequence": mail_checks.check_sequence,
+    "allowed_senders": mail_checks.check_senders,
+    "extract": mail_checks.check_extract,
 }
 # What a rule may name, by the key in `then`.
 _TARGETS: Final[Sequence[tuple[str, type[Model], str]]] = (

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q, Value
 
@@ -40,9 +41,28 @@ class EventSettings(models.Model):
         default=60, help_text="Alerts that may open in a minute; further ones stand in one alert. 0: no limit."
     )
     signature = models.JSONField(null=True, blank=True, help_text="How senders prove themselves, with the secret.")
+    # Those of Email integrations.
+    aliases = models.JSONField(
+        default=list, db_default=Value([], models.JSONField()), help_text="Further addresses, in lower case."
+    )
+    sequence = models.PositiveIntegerField(
+        default=1, db_default=1, help_text="Integrations with the same alias are tried in this order."
+    )
+    every_mail_opens = models.BooleanField(default=False, db_default=False)
+    allowed_senders = models.JSONField(
+        default=list, db_default=Value([], models.JSONField()), help_text="Addresses, or @domain, in lower case."
+    )
+    require_authenticated = models.BooleanField(default=False, db_default=False)
+    extract = models.JSONField(
+        default=dict,
+        db_default=Value({}, models.JSONField()),
+        help_text="Where fields stand in a mail: between two texts, or in the first group of a regular expression.",
+    )
 
     class Meta:
         verbose_name_plural = "event settings"
+        # Serves the search for the integrations of an address.
+        indexes = [GinIndex(fields=["aliases"], opclasses=["jsonb_path_ops"], name="event_settings_aliases")]
 
     def __str__(self) -> str:
         return f"event settings of {self.integration_id}"
@@ -147,6 +167,7 @@ class InboundEvent(models.Model):
     state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
     attempts = models.SmallIntegerField(default=0, help_text="How often a worker began to read it.")
     claimed_until = models.DateTimeField(null=True, help_text="No worker may claim it before this time.")
+    content = models.JSONField(null=True, help_text="What was read in a mail; null for other events.")
     result = models.JSONField(default=list, help_text="What came of each of its parts: action, alert and reason.")
     fault = models.TextField(blank=True, help_text="Why it could not be read.")
 

@@ -2,6 +2,7 @@
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Lower
 
 from accounts.models.groups import Group
@@ -9,7 +10,7 @@ from accounts.models.organizations import Organization
 from accounts.models.users import User
 from alerting.models.bridges import Bridge
 from escalation.models.policies import EscalationPolicy, ResponsePlay
-from heartbeat_project.kernel.ids import new_token
+from heartbeat_project.kernel.ids import MAIL_TOKEN_LENGTH, new_mail_token, new_token
 
 
 class InboundIntegration(models.Model):
@@ -27,6 +28,14 @@ class InboundIntegration(models.Model):
     type = models.CharField(max_length=10, choices=Type.choices, default=Type.HEARTBEAT)
     name = models.CharField("Integration Name", max_length=200)
     token = models.CharField(max_length=64, unique=True, default=new_token, help_text="The secret of the API URL.")
+    mail_token = models.CharField(
+        max_length=MAIL_TOKEN_LENGTH,
+        unique=True,
+        default=new_mail_token,
+        # For rows that SQL inserts: 98 random bits.
+        db_default=RawSQL("substr(translate(replace(gen_random_uuid()::text, '-', ''), '0189', 'ghij'), 1, 26)", ()),
+        help_text="The secret of the mail address, in lower case.",
+    )
     escalation_policy = models.ForeignKey(
         EscalationPolicy,
         models.PROTECT,
@@ -87,7 +96,9 @@ class InboundIntegration(models.Model):
 class FormerToken(models.Model):
     """A token that was replaced by another and still works for a while."""
 
-    token = models.CharField(max_length=64, primary_key=True)
+    MAIL = "mail:"  # no URL has a colon in its token
+
+    token = models.CharField(max_length=64, primary_key=True, help_text="That of a mail address has MAIL before it.")
     integration = models.ForeignKey(InboundIntegration, models.CASCADE, related_name="former_tokens")
     ends_at = models.DateTimeField(help_text="From then on, pings to it are answered 404.")
 

@@ -7,8 +7,10 @@ WITH own AS MATERIALIZED (
       AND (organization_id = %(organization)s::bigint OR %(organization)s::bigint IS NULL AND organization_id IS NULL)
 )
 INSERT INTO integrations_inboundevent
-    (type, received_at, headers, raw, size, state, attempts, result, fault, organization_id, answers, turn)
-SELECT %(type)s, %(received_at)s, '{}', %(raw)s, %(size)s, 'waiting', 0, '[]', '', %(organization)s, %(answers)s::uuid,
+    (type, received_at, headers, query, raw, size, state, attempts, result, fault, integration_id, organization_id, answers,
+    turn)
+SELECT %(type)s, coalesce(%(received_at)s::timestamptz, statement_timestamp()), '{}', %(query)s, %(raw)s, %(size)s,
+    'waiting', 0, '[]', '', %(integration)s, %(organization)s, %(answers)s::uuid,
     -- The turn after the last of its own, but not before the first that waits: an organization to which nothing came for
     -- long gets no advance. Events that are being read count, because those that a child does not begin are put back;
     -- hence one look-up in the index for each number of attempts.

@@ -17,6 +17,7 @@ from heartbeat_project.api.alert_export import AlertExport
 from heartbeat_project.console.selectors import _silent_first
 from heartbeat_project.kernel.sql import statement
 from integrations.coverage.consequences import _affected_integrations
+from integrations.inbound.mail_addresses import recipient_parameters
 from integrations.models.events import InboundEvent
 from integrations.models.integrations import InboundIntegration
 from integrations.ping_lane.batch import NO_PROCESS, PULSE_PARAMETERS
@@ -319,6 +320,8 @@ def test_what_waits_is_counted_for_each_mail_by_indexes_alone(filled):
         "raw": b"x",
         "size": 1,
         "answers": "0198c0de-0000-7000-8000-000000000000",
+        "integration": None,
+        "query": "{}",
         "attempts": 3,
         "in_all": 10_000,
         "in_all_bytes": 1 << 30,
@@ -334,6 +337,30 @@ def test_what_waits_is_counted_for_each_mail_by_indexes_alone(filled):
     new = InboundEvent.objects.filter(state="waiting", attempts=0, organization__isnull=False).order_by("turn", "id")
     assert "other_attempts_turn_id_idx" in new.explain()
     assert "Sort" not in new[:20].explain()
+
+
+def test_the_integrations_of_mail_addresses_are_found_by_their_tokens_and_aliases(filled):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE integrations_inboundintegration SET type = 'email' WHERE id IN "
+            "(SELECT id FROM integrations_inboundintegration ORDER BY id LIMIT 2000)"
+        )
+        cursor.execute(
+            "INSERT INTO integrations_eventsettings (integration_id, allow_get, preset, mapping, status_words, rules, "
+            "no_rule, delay, storm_per_minute, aliases) SELECT id, false, 'auto', '{}', '{}', '[]', 'continue', '{}', "
+            "60, jsonb_build_array('a' || id || '@x.org') FROM integrations_inboundintegration WHERE type = 'email'"
+        )
+        cursor.execute("ANALYZE integrations_eventsettings; ANALYZE integrations_inboundintegration")
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    parameters, _keys = recipient_parameters(["a" * 26 + "@x.org", "alerts@corp.org"])
+    found = plan("mail_recipients", {**parameters, "now": filled})
+    with connection.cursor() as cursor:
+        # How many rows a table has is known beyond the transaction, to the plans of other tests as well.
+        cursor.execute("DELETE FROM integrations_eventsettings; ANALYZE integrations_eventsettings")
+    assert "mail_token" in found
+    assert "on integrations_formertoken" in found
+    assert "event_settings_aliases" in found
+    assert "Seq Scan" not in found
 
 
 def test_a_page_of_a_list_of_integrations_is_read_in_the_order_of_an_index(filled):

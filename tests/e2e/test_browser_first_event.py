@@ -4,12 +4,17 @@ import subprocess
 import time
 
 import pytest
+from django.db import connection
 from playwright.sync_api import expect
 
 from alerting.models.alerts import Alert
+from heartbeat_project.kernel import clock
+from integrations.inbound.mails import read_events
 from integrations.models.integrations import InboundIntegration
+from integrations.smtp.server import Limits
 from tests import factories
 from tests.e2e.test_browser_seed_walk import INBOUND, sign_in
+from tests.mail_servers import MailServer, config_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.django_db(transaction=True)]
 
@@ -60,3 +65,32 @@ def test_a_click_on_a_value_puts_its_path_into_the_field_and_the_result_follows(
     expect(page.locator(".messages")).to_contain_text("The mapping and the rules are saved.")
     assert InboundIntegration.objects.get().event_settings.mapping == {"subject": "{{ payload.host }}"}
     assert page.troubles == []
+
+
+def test_from_add_email_to_the_first_alert_by_the_copied_line(page, team, settings):
+    with MailServer(config_of(connection, secret=settings.SECRET_KEY), Limits()) as server:
+        settings.SMTP_PORT = server.port
+        sign_in(page, INBOUND)
+        page.get_by_label("Type").select_option("Email")
+        page.get_by_role("link", name="+ ADD EMAIL").click()
+        page.get_by_label("Integration Name").fill("Nagios")
+        page.get_by_label("Escalation Policy / Response Play").select_option(
+            "Escalate after 5 minutes, user preference"
+        )
+        page.get_by_label("Operations", exact=True).check()
+        page.get_by_role("button", name="Submit").click()
+
+        state = page.locator("#state")
+        expect(state).to_contain_text("Waiting for the first event")
+        page.get_by_role("button", name="COPY the line that sends a mail").click()
+        expect(page.locator("#smtp-said")).to_have_text("Copied")
+        line = page.evaluate("navigator.clipboard.readText()")
+        subprocess.run(line, shell=True, capture_output=True, text=True, timeout=20, check=True)
+        while read_events(now=clock.now()):
+            pass
+
+        # The page brings itself up to date: nobody loads it again.
+        expect(state).to_contain_text("Opened an alert")
+        expect(page.locator(".log.events")).to_contain_text("PROBLEM: web1 is DOWN")
+        assert Alert.objects.get().subject == "web1 is DOWN"
+        assert page.troubles == []

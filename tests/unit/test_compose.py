@@ -33,7 +33,8 @@ def test_images_are_pinned_to_a_release():
 
 
 def test_the_published_port_belongs_to_the_proxy_so_that_web_can_be_there_twice():
-    assert [name for name, service in SERVICES.items() if "ports" in service] == ["proxy"]
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["mail", "proxy"]
+    assert SERVICES["mail"]["ports"] == ["${HEARTBEAT_PUBLISH_SMTP:-127.0.0.1:8025}:8025"]
     assert SERVICES["proxy"]["profiles"] == ["proxy"]
     assert not any("container_name" in service for service in SERVICES.values())
     assert "name web" in COMPOSE["configs"]["caddyfile"]["content"]
@@ -86,7 +87,7 @@ def test_signals_reach_the_program(name):
 def test_workers_start_after_the_first_account_and_nobody_waits_for_the_broker():
     assert SERVICES["migrate"]["depends_on"] == {"database": {"condition": "service_healthy"}}
     assert SERVICES["bootstrap"]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
-    for name in ("web", "engine", "delivery", "beat"):
+    for name in ("web", "engine", "delivery", "beat", "mail"):
         assert SERVICES[name]["depends_on"] == {"bootstrap": {"condition": "service_completed_successfully"}}
 
 

@@ -159,6 +159,8 @@ COMMANDS = {
     [
         ("manage.py", "DATABASE_URL={server}/no-such-database", 'database "no-such-database" does not exist'),
         ("celery", "EMAIL_URL=smtp://host:x", "EMAIL_URL must be an address"),
+        ("manage.py", "EMAIL_URL=smtp://127.0.0.1:8025", "EMAIL_URL leads to Heartbeat's own mail server"),
+        ("manage.py", "HEARTBEAT_MAIL_DOMAIN=a b", "HEARTBEAT_MAIL_DOMAIN must be a domain"),
         ("manage.py", "HEARTBEAT_BEHIND_PROXY=true", "in HEARTBEAT_TRUSTED_PROXIES instead, such as 10.0.0.5"),
         ("celery", "HEARTBEAT_BEHIND_PROXY=false", "in HEARTBEAT_TRUSTED_PROXIES instead, such as 10.0.0.5"),
         ("manage.py", "HEARTBEAT_TRUSTED_PROXIES=10.0.0.5/8", "HEARTBEAT_TRUSTED_PROXIES must hold networks such as"),

@@ -47,7 +47,7 @@ def test_the_web_server_starts_after_the_migrations_and_the_bootstrap_which_make
 
     stack.run(read_options([]), DataFolder(path=tmp_path, account=current_account()), Console(1))
 
-    assert begun == ["--noinput --skip-checks", "manage.py bootstrap", "web", "engine", "delivery", "beat"]
+    assert begun == ["--noinput --skip-checks", "manage.py bootstrap", "web", "engine", "delivery", "beat", "mail"]
 
 
 @pytest.mark.parametrize("name", ["engine", "delivery", "beat"])

@@ -1,6 +1,7 @@
 """Parse mails in a child process with hard limits, which `kernel.confined` runs.
 
-Standard input is a sequence of mails, each after its length in eight bytes. For each of them a line of JSON is written
+Standard input is a sequence of mails, each after its length in eight bytes, of which the first bit says that the mail
+is an event, so that all of its content is needed. For each of them a line of JSON is written
 at once, so that the parent knows which mail killed this process. The parser is that of the standard library with its
 old policy, which leaves headers as they are: the new one parses each header into a tree, and fails at nested brackets.
 """
@@ -32,6 +33,10 @@ ONCE = ("message-id", "return-path", "from", "subject")
 EACH = ("auto-submitted", "precedence")
 MARKS = ("x-autoreply", "x-autorespond", "x-auto-response-suppress", "x-loop", "list-id", "list-unsubscribe")
 
+# The first bit of a mail's length.
+IS_EVENT = 1 << 63
+
+content_of_mail = runpy.run_path(str(Path(__file__).with_name("mail_content.py")))["content_of"]
 read_html = runpy.run_path(str(Path(__file__).with_name("reply_html.py")))["read_html"]
 
 
@@ -48,8 +53,9 @@ def main() -> None:
     signal.signal(signal.SIGPROF, stop)
     source = sys.stdin.buffer
     while length := source.read(8):
-        raw = source.read(int.from_bytes(length))
-        sys.stdout.write(json.dumps(read(raw)) + "\n")
+        number = int.from_bytes(length)
+        raw = source.read(number % IS_EVENT)
+        sys.stdout.write(json.dumps(read(raw, is_event=number >= IS_EVENT)) + "\n")
         sys.stdout.flush()
         if time.process_time() > BATCH_SECONDS:
             break
@@ -60,13 +66,13 @@ def stop(*_: Any) -> None:
     raise TooLongError
 
 
-def read(raw: bytes) -> dict[str, Any]:
+def read(raw: bytes, *, is_event: bool = False) -> dict[str, Any]:
     """Return the content of a mail, or in `fault` why it cannot be read."""
     try:
         try:
             # Repeated each tenth of a second, in case that a library swallows the first exception.
             signal.setitimer(signal.ITIMER_PROF, MAIL_SECONDS, 0.1)
-            return mail_of(raw)
+            return mail_of(raw, is_event=is_event)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
     except TooLongError:
@@ -81,8 +87,11 @@ def read(raw: bytes) -> dict[str, Any]:
         return {"fault": f"it is not a mail that can be read ({type(error).__name__})"}
 
 
-def mail_of(raw: bytes) -> dict[str, Any]:
-    """Return the relevant headers, cut, and the text: the plain part, or the text of the HTML part if there is none."""
+def mail_of(raw: bytes, *, is_event: bool) -> dict[str, Any]:
+    """Return the relevant headers, cut, and the text: the plain part, or the text of the HTML part if there is none.
+
+    An event's text is only in `content`, which is empty for a reply.
+    """
     if headers_end(raw) > HEADERS_LENGTH:
         raise UnreadableError(f"its headers are longer than {HEADERS_LENGTH // 1024} KiB")
     mail: Message = message_from_bytes(raw)
@@ -95,8 +104,14 @@ def mail_of(raw: bytes) -> dict[str, Any]:
         "lists": {name: [value[:HEADER_LENGTH] for value in headers.get(name, ())][:MAX_PARTS] for name in EACH},
         "marks": [name for name in MARKS if name in headers],
         "type": mail.get_content_type()[:HEADER_LENGTH],
-        "text": text_of(mail),
+        "text": "" if is_event else text_of(mail),
+        "content": content_of_mail(mail, mail_items(mail)) if is_event else {},
     }
+
+
+def mail_items(mail: Message) -> list[tuple[str, str]]:
+    """Return names and values of the headers as they came."""
+    return [(name, str(value)) for name, value in mail.raw_items()]
 
 
 def headers_end(raw: bytes) -> int:

@@ -1,7 +1,7 @@
 """Read reply mails in a confined child, many at once, and act on them one by one."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +37,7 @@ def write_answer(notification: Notification, *, answer_text: str, now: datetime)
 # A child stops by itself after 1.5 s; these limits are for a single call of a library that does not return.
 LIMITS: Final = Limits(cpu_seconds=4, memory_mib=256, seconds=10.0, answer_bytes=16 * 1024 * 1024)
 _CHILD: Final = Path(__file__).with_name("mail_child.py")
+_IS_EVENT: Final = 1 << 63  # as in the child
 _BULK: Final = frozenset({"bulk", "junk", "list", "auto_reply"})
 
 
@@ -50,6 +51,7 @@ class ReadMail:
     marks: Sequence[str] = ()
     type: str = "text/plain"
     text: str = ""
+    content: Mapping[str, Any] = field(default_factory=dict)  # of an event, see `mail_content`
     fault: str = ""  # why it cannot be read; all other fields are empty then
 
     @classmethod
@@ -80,9 +82,14 @@ class Handled:
     organization_id: int | None = None
 
 
-def read_mails(raws: Sequence[bytes]) -> Reading:
-    """Read mails in a confined child. Raises OSError if no process can be started."""
-    question = b"".join(len(raw).to_bytes(8) + raw for raw in raws)
+def read_mails(raws: Sequence[bytes], *, events: Container[int] = ()) -> Reading:
+    """Read mails in a confined child; those at the places `events` with all of their content.
+
+    Raises OSError if no process can be started.
+    """
+    question = b"".join(
+        (len(raw) | (_IS_EVENT if place in events else 0)).to_bytes(8) + raw for place, raw in enumerate(raws)
+    )
     try:
         answer, died = run_confined(_CHILD, question, limits=LIMITS), ""
     except Overrun as error:

@@ -145,9 +145,9 @@ def deadly(monkeypatch, tmp_path):
         "import runpy, os, signal\n"
         f"child = runpy.run_path({str(mail_replies._CHILD)!r})\n"
         "read = child['read']\n"
-        "def deadly(raw):\n"
+        "def deadly(raw, **more):\n"
         "    if b'X-Die' in raw: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return read(raw)\n"
+        "    return read(raw, **more)\n"
         "child['main'].__globals__['read'] = deadly\n"
         "child['main']()\n"
     )

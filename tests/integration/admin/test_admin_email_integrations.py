@@ -1,0 +1,55 @@
+"""Configuration > Integrations > Inbound Integrations: the pages of Email integrations, and of what came by mail."""
+
+import pytest
+from django.urls import reverse
+
+from integrations.inbound.mail_storing import store_received
+from integrations.inbound.mails import read_events
+from integrations.models.integrations import InboundIntegration
+from tests.integration.admin.test_admin_integrations import ADD, LIST, page_of, said
+
+
+@pytest.fixture
+def pages(here, signed_in):
+    return signed_in(here.people["Integrations Admin"])
+
+
+def test_the_page_has_the_address_on_top_and_shows_mails_in_full(pages, here, now, settings):
+    here.objects["integrations_maintenancewindow"].delete()
+    filled = {
+        "name": "Nagios",
+        "follows": f"policy:{here.objects['escalation_escalationpolicy'].pk}",
+        "enabled": "on",
+        "allowed_senders": "@gmail.com\nroot@db1",
+        "extract": '{"url": {"from": "body", "start": "<"}}',
+    }
+    assert "+ ADD EMAIL</a>" in pages.get(f"{LIST}?type=email").content.decode()
+    refused = pages.post(f"{ADD}?type=email", filled | {"extract": "{", "aliases": "x"})
+    assert "This is not JSON" in refused.content.decode()
+    refused = pages.post(f"{ADD}?type=email", filled | {"extract": '{"url": 5}'})
+    assert "url: a rule is an object" in refused.content.decode()
+    done = pages.post(f"{ADD}?type=email", filled)
+    assert said(done)[0].startswith("“Nagios” is saved. Its mail address is below")
+    shop = InboundIntegration.objects.get(name="Nagios")
+    assert shop.event_settings.allowed_senders == ["@gmail.com", "root@db1"]
+    shown = pages.get(page_of(shop)).content.decode()
+    address = f"{shop.mail_token}@127.0.0.1"
+    assert f'value="{address}"' in shown
+    assert "POSTAlert" not in shown
+    assert f"--mail-rcpt &#x27;{address}&#x27;" in shown or f"--mail-rcpt '{address}'" in shown
+
+    text = "Confirm: https://mail.google.com/c?" + "x" * 600 + "\n" + "\n".join(f"line {n}" for n in range(300))
+    raw = f"From: Gmail <forwarding@gmail.com>\nSubject: Gmail Forwarding <b>Confirmation\n\n{text}".encode()
+    (pk,) = store_received(raw, recipients=[address], now=now)
+    read_events(now=now)
+    event = pages.get(reverse("admin:integrations_inboundintegration_event", args=[shop.pk, pk])).content.decode()
+    assert "line 299" in event
+    assert "x" * 600 in event
+    assert "<b>Confirmation" not in event
+    assert "Gmail Forwarding &lt;b&gt;Confirmation" in pages.get(page_of(shop)).content.decode()
+
+
+def test_a_heartbeats_page_shows_its_address_below_its_url(pages, here):
+    job = here.objects["integrations_inboundintegration"]
+    shown = pages.get(page_of(job)).content.decode()
+    assert 0 < shown.index(f"/Heartbeat/{job.token}") < shown.index(f"{job.mail_token}@127.0.0.1")
