@@ -21,6 +21,7 @@ from embedded.process import Program, tied
 from embedded.stack import programs
 
 CLIENTS = 100
+NAMES = ("engine", "delivery", "beat")
 
 
 @contextlib.contextmanager
@@ -33,7 +34,7 @@ def workers(*, beat_later: float = 0.0, **env: str) -> Iterator[None]:
     celery = Celery(broker=env.get("REDIS_URL", os.environ["REDIS_URL"]), set_as_current=False)
     base = Program(name="", command=(sys.executable,), folder=ROOT, env={}, account=None)
     options = replace(read_options(()), database_url="", redis_url="")
-    commands = {program.name: program.command for program in programs(base, options) if program.name != "web"}
+    commands = {program.name: program.command for program in programs(base, options) if program.name in NAMES}
     beat = commands.pop("beat")
     running = [_started(command, env) for command in commands.values()]
     try:
