@@ -25,7 +25,7 @@ READY_SECONDS = 60.0
 MIGRATE_SECONDS = 86400.0  # an index on a big table takes hours, and the migration of another start is waited for
 FOREVER = 1e9  # seconds
 # Only `bootstrap` runs Django's system checks: they import every page, which workers and migrations do not need.
-CELERY = ("-m", "celery", "--quiet", "--skip-checks", "-A")
+CELERY = ("-m", "heartbeat_project.celery_command", "--quiet", "--skip-checks", "-A")
 # The messages between workers are useful only for Celery's monitors, and cost a second at each start.
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
