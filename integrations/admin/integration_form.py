@@ -11,7 +11,7 @@ from accounts.models.users import User
 from alerting.models.bridges import Bridge
 from escalation.models.policies import EscalationPolicy, ResponsePlay
 from heartbeat_project.kernel.choice_fields import CheckBoxes
-from integrations.configuration.edits import MAX_MINUTES, live_alert_ids
+from integrations.configuration.edits import MAX_MINUTES, RECIPIENTS, live_alert_ids
 from integrations.models.integrations import InboundIntegration
 
 _POLICY, _PLAY = "policy", "play"
@@ -117,11 +117,21 @@ class IntegrationForm(ServiceForm):
     def service_values(self) -> dict[str, Any]:
         """Return the keyword arguments of the service; of policy and play, one is None."""
         values = dict(self.cleaned_data)
+        if self.instance.pk:
+            values |= {field: self._in_stored_order(field) for field in RECIPIENTS}
         prefix, _, pk = values.pop("follows").partition(":")
         # The field accepts only choices of the organization, so these lookups need no filter of their own.
         values["escalation_policy"] = EscalationPolicy.objects.filter(pk=pk).first() if prefix == _POLICY else None
         values["response_play"] = ResponsePlay.objects.filter(pk=pk).first() if prefix == _PLAY else None
         return values
+
+    def _in_stored_order(self, field: str) -> list[Any]:
+        """Return the chosen recipients: those of before in their order, which boxes cannot show, then the others."""
+        relation = getattr(InboundIntegration, field)
+        stored = relation.through.objects.filter(inboundintegration=self.instance).order_by("id")
+        pks = stored.values_list(f"{relation.field.m2m_reverse_field_name()}_id", flat=True)
+        places = {pk: place for place, pk in enumerate(pks)}
+        return sorted(self.cleaned_data[field], key=lambda recipient: places.get(recipient.pk, len(places)))
 
 
 def _name_and_email(user: User) -> str:

@@ -45,8 +45,8 @@ def test_from_configuration_to_a_ping_that_is_seen(page, team, organization):
     page.get_by_role("link", name="Inbound Integrations").first.click()
     types = page.get_by_label("Type")
     expect(types.locator("option")).to_have_text(["All types", "API", "Email", "Chat", "Heartbeat"])
-    types.select_option("Email")
-    expect(page.get_by_role("button", name="+ ADD EMAIL")).to_be_disabled()
+    types.select_option("Chat")
+    expect(page.get_by_role("button", name="+ ADD CHAT")).to_be_disabled()
     page.get_by_label("Type").select_option("Heartbeat")
     page.get_by_role("link", name="+ ADD HEARTBEAT").click()
 

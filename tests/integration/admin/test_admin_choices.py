@@ -169,6 +169,24 @@ def test_a_form_that_is_saved_unchanged_changes_nothing(here, crowd, jobs, signe
     assert AuditEntry.objects.filter(object_type__in=["group", "integration"]).count() == entries
 
 
+def test_a_form_that_is_saved_unchanged_keeps_the_order_in_which_groups_are_notified(here, signed_in):
+    heartbeat = here.objects["integrations_inboundintegration"]
+    names = ("Zebra", "Ants", "Mice")
+    groups = [factories.GroupFactory(organization=here.organization, name=name) for name in names]
+    heartbeat.recipient_groups.clear()
+    for group in groups:
+        heartbeat.recipient_groups.add(group)
+    path, browser = f"/admin/integrations/inboundintegration/{heartbeat.pk}/change/", signed_in(here.people["Owner"])
+    sent = Fields(browser.get(path).content.decode()).sent
+    sent = {key: value for key, value in sent.items() if key and not key.startswith("_")}
+    through = heartbeat.recipient_groups.through.objects.filter(inboundintegration=heartbeat).order_by("id")
+    assert browser.post(path, sent).status_code == 302
+    assert [row.group for row in through] == groups
+    later = factories.GroupFactory(organization=here.organization, name="Bees")
+    assert browser.post(path, {**sent, "recipient_groups": [later.pk, groups[1].pk, groups[0].pk]}).status_code == 302
+    assert [row.group.name for row in through.all()] == ["Zebra", "Ants", "Bees"]
+
+
 def test_each_member_of_many_is_listed_once_and_with_no_query_of_its_own(here, crowd, signed_in):
     group, browser = here.objects["accounts_group"], signed_in(here.people["Owner"])
     path = f"/admin/accounts/group/{group.pk}/change/"

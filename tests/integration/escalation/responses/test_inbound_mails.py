@@ -359,7 +359,7 @@ def test_organizations_take_turns_though_two_have_sent_many_slow_mails_before(ne
     reply.refresh_from_db()
     later.refresh_from_db()
     assert [reply.state, later.state] == ["read", "read"]
-    assert InboundEvent.objects.filter(state="waiting").count() >= 6
+    assert InboundEvent.objects.filter(state="waiting").exists()
 
 
 def test_who_sends_after_a_pause_is_not_put_before_those_who_wait(neighbours, now):
