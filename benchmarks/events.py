@@ -1,18 +1,14 @@
 """Measures how long events of API integrations take to be answered, and what they cost the pings beside them."""
 
-import asyncio
-import json
-import random
 import time
-from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import Any, Final
 
 from django.db import connection
 
 from benchmarks.client import pinging
+from benchmarks.event_client import EVENTS, INTEGRATIONS, send
 from benchmarks.fill import fill
 from benchmarks.harness import web
 from benchmarks.pings import LANE
@@ -21,11 +17,8 @@ from benchmarks.workers import workers
 
 HEARTBEATS: Final = 10_000
 PINGS, PING_CONNECTIONS, SECONDS = 500, 64, 30
-INTEGRATIONS, EVENTS, EVENT_CONNECTIONS = 30, 150, 30
 # As with pings, the first requests are not measured: they load code, and open the alert of each integration.
 WARM_SECONDS: Final = 5
-# Every so many-th event has a key of its own, and opens an alert.
-OPENS_EVERY: Final = 10
 FILL: Final = """
 INSERT INTO integrations_inboundintegration (id, organization_id, type, name, token, escalation_policy_id, enabled,
     created_at)
@@ -39,14 +32,6 @@ INSERT INTO integrations_eventsettings (integration_id, allow_get, preset, mappi
 INSERT INTO integrations_eventstate (integration_id, event_count, rejected_count, opened_in_minute)
     SELECT 1000000 + n, 0, 0, 0 FROM generate_series(1, %(n)s) AS n
 """
-
-
-@dataclass
-class Answers:
-    """The answers to the events: how many of each status, and how long each took."""
-
-    statuses: Counter[int] = field(default_factory=Counter)
-    milliseconds: list[float] = field(default_factory=list)
 
 
 def events() -> list[dict[str, Any]]:
@@ -90,46 +75,6 @@ def events() -> list[dict[str, Any]]:
     ]
     save("events", rows)
     return rows
-
-
-def send(port: int, *, seconds: int) -> Answers:
-    """Send events for so many seconds; return their answers."""
-    return asyncio.run(_send(port, seconds=seconds))
-
-
-async def _send(port: int, *, seconds: int) -> Answers:
-    answers = Answers()
-    end = time.monotonic() + seconds
-    clients = (_send_on(port, number, answers, end) for number in range(EVENT_CONNECTIONS))
-    await asyncio.gather(*clients)
-    return answers
-
-
-async def _send_on(port: int, number: int, answers: Answers, end: float) -> None:
-    """Send events at a steady rate over one connection."""
-    pick = random.Random(number)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    gap = EVENT_CONNECTIONS / EVENTS
-    due = time.monotonic() + gap * number / EVENT_CONNECTIONS
-    count = number  # so that those that open are spread
-    while due < end:
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
-        due += gap
-        count += 1
-        key = f"key {number} {due}" if count % OPENS_EVERY == 0 else "key"
-        body = json.dumps({"status": "firing", "alertKey": key, "title": f"{key} is down", "host": "db1"}).encode()
-        sent_at = time.monotonic()
-        writer.write(
-            f"POST /POSTAlert/event-{pick.randint(1, INTEGRATIONS)} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-            + body
-        )
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-        length = int(head.partition("content-length:")[2].split("\r\n")[0])
-        await reader.readexactly(length)
-        answers.statuses[int(head.split()[1])] += 1
-        answers.milliseconds.append(1_000 * (time.monotonic() - sent_at))
-    writer.close()
 
 
 def _p99(values: list[float]) -> float:
