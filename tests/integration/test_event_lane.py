@@ -147,8 +147,8 @@ def test_events_beyond_what_may_wait_are_refused_and_say_when_to_come_again(lane
     assert InboundEvent.objects.count() == 0
 
 
-def test_an_event_that_no_thread_begins_in_time_is_taken_back(lane, shop, monkeypatch):
-    monkeypatch.setattr(event_lane, "WAIT_SECONDS", 0.1)
+def hold_events_of(lane, shop):
+    """Occupy the turn of an integration, and return the event that frees it."""
     begun, gate = threading.Event(), threading.Event()
 
     def hold():
@@ -157,6 +157,12 @@ def test_an_event_that_no_thread_begins_in_time_is_taken_back(lane, shop, monkey
 
     lane.threads.submit(("", shop.token), hold)
     assert begun.wait(30)
+    return gate
+
+
+def test_an_event_that_no_thread_begins_in_time_is_taken_back(lane, shop, monkeypatch):
+    monkeypatch.setattr(event_lane, "WAIT_SECONDS", 0.1)
+    gate = hold_events_of(lane, shop)
     try:
         assert ask(lane, "POST", f"/POSTAlert/{shop.token}")[0] == 503
     finally:
@@ -166,8 +172,7 @@ def test_an_event_that_no_thread_begins_in_time_is_taken_back(lane, shop, monkey
 
 
 def test_an_event_whose_sender_waits_no_more_is_carried_out(lane, shop):
-    gate = threading.Event()
-    lane.threads.submit(("", shop.token), gate.wait)
+    gate = hold_events_of(lane, shop)
 
     async def send_and_go() -> None:
         async def receive():
