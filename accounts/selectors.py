@@ -15,6 +15,7 @@ from accounts.models.groups import Group, GroupMember, GroupRole
 from accounts.models.organizations import Organization
 from accounts.models.users import User
 from accounts.permissions import may
+from heartbeat_project.kernel.prepared import fetch_prepared
 from heartbeat_project.kernel.sql import array, statement
 
 
@@ -57,10 +58,8 @@ def nested_groups(group_ids: Iterable[int]) -> dict[int, list[int]]:
     """
     roots = set(group_ids)
     children: dict[int, list[int]] = defaultdict(list)
-    with connection.cursor() as cursor:
-        cursor.execute(statement("accounts", "nested_groups"), {"ids": sorted(roots)})
-        for group_id, child_id in cursor.fetchall():
-            children[group_id].append(child_id)
+    for group_id, child_id in fetch_prepared(statement("accounts", "nested_groups"), {"ids": sorted(roots)}):
+        children[group_id].append(child_id)
     nested = {}
     for root in roots:
         reached: dict[int, None] = {}

@@ -13,6 +13,7 @@ from accounts.permissions import may
 from alerting.models.alerts import Alert, AlertRecipient, TimelineEntry
 from alerting.models.bridges import Bridge
 from alerting.states import LIVE
+from heartbeat_project.kernel.composed import Composed, one_of
 from heartbeat_project.kernel.ids import read_id
 
 _Kind = TimelineEntry.Kind
@@ -182,4 +183,7 @@ def people_who_may_answer() -> QuerySet[User]:
 
 def who_may_answer(user_ids: Iterable[int]) -> set[int]:
     """Return those of the users for whom `may_answer` is true, in one query."""
-    return set(people_who_may_answer().filter(pk__in=set(user_ids)).values_list("pk", flat=True))
+    return set(_who_may_answer(users=list(set(user_ids))))
+
+
+_who_may_answer = Composed(lambda: people_who_may_answer().filter(one_of("pk", "users")).values_list("pk", flat=True))

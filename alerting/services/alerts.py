@@ -16,6 +16,7 @@ from alerting.selectors import has_acknowledged, may_answer
 from alerting.states import LIVE, Action, Status, actions_from, step
 from alerting.via import API, CONSOLE, UNSAID, Via
 from heartbeat_project.kernel.errors import DomainError, FieldError
+from heartbeat_project.kernel.prepared import fetch
 from heartbeat_project.kernel.sql import array, column, records, statement
 
 REASON_LENGTH = 200  # characters; the width of the column
@@ -101,9 +102,8 @@ def open_alerts(drafts: Sequence[AlertDraft], *, now: datetime) -> list[int]:
         "users": array(user_id for _, _, user_id in recipients),
         "now": now,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(statement("alerting", "open_alerts"), parameters)
-        return [alert_id for (alert_id,) in cursor.fetchall()]
+    rows = fetch(statement("alerting", "open_alerts"), parameters, length=max(len(drafts), len(recipients)))
+    return [alert_id for (alert_id,) in rows]
 
 
 def close_alerts(
@@ -334,11 +334,8 @@ def add_viewers(pairs: Sequence[tuple[int, int]]) -> None:
 
     `pairs` are (alert id, user id); pairs that exist already are ignored.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            statement("alerting", "add_viewers"),
-            {"alerts": array(alert_id for alert_id, _ in pairs), "users": array(user_id for _, user_id in pairs)},
-        )
+    parameters = {"alerts": array(alert_id for alert_id, _ in pairs), "users": array(user_id for _, user_id in pairs)}
+    fetch(statement("alerting", "add_viewers"), parameters, length=len(pairs))
 
 
 def add_recipients(alert: Alert, *, group_ids: Iterable[int] = (), user_ids: Iterable[int] = ()) -> None:

@@ -5,10 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import chain
+from typing import Final
+
+from django.db.models import prefetch_related_objects
 
 from accounts.models.groups import Group, GroupRole
 from escalation.engine.plan import Plan, Stage, Target, Track
 from escalation.models.policies import EscalationPolicy, PlayTier, PolicyRole, ResponsePlay
+from heartbeat_project.kernel.composed import Composed, one_of
 
 # Labels of the stages whose people are named themselves, not found by a group role.
 NAMED = "Recipients named directly"
@@ -23,6 +27,13 @@ class Recipients:
     user_ids: tuple[int, ...] = ()
 
 
+_roles: Final = Composed(lambda: PolicyRole.objects.filter(one_of("policy_id", "policies")).order_by("id"))
+_tiers: Final = Composed(lambda: PlayTier.objects.filter(one_of("play_id", "plays")).order_by("offset_minutes", "id"))
+_group_names: Final = Composed(
+    lambda: Group.objects.filter(one_of("pk", "groups")).order_by().values_list("pk", "name")
+)
+
+
 class PlanCompiler:
     """Compiles policies and plays into plans; reads the rules and group names of a whole batch in a few queries."""
 
@@ -34,13 +45,14 @@ class PlanCompiler:
         group_ids: Iterable[int],
     ) -> None:
         self._roles: Mapping[int, list[PolicyRole]] = defaultdict(list)
-        for role in PolicyRole.objects.filter(policy__in={policy.pk for policy in policies}).order_by("id"):
+        for role in _roles(policies=list({policy.pk for policy in policies})):
             self._roles[role.policy_id].append(role)
         self._tiers: Mapping[int, list[PlayTier]] = defaultdict(list)
-        tiers = PlayTier.objects.filter(play__in={play.pk for play in plays}).prefetch_related("users", "groups")
-        for tier in tiers.order_by("offset_minutes", "id"):
+        tiers = _tiers(plays=list({play.pk for play in plays}))
+        prefetch_related_objects(tiers, "users", "groups")
+        for tier in tiers:
             self._tiers[tier.play_id].append(tier)
-        self._group_names = dict(Group.objects.filter(pk__in=set(group_ids)).values_list("pk", "name"))
+        self._group_names = dict(_group_names(groups=list(set(group_ids))))
 
     def compile_policy(self, policy: EscalationPolicy, recipients: Recipients) -> Plan:
         """Return one track for each group, and one for the users named directly, who count as Primary at minute 0."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import chain, pairwise
+from typing import Final
 
 from accounts.models.contact_methods import ContactMethod
 from accounts.selectors import nested_groups
@@ -15,6 +16,7 @@ from escalation.engine.plan import Plan, Stage, Target
 from escalation.engine.walk import FirstUse, Page
 from escalation.models.nights import Nights
 from escalation.oncall.rotas import AbsenceDetails, GroupRotas, group_rotas
+from heartbeat_project.kernel.composed import Composed, one_of
 from heartbeat_project.kernel.wording import moment, zone
 
 # The paths of each target, each with the group that it comes from, if any; see RecipientDirectory.
@@ -137,8 +139,7 @@ class PeopleAhead:
             people = user_ids.union(*(group_rota.everybody for group_rota in rotas.of.values()))
             people.update(entry.absence.cover for entry in rotas.away)
         methods: dict[int, list[ContactMethod]] = defaultdict(list)
-        usable = ContactMethod.objects.filter(user_id__in=people, user__is_active=True, verified_at__isnull=False)
-        for method in usable.select_related("user").order_by("user_id", "position", "id"):
+        for method in _usable_methods(users=list(people)):
             methods[method.user_id or 0].append(method)
         return cls(nested, rotas, members, methods, _contacts(nested), who_may_answer(people))
 
@@ -338,15 +339,28 @@ def _contacts(nested: Mapping[int, Sequence[int]]) -> dict[int, list[ContactMeth
     if not nested:
         return {}
     shared: dict[int, list[ContactMethod]] = defaultdict(list)
-    usable = ContactMethod.objects.filter(
-        group_id__in=set(chain.from_iterable(nested.values())), enabled=True, verified_at__isnull=False
-    )
-    for method in usable.select_related("group").order_by("position", "id"):
+    for method in _group_contacts(groups=list(set(chain.from_iterable(nested.values())))):
         shared[method.group_id or 0].append(method)
     return {
         group_id: list(chain.from_iterable(shared[inner_id] for inner_id in inner_ids))
         for group_id, inner_ids in nested.items()
     }
+
+
+_usable_methods: Final = Composed(
+    lambda: (
+        ContactMethod.objects.filter(one_of("user_id", "users"), user__is_active=True, verified_at__isnull=False)
+        .select_related("user")
+        .order_by("user_id", "position", "id")
+    )
+)
+_group_contacts: Final = Composed(
+    lambda: (
+        ContactMethod.objects.filter(one_of("group_id", "groups"), enabled=True, verified_at__isnull=False)
+        .select_related("group")
+        .order_by("position", "id")
+    )
+)
 
 
 def _redirect(path: tuple[int, ...], group: int | None, away: Sequence[AbsenceDetails]) -> Redirect | None:

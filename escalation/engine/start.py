@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from accounts.models.contact_methods import Priority
 from escalation.engine import walk
@@ -18,6 +18,7 @@ from escalation.engine.write_step import Step, take_step, write_steps
 from escalation.models.nights import waits_until
 from escalation.models.policies import EscalationPolicy, ResponsePlay
 from escalation.models.runs import EscalationRun
+from heartbeat_project.kernel.prepared import fetch
 from heartbeat_project.kernel.sql import array, records, statement
 
 Starts = Sequence[tuple["Route", Sequence[int]]]
@@ -175,12 +176,9 @@ def _insert(starts: Starts, plans: Sequence[Plan], steps: Sequence[Step]) -> lis
         _route_record(number, route, plan, step)
         for number, ((route, _), plan, step) in enumerate(zip(starts, plans, steps, strict=True))
     )
-    with connection.cursor() as cursor:
-        cursor.execute(
-            statement("escalation", "start_runs"),
-            {"alerts": array(alert_ids), "numbers": array(numbers), "routes": records(routes)},
-        )
-        return [run_id for (run_id,) in cursor.fetchall()]
+    parameters = {"alerts": array(alert_ids), "numbers": array(numbers), "routes": records(routes)}
+    rows = fetch(statement("escalation", "start_runs"), parameters, length=len(alert_ids))
+    return [run_id for (run_id,) in rows]
 
 
 def _route_record(number: int, route: Route, plan: Plan, step: Step) -> dict[str, Any]:

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
-
 from accounts.models.contact_methods import ContactMethod
 from alerting.models.alerts import TimelineEntry
 from alerting.services.alerts import add_viewers, write_timeline
@@ -17,6 +15,7 @@ from escalation.engine.reached import runs_that_reach_nobody
 from escalation.engine.recipients import PlanDirectory, RecipientDirectory, Redirect
 from escalation.models.notifications import Notification
 from escalation.models.runs import EscalationRun
+from heartbeat_project.kernel.prepared import fetch
 from heartbeat_project.kernel.sql import array, records, statement
 from heartbeat_project.kernel.wakeup import wake_on_commit
 from heartbeat_project.kernel.wording import moment
@@ -168,8 +167,7 @@ def _write_pages(steps: Sequence[Step], *, now: datetime) -> None:
         "further": Notification.Urgency.FURTHER,
         "now": now,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(statement("escalation", "write_pages"), parameters)
+    fetch(statement("escalation", "write_pages"), parameters, length=max(len(run_ids), len(pages)))
 
 
 def _pages_to_people(step: Step, *, number: int, now: datetime) -> Iterator[dict[str, Any]]:

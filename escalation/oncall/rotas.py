@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from django.db.models import BigIntegerField, Func, Q
+from django.db.models import BigIntegerField, DateTimeField, Func, Q, QuerySet, prefetch_related_objects
 
 from accounts.models.contact_methods import ContactMethod
 from accounts.models.groups import GroupMember, GroupRole
@@ -22,6 +22,7 @@ from escalation.oncall.rota import shifts as rota
 from escalation.oncall.rota import who_is_on_call
 from escalation.oncall.rota.covers import Absence, Reach
 from escalation.oncall.rota.who_is_on_call import RotaPeriod
+from heartbeat_project.kernel.composed import Composed, Parameter, one_of
 
 MEMBER_LIST: Final = 0  # the id of the shift that stands for a group's member list
 _INSTANT = timedelta(microseconds=1)
@@ -150,11 +151,8 @@ def group_rotas(
     """
     ids = set(group_ids)
     until = None if later else ends_at or starts_at + _INSTANT
-    # Of the shifts that have ended only the last one of each group is needed: it says when the rota ended.
-    ending = Shift.objects.filter(group_id__in=ids, is_override=False, ends_at__isnull=False)
-    last = ending.order_by("group_id", "-ends_at").distinct("group_id").values("pk")
-    stored = Shift.objects.filter(Q(ends_at=None) | Q(ends_at__gt=starts_at) | Q(pk__in=last), group_id__in=ids)
-    stored = stored.prefetch_related("windows", "people").order_by("id")
+    stored = _shifts(groups=list(ids), starts_at=starts_at)
+    prefetch_related_objects(stored, "windows", "people")
     shifts: dict[int, list[Shift]] = defaultdict(list)
     for shift in stored:
         shifts[shift.group_id].append(shift)
@@ -162,8 +160,7 @@ def group_rotas(
     entries = _entries(calendar_ids, starts_at=starts_at, ends_at=until)
     members: dict[int, list[rota.RoleHolder]] = defaultdict(list)
     active: set[int] = set()
-    rows = GroupMember.objects.filter(group_id__in=ids).order_by("position", "id")
-    for group_id, role, user_id, is_active in rows.values_list("group_id", "role", "user_id", "user__is_active"):
+    for group_id, role, user_id, is_active in _members(groups=list(ids)):
         members[group_id].append(rota.RoleHolder(user_id, role))
         if is_active:
             active.add(user_id)
@@ -183,6 +180,25 @@ def group_rotas(
     )
 
 
+def _needed_shifts() -> QuerySet[Shift]:
+    # Of the shifts that have ended only the last one of each group is needed: it says when the rota ended.
+    ending = Shift.objects.filter(one_of("group_id", "groups"), is_override=False, ends_at__isnull=False)
+    last = ending.order_by("group_id", "-ends_at").distinct("group_id").values("pk")
+    going_on = Q(ends_at__gt=Parameter("starts_at", DateTimeField()))
+    shifts = Shift.objects.filter(Q(ends_at=None) | going_on | Q(pk__in=last), one_of("group_id", "groups"))
+    return shifts.order_by("id")
+
+
+_shifts: Final = Composed(_needed_shifts)
+_members: Final = Composed(
+    lambda: (
+        GroupMember.objects.filter(one_of("group_id", "groups"))
+        .order_by("position", "id")
+        .values_list("group_id", "role", "user_id", "user__is_active")
+    )
+)
+
+
 def _reach(people: Collection[int], away: Iterable[AbsenceDetails], *, active: Collection[int]) -> Reach:
     absent: dict[int, list[Absence]] = defaultdict(list)
     for entry in away:
@@ -193,14 +209,23 @@ def _reach(people: Collection[int], away: Iterable[AbsenceDetails], *, active: C
 
 def can_be_reached(people: Collection[int]) -> frozenset[int]:
     """Return the ids of those who can be reached: they may respond, and have a verified, enabled method that works."""
-    methods = ContactMethod.objects.filter(
-        user_id__in=who_may_answer(people),
-        user__is_active=True,
-        verified_at__isnull=False,
-        enabled=True,
-        failing_since=None,
+    return frozenset(_with_working_methods(users=list(who_may_answer(people))))
+
+
+_with_working_methods: Final = Composed(
+    lambda: (
+        ContactMethod.objects.filter(
+            one_of("user_id", "users"),
+            user__is_active=True,
+            verified_at__isnull=False,
+            enabled=True,
+            failing_since=None,
+        )
+        .order_by()
+        .values_list("user_id", flat=True)
+        .distinct()
     )
-    return frozenset(user_id for user_id in methods.values_list("user_id", flat=True).distinct() if user_id is not None)
+)
 
 
 def _entries(
@@ -308,13 +333,8 @@ def absences(
     person_ids: Iterable[int], *, starts_at: datetime, ends_at: datetime | None = None
 ) -> list[AbsenceDetails]:
     """Return all absences between two instants in the organizations of these people, since covers can be away, too."""
-    organizations = User.objects.filter(pk__in=list(person_ids)).values("organization_id")
-    rows = OutOfOffice.objects.filter(ends_at__gt=starts_at, user__organization_id__in=organizations)
-    if ends_at is not None:
-        rows = rows.filter(starts_at__lt=ends_at)
-    # Columns instead of model instances: there may be thousands.
-    columns = ("user_id", "cover_id", "starts_at", "ends_at", "group_id")
-    labels = ("user__name", "user__email", "cover__name", "cover__email", "user__organization__time_zone")
+    values = {"users": list(person_ids), "starts_at": starts_at}
+    rows = _absences_from(**values) if ends_at is None else _absences_between(**values, ends_at=ends_at)
     return [
         AbsenceDetails(
             absence=Absence(row["user_id"], row["cover_id"], row["starts_at"], row["ends_at"], row["group_id"]),
@@ -322,8 +342,25 @@ def absences(
             cover_name=row["cover__name"] or row["cover__email"],
             time_zone=row["user__organization__time_zone"],
         )
-        for row in rows.order_by("id").values(*columns, *labels)
+        for row in rows
     ]
+
+
+def _later_absences() -> QuerySet[OutOfOffice, dict[str, Any]]:
+    organizations = User.objects.filter(one_of("pk", "users")).values("organization_id")
+    begins = Parameter("starts_at", DateTimeField())
+    rows = OutOfOffice.objects.filter(ends_at__gt=begins, user__organization_id__in=organizations)
+    # Columns instead of model instances: there may be thousands.
+    columns = ("user_id", "cover_id", "starts_at", "ends_at", "group_id")
+    labels = ("user__name", "user__email", "cover__name", "cover__email", "user__organization__time_zone")
+    found: QuerySet[OutOfOffice, dict[str, Any]] = rows.order_by("id").values(*columns, *labels)
+    return found
+
+
+_absences_from: Final = Composed(_later_absences)
+_absences_between: Final = Composed(
+    lambda: _later_absences().filter(starts_at__lt=Parameter("ends_at", DateTimeField()))
+)
 
 
 def absences_at(person_ids: Iterable[int], *, at: datetime) -> list[AbsenceDetails]:

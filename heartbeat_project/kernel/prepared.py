@@ -1,13 +1,16 @@
 """Statements that run many times a second: PostgreSQL parses and plans each of them once for a connection."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from django.db import NotSupportedError, OperationalError, connection
 
 from heartbeat_project.kernel.audit import current_actor
+
+# PostgreSQL plans a prepared statement for lists of some ten values; a longer one is planned for what it holds.
+MANY: Final = 50
 
 
 class _PreparedCursor(psycopg.Cursor[tuple[Any, ...]]):
@@ -35,7 +38,7 @@ def _prepared_cursor() -> Iterator[Any]:
         raise OperationalError(str(error)) from error
 
 
-def fetch_prepared(sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def fetch_prepared(sql: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[tuple[Any, ...]]:
     """Execute one statement and return its rows.
 
     If somebody acts, it is executed as any other, because the actor is sent in the same message. Types of parameters
@@ -45,3 +48,12 @@ def fetch_prepared(sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, .
         cursor.execute(sql, parameters)
         rows: list[tuple[Any, ...]] = cursor.fetchall() if cursor.description else []
         return rows
+
+
+def fetch(sql: str, parameters: Mapping[str, Any] | Sequence[Any], *, length: int) -> list[tuple[Any, ...]]:
+    """Execute one statement that is given lists of this length, prepared if they are short, and return its rows."""
+    if length <= MANY:
+        return fetch_prepared(sql, parameters)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchall() if cursor.description else []

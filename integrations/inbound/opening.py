@@ -2,15 +2,24 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
+from django.db.models import BigIntegerField
 from django.utils.functional import cached_property
 
 from escalation.engine.start import Route
 from escalation.models.policies import EscalationPolicy, ResponsePlay
+from heartbeat_project.kernel.composed import Composed, Parameter
 from heartbeat_project.kernel.prepared import fetch_prepared
 from heartbeat_project.kernel.sql import statement
 from integrations.inbound.event import MappedEvent
 from integrations.models.integrations import InboundIntegration
+
+_policies: Final = Composed(
+    lambda: EscalationPolicy.objects.filter(
+        organization_id=Parameter("organization", BigIntegerField()), pk=Parameter("policy", BigIntegerField())
+    ).order_by()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +94,8 @@ class Opening:
     def _policy(self, pk: int | None) -> EscalationPolicy | None:
         """Return a policy of the integration's organization."""
         if pk is not None and pk not in self._policies:
-            own = EscalationPolicy.objects.filter(organization_id=self._integration.organization_id, pk=pk)
-            self._policies[pk] = own.first()
+            own = _policies(organization=self._integration.organization_id, policy=pk)
+            self._policies[pk] = own[0] if own else None
         return None if pk is None else self._policies[pk]
 
     def _play(self, pk: int | None) -> ResponsePlay | None:
