@@ -48,8 +48,8 @@ def notify_of_joining(alert_id: int, joining: Mapping[Route, str], *, now: datet
             routes[new] = subject
     if not routes:
         return
-    run = EscalationRun.objects.select_related("alert").select_for_update(no_key=True, of=("self",))
-    run = run.filter(alert=alert_id).first()
+    locked = EscalationRun.objects.select_related("alert").select_for_update(no_key=True, of=("self",))
+    run = locked.filter(alert=alert_id).first()
     if run is not None:
         _notify(run, routes, now=now)
 

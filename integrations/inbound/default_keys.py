@@ -283,7 +283,8 @@ class StatusWords:
 
     def knows(self, word: str) -> bool:
         """Return whether a word says what state something is in."""
-        return plain_word(word) in self._actions or plain_word(word) in STATE_WORDS
+        plain = plain_word(word)
+        return bool(plain) and (plain in self._actions or plain in STATE_WORDS)
 
 
 def without_state(value: Any, words: StatusWords, *, depth: int = 2 * MAX_DEPTH) -> Any:
