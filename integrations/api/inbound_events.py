@@ -188,8 +188,8 @@ class TryMappingSerializer(Strict):
     query = serializers.DictField(
         child=CleanCharField(allow_blank=True, max_length=MAX_HEADER),
         required=False,
-        help_text="Of a mail: `key`, what stands behind the + of its address, and `sender`, its envelope's; of other"
-        " events the parameters of their address.",
+        help_text="Of a mail: `key`, what stands behind the + of its address, and `sender`, as the mail server got it. "
+        "Of other events: the parameters of their address.",
     )
 
     def validate_headers(self, value: dict[str, str]) -> dict[str, str]:
