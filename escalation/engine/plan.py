@@ -5,6 +5,8 @@ from typing import Any, Final, Self
 
 # The priority of plans that were stored before plans had one: every contact method is used for it.
 _MOST_URGENT: Final = "critical"
+# Tracks of one escalation; all of them are written again with every step.
+MAX_TRACKS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)

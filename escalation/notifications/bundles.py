@@ -12,6 +12,7 @@ from alerting.models.alerts import Alert
 from escalation.channels.base import AlertSnapshot, Bundle, Message
 from escalation.channels.message_kinds import MessageKind
 from escalation.channels.message_text import recovered_together
+from escalation.engine.joining import HAS_JOINED
 from escalation.engine.last_resort import TAKE_IT
 from escalation.models.notifications import TO_OWNER, Notification
 from escalation.responses.add_responders import ASKS_FOR_HELP
@@ -46,6 +47,8 @@ def _why_all(kind: str, reason: str, *, count: int) -> str:
         return "Say that you are on it, or they open again."
     if reason.endswith(ASKS_FOR_HELP):
         return f"{reason.removesuffix(ASKS_FOR_HELP)}asks you to help with these alerts."
+    if reason.endswith(HAS_JOINED):
+        return "Further problems have joined these alerts."
     return f"{reason} {count} alerts are open and nobody has taken them."
 
 

@@ -16,7 +16,7 @@ from alerting.states import Action
 from alerting.via import Via
 from escalation.engine import walk
 from escalation.engine.compile_plan import PlanCompiler, Recipients
-from escalation.engine.plan import Plan
+from escalation.engine.plan import MAX_TRACKS, Plan
 from escalation.engine.recipients import RecipientDirectory
 from escalation.engine.write_step import take_step, write_moments
 from escalation.models.policies import ResponsePlay
@@ -26,9 +26,6 @@ from heartbeat_project.kernel.errors import FieldError
 
 # The end of the sentence that says why somebody is notified; the name of the person who asks stands before it.
 ASKS_FOR_HELP: Final = "asks you to help with this alert."
-
-# Tracks of one escalation; all of them are written again with every step.
-MAX_TRACKS: Final = 100
 
 
 def add_responders(

@@ -18,7 +18,7 @@ MORE_FIELDS: Final = (
     "extract",
     "aliases",
     "sequence",
-    *(name for name in EVENT_FIELDS if name != "allow_get"),
+    *(name for name in EVENT_FIELDS if name != "allow_get" and not name.startswith("signature_")),
 )
 _EXAMPLE: Final = '{"source_id": {"from": "body", "start": "Host:", "end": "\\n"}}'
 
@@ -32,7 +32,8 @@ class EmailForm(EventForm):
     """The fields of an Email integration, named as the service names them, but for the three of the delay."""
 
     shown_at = {**EventForm.shown_at, **{f"extract/{name}": "extract" for name in EXTRACTED}}
-    allow_get = None  # type: ignore[assignment] # no field here
+    # A mail has none of these.
+    allow_get = signature_scheme = signature_header = signature_secret = None  # type: ignore[assignment]
     allowed_senders = _lines(
         "Allowed senders",
         "One in a line: an address, or a domain such as @example.org. Empty: everybody who knows the address. "

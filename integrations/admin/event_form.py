@@ -5,21 +5,11 @@ from typing import Any, Final
 
 from django import forms
 
+from integrations.admin.delay_fields import DELAYS, NO_DELAY, add_delay_errors, count_field, delay_of, minutes_field
 from integrations.admin.integration_form import IntegrationForm
-from integrations.configuration.edits import MAX_MINUTES
 from integrations.inbound import signatures
-from integrations.inbound.delays import MAX_COUNT
 from integrations.inbound.settings_checks import MAX_STORM, with_stored_secret
 
-_NO_DELAY: Final = "none"
-_DELAYS: Final = (
-    (_NO_DELAY, "At once"),
-    ("minutes", "If no close comes for some minutes"),
-    ("count", "At the n-th event of the same problem"),
-    ("count_within", "At the n-th event within some minutes"),
-)
-_WITH_MINUTES: Final = ("minutes", "count_within")
-_WITH_COUNT: Final = ("count", "count_within")
 _SCHEMES: Final = (
     ("", "None: whoever knows the API URL may send"),
     ("github", "GitHub: X-Hub-Signature-256"),
@@ -44,20 +34,6 @@ MORE_FIELDS: Final = (
     "delay_minutes",
     "delay_count",
 )
-
-
-def _minutes(label: str, help_text: str, **options: Any) -> forms.DecimalField:
-    return forms.DecimalField(
-        label=label,
-        min_value=Decimal(0),
-        max_value=MAX_MINUTES,
-        max_digits=6,
-        decimal_places=1,
-        required=False,
-        widget=forms.NumberInput(attrs={"step": "0.1", "inputmode": "decimal"}),
-        help_text=help_text,
-        **options,
-    )
 
 
 class EventForm(IntegrationForm):
@@ -92,12 +68,12 @@ class EventForm(IntegrationForm):
         required=False,
         help_text="For senders that cannot POST: the fields stand in the address. Link previews can then open alerts.",
     )
-    auto_close_minutes = _minutes(
+    auto_close_minutes = minutes_field(
         "Close by itself after (minutes)",
         "After the last event of the alert, for senders that never say that it is over. 0 turns it off.",
         initial=0,
     )
-    group_minutes = _minutes(
+    group_minutes = minutes_field(
         "Group alerts for (minutes)",
         "What comes within this time after an alert opened joins it as a member. 0 turns it off.",
         initial=0,
@@ -110,15 +86,9 @@ class EventForm(IntegrationForm):
         initial=60,
         help_text="Further ones of that minute stand in one alert. 0 means no limit.",
     )
-    delay_mode = forms.ChoiceField(label="Open the alert", choices=_DELAYS, required=False, initial=_NO_DELAY)
-    delay_minutes = _minutes("Delay (minutes)", "For the delays that count minutes.")
-    delay_count = forms.IntegerField(
-        label="Delay (number of events)",
-        min_value=1,
-        max_value=MAX_COUNT,
-        required=False,
-        help_text="For the delays that count events.",
-    )
+    delay_mode = forms.ChoiceField(label="Open the alert", choices=DELAYS, required=False, initial=NO_DELAY)
+    delay_minutes = minutes_field("Delay (minutes)", "For the delays that count minutes.")
+    delay_count = count_field()
 
     def _fill_in(self) -> None:
         super()._fill_in()
@@ -153,25 +123,17 @@ class EventForm(IntegrationForm):
         """Refuse a delay without its minutes or its number of events, and a signature that nobody could give."""
         cleaned = super().clean()
         self._check_signature()
-        mode = self.cleaned_data.get("delay_mode")
-        if mode in _WITH_MINUTES and not (self.cleaned_data.get("delay_minutes") or self.has_error("delay_minutes")):
-            self.add_error("delay_minutes", "Enter the minutes of the delay.")
-        if mode in _WITH_COUNT and not (self.cleaned_data.get("delay_count") or self.has_error("delay_count")):
-            self.add_error("delay_count", "Enter the number of events.")
+        add_delay_errors(self)
         return cleaned
 
     def service_values(self) -> dict[str, Any]:
         """Return the keyword arguments of the service; a delay has only what its mode needs."""
         values = super().service_values()
-        mode = values.pop("delay_mode") or _NO_DELAY
-        length, count = values.pop("delay_minutes"), values.pop("delay_count")
-        delay: dict[str, Any] = {"mode": mode}
-        if mode in _WITH_MINUTES:
-            delay["minutes"] = int(length) if length == int(length) else float(length)
-        if mode in _WITH_COUNT:
-            delay["count"] = count
+        delay = delay_of(values)
+        for part in ("mode", "minutes", "count"):
+            del values[f"delay_{part}"]
         for part in ("scheme", "header", "secret"):
-            del values[f"signature_{part}"]
+            values.pop(f"signature_{part}", None)
         if "signature_scheme" in self.data:  # else the form is older than the field: the signature stays
             values["signature"] = self._signature()
         return values | {"delay": delay}

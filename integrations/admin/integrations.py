@@ -20,7 +20,7 @@ from integrations.admin.email_form import MORE_FIELDS as MORE_EMAIL_FIELDS
 from integrations.admin.email_form import EmailForm
 from integrations.admin.event_form import MORE_FIELDS, EventForm
 from integrations.admin.event_pages import EventPages, newest_events
-from integrations.admin.event_words import LARGEST_LIVE, fault_help, reading_of, result_lines
+from integrations.admin.event_words import LARGEST_LIVE, event_lines, fault_help, reading_of, result_lines
 from integrations.admin.heartbeat_form import HeartbeatForm
 from integrations.admin.integration_form import RotateForm
 from integrations.configuration.edits import delete_integration, rotate_token
@@ -34,6 +34,7 @@ from integrations.inbound.selectors import (
     events_of,
     in_state,
     mail_server_fault,
+    mails_without_ping,
     state_of,
     with_event_state,
 )
@@ -43,6 +44,7 @@ from integrations.models.integrations import InboundIntegration
 SHOWN_PINGS = 20
 SHOWN_EVENTS = 20
 SHOWN_ALERTS = 5
+SHOWN_MAILS = 10
 # A first notification that comes sooner after the alert needs no warning.
 AT_ONCE = timedelta(minutes=1)
 
@@ -318,6 +320,7 @@ def _logs(request: HttpRequest, integration: InboundIntegration) -> dict[str, An
         "now": instant(request),
         "pings": recent_pings(integration, limit=SHOWN_PINGS),
         "events": recent_events(integration, limit=SHOWN_EVENTS),
+        "mails": event_lines(mails_without_ping(integration, limit=SHOWN_MAILS)),
     }
 
 

@@ -1,7 +1,7 @@
 """The form of one rule of an integration: rows of conditions, and what the rule asks for.
 
 The rules of the page travel as JSON in a field of their own; this form takes one of them out and puts it back. What it
-has no field for, such as a delay, stays as it is.
+has no field for stays as it is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ from accounts.models.users import User
 from escalation.models.policies import EscalationPolicy, ResponsePlay
 from heartbeat_project.kernel.choice_fields import RowChoice, RowChoices
 from heartbeat_project.kernel.ids import read_id
+from integrations.admin.delay_fields import DELAYS, add_delay_errors, count_field, delay_of, minutes_field
 from integrations.admin.rule_list import ACTIONS, OPS, PRIORITY_CHOICES, WITHOUT_VALUE, as_text
 from integrations.inbound.rule_checks import CONDITIONS_LIMIT, NAME_LIMIT, check_rules
 from integrations.inbound.templates import LENGTH_LIMIT
@@ -27,6 +28,8 @@ _MATCH: Final = (("all", "all of these conditions hold"), ("any", "one of these 
 _CHOICES: Final = ("action", "priority", "escalation_policy", "response_play")
 _MANY: Final = ("recipient_groups", "recipient_users")
 _TEMPLATES: Final = ("subject", "note")
+_DELAY: Final = ("delay_mode", "delay_minutes", "delay_count")
+_DELAYS: Final = (("", "As the integration says"), *DELAYS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,9 @@ class RuleForm(forms.Form):
         max_length=LENGTH_LIMIT,
         widget=forms.Textarea(attrs={"rows": 2, "data-takes": "template", "spellcheck": "false", "class": "code"}),
     )
+    delay_mode = forms.ChoiceField(label="Open the alert", choices=_DELAYS, required=False)
+    delay_minutes = minutes_field("Delay (minutes)", "For the delays that count minutes.")
+    delay_count = count_field()
     goes_on = forms.BooleanField(label="If it holds, try the next rules, too", required=False)
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, organization_id: int, rule: Any = None) -> None:
@@ -124,13 +130,13 @@ class RuleForm(forms.Form):
         """Whether a rule stands in the sent form."""
         if self.data.get(self.add_prefix("number")):
             return True
-        fields = ("name", "goes_on", "replace", *_CHOICES, *_MANY, *_TEMPLATES)
+        fields = ("name", "goes_on", "replace", *_CHOICES, *_MANY, *_TEMPLATES, *_DELAY)
         return any(not row.is_empty for row in self.rows) or any(self[name].value() for name in fields)
 
     @property
     def has_more(self) -> bool:
         """Whether one of the fields that are folded away is filled in, or has an error."""
-        folded = ("escalation_policy", "response_play", *_MANY, "replace", *_TEMPLATES)
+        folded = ("escalation_policy", "response_play", *_MANY, "replace", *_TEMPLATES, *_DELAY)
         return any(self[name].value() for name in folded) or (
             self.is_bound and any(self[name].errors for name in folded)
         )
@@ -145,6 +151,12 @@ class RuleForm(forms.Form):
         """The heading of the form."""
         number = self["number"].value()
         return f"Rule {number}" if number else "A new rule"
+
+    def clean(self) -> dict[str, Any] | None:
+        """Refuse a delay without its minutes or its number of events."""
+        cleaned = super().clean()
+        add_delay_errors(self)
+        return cleaned
 
     def change_rows(self, change: str) -> None:
         """Add an empty row after `row`, or remove one after `unrow:3`."""
@@ -183,7 +195,7 @@ class RuleForm(forms.Form):
     def _then(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the rule asks for, with what the form has no field for as it was."""
         fields = (*_CHOICES, *_MANY, "replace", *_TEMPLATES)
-        then = {name: value for name, value in stored.items() if name not in fields}
+        then = {name: value for name, value in stored.items() if name not in {*fields, "delay"}}
         for name in fields:
             value = self.cleaned_data[name]
             if name in _MANY:
@@ -192,6 +204,8 @@ class RuleForm(forms.Form):
                 value = value.pk
             if value:
                 then[name] = value
+        if self.cleaned_data["delay_mode"]:
+            then["delay"] = delay_of(self.cleaned_data)
         return then
 
 
@@ -205,6 +219,7 @@ def _initial(rule: Mapping[str, Any]) -> dict[str, Any]:
         "name": rule.get("name", ""),
         "match": match,
         "goes_on": not rule.get("stop", True),
+        **{f"delay_{part}": value for part, value in (then.get("delay") or {}).items()},
     }
 
 

@@ -19,7 +19,7 @@ def in_words(rule: Mapping[str, Any]) -> str:
     """Return a rule that was checked, without its name: “if host starts with db: priority critical”."""
     [(kind, conditions)] = rule.get("when", {"all": []}).items()
     joined = f" {'and' if kind == 'all' else 'or'} ".join(_condition(condition) for condition in conditions)
-    then = "; ".join(f"{name.replace('_', ' ')} {as_text(value)}" for name, value in rule["then"].items())
+    then = "; ".join(_consequence(name, value) for name, value in rule["then"].items())
     text = f"{f'if {joined}' if joined else 'always'}: {then or 'nothing changes'}"
     if not rule.get("stop", True):
         text += "; the next rules are tried, too"
@@ -53,6 +53,15 @@ def as_text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(as_text(one) for one in value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _consequence(name: str, value: Any) -> str:
+    if name == "delay" and isinstance(value, dict):
+        parts = [
+            f"{value[part]} {noun}" for part, noun in (("count", "events"), ("minutes", "minutes")) if part in value
+        ]
+        return f"delay {' in '.join(parts) or 'none'}"
+    return f"{name.replace('_', ' ')} {as_text(value)}"
 
 
 def _condition(condition: Mapping[str, Any]) -> str:

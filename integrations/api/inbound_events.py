@@ -14,7 +14,14 @@ from rest_framework.response import Response
 
 from accounts.api.viewsets import OrganizationViewSet
 from heartbeat_project.kernel.api import CleanCharField, NewestFirst, Strict
-from integrations.api.integration_types import ExtractField, JSONValue, MappingField, RulesField, StatusWordsField
+from integrations.api.integration_types import (
+    AddressesField,
+    ExtractField,
+    JSONValue,
+    MappingField,
+    RulesField,
+    StatusWordsField,
+)
 from integrations.inbound.bodies import body_in_list, body_of, for_list
 from integrations.inbound.event import Fault, Mapped, MappedEvent
 from integrations.inbound.receive import first_fault
@@ -174,13 +181,27 @@ class TryMappingSerializer(Strict):
     status_words = StatusWordsField(required=False)
     rules = RulesField(required=False)
     no_rule = serializers.ChoiceField(choices=EventSettings.NoRule.choices, required=False)
-    every_mail_opens = serializers.BooleanField(required=False, help_text="Of Email integrations, as `extract`.")
+    every_mail_opens = serializers.BooleanField(required=False, help_text="Of Email integrations, as those below.")
     extract = ExtractField(required=False)
+    allowed_senders = AddressesField(required=False)
+    require_authenticated = serializers.BooleanField(required=False)
+    query = serializers.DictField(
+        child=CleanCharField(allow_blank=True, max_length=MAX_HEADER),
+        required=False,
+        help_text="Of a mail: `key`, what stands behind the + of its address, and `sender`, as the mail server got it. "
+        "Of other events: the parameters of their address.",
+    )
 
     def validate_headers(self, value: dict[str, str]) -> dict[str, str]:
         """Return the headers. Raises ValidationError if there are too many."""
         if len(value) > MAX_HEADERS:
             raise serializers.ValidationError(f"Give at most {MAX_HEADERS} headers.", code="max_length")
+        return value
+
+    def validate_query(self, value: dict[str, str]) -> dict[str, str]:
+        """Return the parameters. Raises ValidationError if there are too many."""
+        if len(value) > MAX_HEADERS:
+            raise serializers.ValidationError(f"Give at most {MAX_HEADERS} parameters.", code="max_length")
         return value
 
 
@@ -243,7 +264,8 @@ class InboundEventActions(OrganizationViewSet):
         wish = TryMappingSerializer(data=request.data)
         wish.is_valid(raise_exception=True)
         values = dict(wish.validated_data)
-        event = sample(values.pop("payload"), values.pop("headers", {}), now=self.now)
+        headers, query = values.pop("headers", {}), values.pop("query", {})
+        event = sample(values.pop("payload"), headers, query=query, now=self.now)
         mapped = try_mapping(integration, event, values)
         rules = values.get("rules", integration.event_settings.rules)
         return Response(_tried(mapped, first_fault(event, mapped.events), rules))

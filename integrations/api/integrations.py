@@ -140,6 +140,7 @@ class NewestPings(NewestFirst):
     retrieve=extend_schema(responses=ANY_INTEGRATION),
     update=extend_schema(request=ANY_INTEGRATION, responses=ANY_INTEGRATION),
     partial_update=extend_schema(request=ANY_INTEGRATION, responses=ANY_INTEGRATION),
+    destroy=extend_schema(responses={200: WARNINGS, 204: None}),
 )
 class IntegrationViewSet(InboundEventActions):
     """Inbound integrations: heartbeats, other sources of alerts, and their secret URLs."""
@@ -204,17 +205,26 @@ class IntegrationViewSet(InboundEventActions):
         """Change it; the answer has `warnings` if disabling it closed alerts."""
         answer = super().update(request, *args, **kwargs)
         if self.closed_alerts:
-            numbers = ", ".join(f"#{pk}" for pk in self.closed_alerts[:MAX_CLOSED])
-            more = len(self.closed_alerts) - MAX_CLOSED
-            numbers += f" and {more} more" if more > 0 else ""
-            were = "Alert {} was" if len(self.closed_alerts) == 1 else "Alerts {} were"
-            detail = f"{were.format(numbers)} open, and closed by disabling it."
-            answer.data |= warnings_of([Consequence("closes_alerts", detail)])
+            answer.data |= warnings_of(self._closed_by("disabling"))
         return answer
+
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Delete it; the answer is 200 with `warnings` if that closed alerts, else 204."""
+        super().destroy(request, *args, **kwargs)
+        return answer_of(self._closed_by("deleting") if self.closed_alerts else [])
 
     def perform_destroy(self, instance: InboundIntegration) -> None:
         """Delete through the service; its open alerts are closed and kept."""
+        self.closed_alerts = live_alert_ids(instance, tests_too=True)
         delete_integration(instance, actor=self.user, now=self.now)
+
+    def _closed_by(self, doing: str) -> list[Consequence]:
+        """Return the warning about the alerts that this request closed."""
+        numbers = ", ".join(f"#{pk}" for pk in self.closed_alerts[:MAX_CLOSED])
+        more = len(self.closed_alerts) - MAX_CLOSED
+        numbers += f" and {more} more" if more > 0 else ""
+        were = "Alert {} was" if len(self.closed_alerts) == 1 else "Alerts {} were"
+        return [Consequence("closes_alerts", f"{were.format(numbers)} open, and closed by {doing} it.")]
 
     def get_permissions(self) -> Any:
         """Return the action's permissions: previews are for users who manage integrations or see every alert."""

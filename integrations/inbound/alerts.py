@@ -17,6 +17,7 @@ from accounts.models.contact_methods import Priority
 from alerting.models.alerts import Alert, AlertMember, TimelineEntry
 from alerting.services.alerts import AlertDraft, close_alerts, open_alerts, write_timeline
 from alerting.states import Status
+from escalation.engine.joining import notify_of_joining
 from escalation.engine.restart import start_again
 from escalation.engine.reviews import notify_holder
 from escalation.engine.start import EscalationStarter, Route
@@ -387,9 +388,19 @@ class EventAlerts:
         ]
         write_timeline(_Kind.MEMBER, lines, now=self.now)
         self._raise_priority(LiveAlert(alert.pk, alert.status, alert.priority), parts, are_new=True)
+        self._notify_named_by_rules(alert.pk, parts)
         for part in parts:
             self._results[part.number] = part.result("grouped", alert.pk)
         return []
+
+    def _notify_named_by_rules(self, alert_id: int, parts: Sequence[Part]) -> None:
+        """Notify the people whom only the rules of these events name: the alert that they joined is not for them."""
+        joining: dict[Route, str] = {}
+        for part in parts:
+            if (route := self.opening.route_of_rules(part.event)) is not None:
+                joining.setdefault(route, part.event.subject)
+        if joining:
+            notify_of_joining(alert_id, joining, now=self.now)
 
     def _add_members(self, alert: Alert, parts: Sequence[Part], *, with_own: bool) -> None:
         self.members.add(alert, [(part.key, part.event) for part in parts], with_own=with_own)
@@ -416,6 +427,7 @@ class EventAlerts:
         subject = self._storm_subject(AlertMember.objects.filter(alert=alert).count())
         self._add_events(alert.pk, len(parts), subject=subject, short_text=subject)
         self._raise_priority(LiveAlert(alert.pk, alert.status, alert.priority), parts, are_new=True)
+        self._notify_named_by_rules(alert.pk, parts)
         for part in parts:
             self._results[part.number] = part.result("folded", alert.pk)
 

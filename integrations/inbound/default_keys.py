@@ -84,6 +84,7 @@ _KNOWN: Final = frozenset(
     {*STATUS_KEYS, *FLAG_KEYS, *SEVERITY_KEYS, *SOURCE_ID_KEYS, "host", *PLACE_KEYS, *SUBJECT_KEYS, *PRIORITY_KEYS}
     | {*LONE_PLACE_KEYS, *URL_KEYS, *TEXT_KEYS}
 )
+_STATE_KEYS: Final = frozenset({*STATUS_KEYS, *FLAG_KEYS, *PRIORITY_KEYS})
 _IGNORED_IN_KEYS: Final = str.maketrans("", "", "_-. ")
 _CONTROLS: Final = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029], " ")
 _LONGEST_KEPT: Final = 64
@@ -279,6 +280,36 @@ class StatusWords:
     def action(self, word: str) -> Action:
         """Return what a word asks for. An unknown word opens, unless the preset says otherwise."""
         return self._actions.get(plain_word(word), self._otherwise)
+
+    def knows(self, word: str) -> bool:
+        """Return whether a word says what state something is in."""
+        plain = plain_word(word)
+        return bool(plain) and (plain in self._actions or plain in STATE_WORDS)
+
+
+def without_state(value: Any, words: StatusWords, *, depth: int = 2 * MAX_DEPTH) -> Any:
+    """Return a JSON value without the keys whose values say a state or a priority.
+
+    A key of a state may also hold what an event is about, such as an action; it stays then.
+    """
+    if depth < 0:
+        return value
+    if isinstance(value, Mapping):
+        return {
+            key: without_state(inner, words, depth=depth - 1)
+            for key, inner in value.items()
+            if not _says_state(key, inner, words)
+        }
+    if isinstance(value, list):
+        return [without_state(inner, words, depth=depth - 1) for inner in value]
+    return value
+
+
+def _says_state(key: str, value: Any, words: StatusWords) -> bool:
+    text = text_of(value)
+    if plain_key(key[:_MAX_NAME]) not in _STATE_KEYS or not text:
+        return False
+    return isinstance(value, bool) or words.knows(text) or bool(priority_of(text))
 
 
 def auto_id(subject: str) -> str:

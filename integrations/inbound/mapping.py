@@ -8,6 +8,7 @@ import logging
 import unicodedata
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -28,6 +29,7 @@ from integrations.inbound.default_keys import (
     plain_word,
     priority_of,
     url_of,
+    without_state,
 )
 from integrations.inbound.event import Action, Fault, MailReading, Mapped, MappedEvent, MappingConfig, ReceivedEvent
 from integrations.inbound.event_times import parse_time
@@ -262,7 +264,7 @@ class _PartReader:
             action=action,
             source=self.source(),
             source_name=self.source_name(),
-            source_id=self._source_id(full_subject),
+            source_id=self._source_id(),
             subject=subject,
             short_text=self._field("short_text", _line) or subject,
             long_text=self._long_text(),
@@ -318,9 +320,13 @@ class _PartReader:
         return self._readings[0].ignore
 
     def _full_subject(self) -> str:
-        own = self._field("subject", _line, of_preset=clean_subject)
-        if own:
-            return own
+        return self._accepted("subject", self.job.config.mapping, _line) or self._own_subject()
+
+    def _own_subject(self) -> str:
+        """Return the subject that the event has without the mapping of the integration."""
+        for reading in self._readings:
+            if own := self._accepted("subject", reading.fields, clean_subject):
+                return own
         if own := self._default.own_subject():
             return own
         # Elements without a subject of their own would all have that of the event, and so one id.
@@ -338,13 +344,28 @@ class _PartReader:
         """Return whether the text is what is left of a body that could not be decoded, which is no subject."""
         return bool(self.job.event.fault) and str(self.part.inner).lstrip()[:1] in {"{", "[", "<"}
 
-    def _source_id(self, subject: str) -> str:
+    def _source_id(self) -> str:
         unwrapped, preset = self.part.unwrapped, self.part.preset
         found = self._field("source_id", _line)
         if not found and preset is None:
             found = unwrapped.key
-        found = found or _line(self._default.source_id()) or auto_id(f"{subject}{self._about(subject)}")
+        found = found or _line(self._default.source_id()) or self._auto_id()
         return clean_text(found, MAX_SOURCE_ID) if len(found) <= MAX_SOURCE_ID else digest_of(found)
+
+    def _auto_id(self) -> str:
+        """Return the id of an event that gives none: what the subject says without the state.
+
+        A mapped subject is read once more in an event without the state: with it, no close would find its open.
+        """
+        subject = ""
+        if template := self.job.config.mapping.get("subject"):
+            context = self._context | {"payload": without_state(self.part.payload, self._words)}
+            with suppress(TemplateError, RenderError):  # which is a fault already
+                subject = clean_subject(
+                    compile_template(template).render(context, limit=MAX_TEXT, work=self.job.own_work).strip()
+                )
+        subject = subject or self._own_subject()
+        return auto_id(f"{subject}{self._about(subject)}")
 
     def _about(self, subject: str) -> str:
         """Return the place of an event without a subject: those of two hosts are two alerts. "" if it has a subject."""
@@ -376,12 +397,12 @@ class _PartReader:
                 return time
         return self._group.event_at(action) if self._group else None
 
-    def _field(self, name: str, accept: Callable[[str], str], *, of_preset: Callable[[str], str] | None = None) -> str:
+    def _field(self, name: str, accept: Callable[[str], str]) -> str:
         """Return a field from the mapping of the integration, else from the preset; "" for neither."""
         if own := self._accepted(name, self.job.config.mapping, accept):
             return own
         for reading in self._readings:
-            if own := self._accepted(name, reading.fields, of_preset or accept):
+            if own := self._accepted(name, reading.fields, accept):
                 return own
         return ""
 

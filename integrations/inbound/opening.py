@@ -91,6 +91,20 @@ class Opening:
             users = tuple(dict.fromkeys((*route.user_ids, *users)))
         return replace(route, policy=policy, play=play, group_ids=groups, user_ids=users, own_priority=event.priority)
 
+    def route_of_rules(self, event: MappedEvent) -> Route | None:
+        """Return the route of the people whom only the event's rules name, and of a play that they name; or None.
+
+        Such an event may join an alert, which follows the policy or play of its first event.
+        """
+        then = event.then
+        play = self._play(then.response_play)
+        if play is not None and not play.enabled:
+            play = None
+        if not (then.recipient_groups or then.recipient_users or play):
+            return None
+        groups, users = tuple(then.recipient_groups), tuple(then.recipient_users)
+        return replace(self.route(event), play=play, group_ids=groups, user_ids=users, own_priority="")
+
     def _policy(self, pk: int | None) -> EscalationPolicy | None:
         """Return a policy of the integration's organization."""
         if pk is not None and pk not in self._policies:

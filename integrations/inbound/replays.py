@@ -75,10 +75,12 @@ def check_maps_events(integration: InboundIntegration) -> None:
         raise HasNoEvents
 
 
-def sample(payload: Any, headers: Mapping[str, str], *, now: datetime) -> ReceivedEvent:
+def sample(
+    payload: Any, headers: Mapping[str, str], *, now: datetime, query: Mapping[str, str] | None = None
+) -> ReceivedEvent:
     """Return an event as if it had come in: text is the body itself, any other value JSON. Raises CannotBeDecoded."""
     raw = payload.encode(errors="replace") if isinstance(payload, str) else json.dumps(payload).encode()
-    return _read(raw, {name.lower(): value for name, value in headers.items()}, received_at=now)
+    return _read(raw, {name.lower(): value for name, value in headers.items()}, query=query, received_at=now)
 
 
 def stored(row: InboundEvent) -> ReceivedEvent:

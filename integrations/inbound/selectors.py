@@ -20,6 +20,7 @@ STATES: Final = tuple(dict.fromkeys([*Heartbeat.State.values, *EVENT_STATES]))
 # Of our own mail server, in the data folder; `integrations.smtp` writes it.
 FAULT_FILE: Final = "mail-server.fault"
 MAX_FAULT: Final = 500  # characters
+LOOKED_AT: Final = 100  # mails to a heartbeat among which those that are no ping are looked for
 _MINUTE: Final = timedelta(minutes=1)
 _HEARTBEAT: Final = InboundIntegration.Type.HEARTBEAT
 
@@ -82,6 +83,13 @@ def mail_server_fault() -> str:
 def events_of(integration: InboundIntegration) -> QuerySet[InboundEvent]:
     """Return the events that an integration received, newest first; they are many and large, so slice or page them."""
     return InboundEvent.objects.filter(integration_id=integration.pk).order_by("-id")
+
+
+def mails_without_ping(heartbeat: InboundIntegration, *, limit: int) -> QuerySet[InboundEvent]:
+    """Return those of the newest LOOKED_AT mails to a heartbeat that were read and are no ping, newest first."""
+    newest = events_of(heartbeat).exclude(state=InboundEvent.State.WAITING).values("pk")[:LOOKED_AT]
+    no_ping = Q(state=InboundEvent.State.UNREADABLE) | ~Q(result__0__action="pinged")
+    return events_of(heartbeat).filter(no_ping, pk__in=newest).defer("raw", "content")[:limit]
 
 
 def _event_state(now: datetime) -> Case:

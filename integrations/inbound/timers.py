@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from accounts.services.restores import unless_held
 from alerting.models.alerts import Alert
@@ -15,6 +15,7 @@ from alerting.states import LIVE
 from escalation.notifications.notices.recoveries import write_recovery_notices
 from heartbeat_project.kernel.batches import run_batch_isolating_failures
 from heartbeat_project.kernel.durations import exactly, minutes
+from heartbeat_project.kernel.sql import statement
 from integrations.inbound.alerts import EventAlerts
 from integrations.inbound.delays import load_event
 from integrations.maintenance.windows import suspended_until
@@ -41,22 +42,25 @@ def delete_old_keys(*, now: datetime, limit: int) -> int:
 
 
 def _open_due(*, now: datetime) -> int:
-    due = EventKey.objects.filter(due_at__lte=now).order_by("due_at").values_list("integration", flat=True)
+    with connection.cursor() as cursor:
+        cursor.execute(statement("integrations", "due_integrations"), {"now": now, "limit": AT_ONCE})
+        integration_ids = [integration_id for (integration_id,) in cursor.fetchall()]
     done = 0
-    # A transaction for each integration, whose state is locked as for its events.
-    for integration_id in dict.fromkeys(due[:AT_ONCE]):
-        done += _isolated(integration_id, now=now)
+    # A transaction for each integration, whose state is locked as for its events. Each has the same share, so that one
+    # with many keys, or whose state is always locked by the events that come, holds up no other.
+    for integration_id in integration_ids:
+        done += _isolated(integration_id, limit=max(1, AT_ONCE // len(integration_ids)), now=now)
     return done
 
 
-def _isolated(integration_id: int, *, now: datetime) -> int:
+def _isolated(integration_id: int, *, limit: int, now: datetime) -> int:
     """Open what is due of one integration; a key that fails is logged, tried again later, and holds up no other."""
     with transaction.atomic():
         # Skipped if an event is being carried out: the next tick is soon enough.
         if not EventState.objects.select_for_update(skip_locked=True).filter(pk=integration_id).exists():
             return 0
         keys = EventKey.objects.filter(integration=integration_id, due_at__lte=now).order_by("due_at")
-        pks = list(keys.values_list("pk", flat=True)[:AT_ONCE])
+        pks = list(keys.values_list("pk", flat=True)[:limit])
         return run_batch_isolating_failures(
             pks,
             batch_name="delayed events",

@@ -108,6 +108,7 @@ class EventKey(models.Model):
         constraints = [models.UniqueConstraint(fields=["integration", "key_hash"], name="event_key_once")]
         indexes = [
             models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="event_key_due"),
+            models.Index(fields=["integration", "due_at"], condition=Q(due_at__isnull=False), name="event_key_due_of"),
             models.Index(fields=["changed_at"], name="event_key_age"),
         ]
 

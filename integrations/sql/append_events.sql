@@ -8,7 +8,8 @@ WITH found AS MATERIALIZED (
     )
     JOIN alerting_alert AS alert
       ON alert.integration_id = %(integration)s AND alert.key_hash = event.key
-      AND alert.status IN ('open', 'assigned', 'on_hold')
+      -- The condition of the index, as it stands there: without it, all alerts of the integration are read.
+      AND alert.status IN ('open', 'assigned', 'on_hold') AND alert.key_hash <> ''
     ORDER BY alert.id
     FOR NO KEY UPDATE OF alert
 ),

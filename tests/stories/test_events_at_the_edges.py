@@ -6,6 +6,7 @@ from django.test.utils import CaptureQueriesContext
 
 from alerting.models.alerts import Alert, AlertMember
 from integrations.configuration.edits import delete_integration
+from integrations.inbound import timers
 from integrations.inbound.event import ReceivedEvent
 from integrations.inbound.receive import IntegrationDeleted, receive
 from integrations.models.events import EventState, InboundEvent
@@ -203,3 +204,23 @@ def test_what_became_due_while_the_engine_was_down_is_done_when_it_is_back(world
     world.now += minutes(60)
     world.advance(seconds(2))
     assert world.alert(shop).status == "closed"
+
+
+@pytest.mark.parametrize("is_locked", [False, True])
+def test_an_integration_with_many_waiting_keys_holds_up_no_other(world: World, monkeypatch, is_locked):
+    delay = {"mode": "minutes", "minutes": 1}
+    busy = world.api("Busy", recipients=["ana"], delay=delay, storm_per_minute=0)
+    shop = world.api("Shop", recipients=["ana"], delay=delay)
+    for first in (0, 150):
+        world.post(busy, [problem(f"db{first + number}") for number in range(150)])
+    world.now += seconds(1)
+    world.post(shop, problem())
+    if is_locked:  # by an event that is carried out at each of its ticks
+        isolated = timers._isolated
+        monkeypatch.setattr(timers, "_isolated", lambda pk, **more: 0 if pk == busy.pk else isolated(pk, **more))
+    assert timers.run_due(now=world.now + minutes(1)) == (1 if is_locked else 101)
+    assert len(world.alerts(shop)) == 1
+    monkeypatch.undo()
+    for _ in range(2):
+        timers.run_due(now=world.now + minutes(1))
+    assert len(world.alerts(busy)) == 300

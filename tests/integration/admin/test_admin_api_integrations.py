@@ -619,6 +619,20 @@ def test_a_rule_is_edited_in_its_place_and_keeps_what_the_form_does_not_have(map
     assert page.rules[0] == second
 
 
+def test_a_rule_has_a_delay_of_its_own(mapping_page):
+    delay = {"rule-delay_mode": "count_within", "rule-delay_minutes": "2.5"}
+    page = mapping_page.press("_rules", "put", **{"rule-0-path": "env", "rule-0-value": "test"}, **delay)
+    assert page.answer.context["editor"].errors == {"delay_count": ["Enter the number of events."]}
+    page.press("_rules", "put", **{"rule-delay_count": "3"})
+    [rule] = page.rules
+    assert rule["then"] == {"delay": {"mode": "count_within", "minutes": 2.5, "count": 3}}
+    assert page.answer.context["rule_list"][0]["words"] == "if env equals test: delay 3 events in 2.5 minutes"
+    page.press("_rules", "edit:1").press("_rules", "put", **{"rule-delay_mode": "none"})
+    assert page.rules[0]["then"] == {"delay": {"mode": "none"}}
+    page.press("_rules", "edit:1").press("_rules", "put", **{"rule-delay_mode": "", "rule-priority": "low"})
+    assert page.rules[0]["then"] == {"priority": "low"}
+
+
 def test_rules_are_moved_and_removed_by_buttons(mapping_page):
     first, second = ({"name": name, "when": {"all": []}, "then": {"priority": "high"}} for name in ("first", "second"))
     text = json.dumps([first, second])

@@ -5,6 +5,7 @@ from django.urls import reverse
 
 from integrations.inbound.mail_storing import store_received
 from integrations.inbound.mails import read_events
+from integrations.models.events import InboundEvent
 from integrations.models.integrations import InboundIntegration
 from tests.integration.admin.test_admin_integrations import ADD, LIST, page_of, said
 
@@ -23,6 +24,7 @@ def test_the_page_has_the_address_on_top_and_shows_mails_in_full(pages, here, no
         "allowed_senders": "@gmail.com\nroot@db1",
         "extract": '{"url": {"from": "body", "start": "<"}}',
     }
+    assert "signature" not in pages.get(f"{ADD}?type=email").content.decode().lower()
     assert "+ ADD EMAIL</a>" in pages.get(f"{LIST}?type=email").content.decode()
     refused = pages.post(f"{ADD}?type=email", filled | {"extract": "{", "aliases": "x"})
     assert "This is not JSON" in refused.content.decode()
@@ -53,3 +55,22 @@ def test_a_heartbeats_page_shows_its_address_below_its_url(pages, here):
     job = here.objects["integrations_inboundintegration"]
     shown = pages.get(page_of(job)).content.decode()
     assert 0 < shown.index(f"/Heartbeat/{job.token}") < shown.index(f"{job.mail_token}@127.0.0.1")
+
+
+def test_a_heartbeats_page_lists_mails_that_were_no_ping_with_the_reason(pages, here, now):
+    job = here.objects["integrations_inboundintegration"]
+    address = f"{job.mail_token}@127.0.0.1"
+    assert "Mails that were no ping" not in pages.get(page_of(job)).content.decode()
+    answer = b"From: Ana <ana@x.org>\nSubject: Out of <b>office\nAuto-Submitted: auto-replied\n\nBack on Monday"
+    for raw in (b"From: root@db1\nSubject: backup has run\n\n", answer, answer):
+        store_received(raw, recipients=[address], now=now)
+        read_events(now=now)
+    unread = store_received(b"Subject: bad\n\n", recipients=[address], now=now)
+    InboundEvent.objects.filter(pk=unread[0]).update(state="unreadable", fault="it took too long")
+    for path in (page_of(job), reverse("admin:integrations_inboundintegration_logs", args=[job.pk])):
+        shown = pages.get(path).content.decode().partition("Mails that were no ping")[2]
+        assert shown.count("Out of &lt;b&gt;office") == 2
+        assert "from Ana &lt;ana@x.org&gt;" in shown
+        assert "it is an automatic answer, a bounce, or a message of ours" in shown
+        assert "It could not be read: it took too long" in shown
+        assert "backup has run" not in shown

@@ -166,6 +166,29 @@ def test_the_mapping_is_tried_on_the_parts_of_a_mail(api, good):
     assert (tried["action"], tried["source_id"], tried["priority"], tried["subject"]) == ("open", "db1", "low", "web1")
 
 
+def test_all_settings_that_change_what_is_read_in_a_mail_are_tried(api, good):
+    pk = send(api.post, URL, good).json()["id"]
+
+    def tried(**wish):
+        payload = {"subject": "RECOVERY: web1", "from": "a@x.org", "headers": {"auto-submitted": "no"}}
+        body = send(api.post, f"{URL}{pk}/test-mapping/", {"payload": payload} | wish).json()
+        return body["action"], body["reason"], body["source_id"]
+
+    assert tried() == ("close", "", "web1")
+    assert tried(allowed_senders=["@y.org"]) == ("ignore", "untrusted", "web1")
+    assert tried(require_authenticated=True) == ("ignore", "untrusted", "web1")
+    assert tried(query={"key": "db1"}) == ("close", "", "db1")
+    assert tried(every_mail_opens=True)[0] == "open"
+    report = {"subject": "Undelivered", "is_report": True}
+    assert tried(payload=report, query={"sender": "<>"})[:2] == ("ignore", "loop")
+    wrong = api.post(f"{URL}{pk}/test-mapping/", {"payload": {}, "allowed_senders": ["x"]}, format="json")
+    assert [error["pointer"] for error in wrong.json()["errors"]] == ["/allowed_senders"]
+    many = api.post(
+        f"{URL}{pk}/test-mapping/", {"payload": {}, "query": {str(n): "" for n in range(101)}}, format="json"
+    )
+    assert many.status_code == 400
+
+
 # -- the endpoint for mail servers -------------------------------------------------------------------------------------
 def test_the_recipient_decides_whether_a_mail_is_an_event_a_ping_or_an_answer(bring, organization, now):
     shop = factories.ApiIntegrationFactory(organization=organization, type="email", name="Shop")

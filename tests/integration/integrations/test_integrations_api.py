@@ -291,6 +291,23 @@ def test_disabling_warns_of_the_alerts_that_it_closed(api, backup, organization,
     assert "warnings" not in send(api.patch, url, {"enabled": False}).json()  # nothing was open
 
 
+@pytest.mark.parametrize("kind", ["heartbeat", "api"])
+def test_deleting_warns_of_the_alerts_that_it_closed(api, backup, organization, kind):
+    integration = backup if kind == "heartbeat" else factories.ApiIntegrationFactory(organization=organization)
+    common = {"organization": organization, "integration_id": integration.pk, "integration_type": integration.type}
+    alert = factories.AlertFactory(**common, source_id="1", key_hash="1")
+    answer = api.delete(f"{URL}{integration.pk}/")
+    assert answer.status_code == 200
+    detail = f"Alert #{alert.pk} was open, and closed by deleting it."
+    assert answer.json() == {"warnings": [{"code": "closes_alerts", "detail": detail}]}
+    assert not organization.alerts.filter(status="open").exists()
+
+
+def test_deleting_one_without_open_alerts_warns_of_nothing(api, backup):
+    answer = api.delete(f"{URL}{backup.pk}/")
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
 def test_a_change_says_in_the_log_who_made_it(api, backup):
     send(api.patch, f"{URL}{backup.pk}/", {"interval_minutes": 7})
     event = backup.events.get(kind="changed")

@@ -49,6 +49,43 @@ class TestFields:
         assert {fault.field for fault in event.faults} == {"subject", "source_id"}
         assert all(fault.text for fault in event.faults)
 
+    @pytest.mark.parametrize(
+        "subject",
+        [
+            "{{ payload.status }}: {{ payload.what }}",
+            "{{ payload.what }} is {{ payload.status | upper }} ({{ payload.data.severity }})",
+            "{{ payload.what }} is {{ 'UP' if payload.status == 'resolved' else 'DOWN' }}",
+            "{{ payload.status }}",
+        ],
+    )
+    def test_the_state_in_a_mapped_subject_is_no_part_of_the_id(self, subject):
+        def event(what, status, severity):
+            payload = {"status": status, "what": what, "title": f"{what} on web", "data": {"severity": severity}}
+            return one(payload, mapping={"subject": subject})
+
+        opened, closed = event("Disk", "firing", "critical"), event("Disk", "resolved", "ok")
+        assert (opened.action, closed.action) == (Action.OPEN, Action.CLOSE)
+        assert opened.subject != closed.subject
+        assert opened.source_id == closed.source_id
+        assert event("Memory", "firing", "critical").source_id != opened.source_id
+
+    def test_what_stands_under_a_key_of_a_state_and_is_none_stays_in_the_id(self):
+        subject = {"subject": "{{ payload.action }}"}
+        ids = {one({"action": f"restart {host}"}, mapping=subject).source_id for host in ("web1", "web2")}
+        assert len(ids) == 2
+
+    def test_the_state_within_elements_is_no_part_of_their_ids(self):
+        mapping = {
+            "each": "{{ payload.alerts }}",
+            "subject": "{{ payload.state }} {{ payload.what }} {{ payload.env }}",
+        }
+        ids = []
+        for state in ("alerting", "ok"):
+            alerts = [{"state": state, "what": what} for what in ("disk", "memory")]
+            ids.append([event.source_id for event in mapped({"alerts": alerts, "env": "live"}, mapping=mapping).events])
+        assert ids[0] == ids[1]
+        assert len(set(ids[0])) == 2
+
     @pytest.mark.parametrize("field", ["subject", "source_id", "status", "priority", "url", "long_text", "source"])
     def test_a_template_that_finds_nothing_is_no_fault(self, field):
         plain, event = one(PAYLOAD), one(PAYLOAD, mapping={field: "{{ payload.missing.too }}"})
