@@ -22,6 +22,7 @@ from escalation.models.policies import EscalationPolicy, ResponsePlay
 from heartbeat_project.kernel.batches import run_batch_isolating_failures
 from heartbeat_project.kernel.sql import array, statement
 from heartbeat_project.kernel.wakeup import wake_now
+from integrations.availability.periods import record_silences
 from integrations.heartbeats.log import log_events
 from integrations.heartbeats.recoveries import close_as_recovered
 from integrations.heartbeats.wording import Silence, silence
@@ -118,6 +119,7 @@ def _open(ids: Sequence[int], *, starter: EscalationStarter, now: datetime) -> i
     missed = [_Missed._make(row) for row in _rows("mark_missed", {"ids": array(ids), "now": now})]
     if len(missed) != len(ids):
         raise RuntimeError("a heartbeat changed while its miss was recorded: it was not locked")
+    record_silences(ids)
     routes = _by_route(missed)
     drafts, expected_by = [], []
     for route, rows in routes:

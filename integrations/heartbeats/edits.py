@@ -14,6 +14,7 @@ from alerting.models.bridges import Bridge
 from escalation.models.policies import EscalationPolicy, ResponsePlay
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.errors import FieldError
+from integrations.availability.periods import begin_period, record_maintenance
 from integrations.configuration.edits import (
     COMMON,
     MAX_MINUTES,
@@ -113,6 +114,7 @@ def create_heartbeat(
         if enabled:
             _start(integration, heartbeat, now=now)
         heartbeat.save(force_insert=True)
+        _follow_state(heartbeat, now=now)
         save_recipients(integration, recipients)
         _log(integration, HeartbeatEvent.Kind.CREATED, "Created.", actor=actor, now=now)
     return integration
@@ -159,6 +161,8 @@ def update_heartbeat(
             heartbeat.deadline_at = _deadline(heartbeat)
         timer = ("state", "armed_at", "deadline_at", "suspended_until", "set_back")
         heartbeat.save(update_fields=[*_ON_HEARTBEAT, *timer])
+        if before["enabled"] != integration.enabled:
+            _follow_state(heartbeat, now=now)
         differences = [
             f"{label} from {before[field]} to {after[field]}"
             for field, label in _LABELS.items()
@@ -199,6 +203,13 @@ def _start(integration: InboundIntegration, heartbeat: Heartbeat, *, now: dateti
     if heartbeat.start_timer == Heartbeat.StartTimer.WHEN_ENABLED or heartbeat.ping_count:
         heartbeat.armed_at = max(now, heartbeat.suspended_until or now)
         heartbeat.deadline_at = _deadline(heartbeat)
+
+
+def _follow_state(heartbeat: Heartbeat, *, now: datetime) -> None:
+    """Write into the history that the heartbeat waits or is disabled from now on, and the maintenance that is on."""
+    begin_period(heartbeat.pk, heartbeat.state, now=now)
+    if heartbeat.state == _WAITING and heartbeat.suspended_until is not None:
+        record_maintenance([heartbeat.pk], starts_at=now, ends_at=heartbeat.suspended_until)
 
 
 def _deadline(heartbeat: Heartbeat) -> datetime:

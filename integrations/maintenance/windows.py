@@ -11,6 +11,7 @@ from django.db.models.functions import Greatest
 from accounts.models.organizations import Organization
 from accounts.services.saving import clean_name
 from heartbeat_project.kernel.errors import FieldError
+from integrations.availability.periods import end_maintenance, record_maintenance
 from integrations.models.heartbeats import Heartbeat, HeartbeatEvent
 from integrations.models.integrations import InboundIntegration
 from integrations.models.windows import MaintenanceWindow
@@ -106,7 +107,8 @@ def suspend_heartbeats(*, now: datetime) -> None:
             window = begun.order_by("starts_at", "id").first()
             if window is None:
                 return
-            _suspend(_covered(window), until=window.ends_at)
+            suspended = _suspend(_covered(window), until=window.ends_at)
+            record_maintenance(suspended, starts_at=window.starts_at, ends_at=window.ends_at)
             HeartbeatEvent.objects.bulk_create(
                 (
                     HeartbeatEvent(
@@ -115,7 +117,7 @@ def suspend_heartbeats(*, now: datetime) -> None:
                         kind=HeartbeatEvent.Kind.MAINTENANCE,
                         text=f"Maintenance “{window.name}” until {window.ends_at:%Y-%m-%d %H:%M} UTC.",
                     )
-                    for pk in _covered(window).values_list("pk", flat=True).iterator(chunk_size=5_000)
+                    for pk in suspended
                 ),
                 batch_size=5_000,
             )
@@ -157,15 +159,17 @@ def _suspended_by(window: MaintenanceWindow) -> set[int]:
     return set(_covered(window).values_list("pk", flat=True)) if window.applied_at else set()
 
 
-def _suspend(rows: QuerySet[Heartbeat], *, until: datetime) -> None:
-    """Arm running timers at `until`; a heartbeat without a running timer only gets the end of its suspension."""
-    heartbeats = Heartbeat.objects.filter(pk__in=_locked(rows))
+def _suspend(rows: QuerySet[Heartbeat], *, until: datetime) -> list[int]:
+    """Arm running timers at `until` and return the ids; without a running timer, only the suspension's end is set."""
+    ids = _locked(rows)
+    heartbeats = Heartbeat.objects.filter(pk__in=ids)
     heartbeats.update(suspended_until=Greatest("suspended_until", until))
     running = heartbeats.filter(state__in=_RUNNING, deadline_at__isnull=False)
     running.update(
         deadline_at=Greatest("armed_at", until) + (F("deadline_at") - F("armed_at")),
         armed_at=Greatest("armed_at", until),
     )
+    return ids
 
 
 def _locked(rows: QuerySet[Heartbeat]) -> list[int]:
@@ -179,6 +183,7 @@ def _release(ids: set[int], *, now: datetime) -> None:
     Other windows that cover one of them now are marked for `suspend_heartbeats`, which applies them again.
     """
     heartbeats = Heartbeat.objects.filter(pk__in=_locked(Heartbeat.objects.filter(pk__in=ids)))
+    end_maintenance(ids, now=now)
     heartbeats.filter(state__in=_RUNNING, armed_at__gt=now).update(
         deadline_at=now + (F("deadline_at") - F("armed_at")),
         armed_at=now,
