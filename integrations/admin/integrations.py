@@ -23,7 +23,7 @@ from integrations.admin.event_pages import EventPages, newest_events
 from integrations.admin.event_words import LARGEST_LIVE, fault_help, reading_of, result_lines
 from integrations.admin.heartbeat_form import HeartbeatForm
 from integrations.admin.integration_form import RotateForm
-from integrations.configuration.edits import delete_integration, rotate_token
+from integrations.configuration.edits import LABELS, delete_integration, rotate_token
 from integrations.coverage.who_is_notified import who_would_be_notified, why_nobody
 from integrations.heartbeats.edits import create_heartbeat, update_heartbeat
 from integrations.heartbeats.selectors import recent_events, recent_pings
@@ -119,16 +119,19 @@ class InboundIntegrationAdmin(EventPages):
                 ),
             },
         ),
-        ("More settings", {"classes": ("collapse",), "fields": ("grace_minutes", "start_timer", "allow_get")}),
+        (
+            "More settings",
+            {"classes": ("collapse",), "fields": (*LABELS, "grace_minutes", "start_timer", "allow_get")},
+        ),
     )
     # Those of other types.
     event_fieldsets = (
         (None, {"fields": ("name", "follows", "recipient_groups", "recipient_users", "bridge", "enabled")}),
-        ("More settings", {"classes": ("collapse",), "fields": MORE_FIELDS}),
+        ("More settings", {"classes": ("collapse",), "fields": (*LABELS, *MORE_FIELDS)}),
     )
     email_fieldsets = (
         event_fieldsets[0],
-        ("More settings", {"classes": ("collapse",), "fields": MORE_EMAIL_FIELDS}),
+        ("More settings", {"classes": ("collapse",), "fields": (*LABELS, *MORE_EMAIL_FIELDS)}),
     )
     list_display = ("name",)
     list_filter = (TypeFilter, StatusFilter)

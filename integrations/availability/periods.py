@@ -99,4 +99,4 @@ def delete_old_periods(*, before: datetime, limit: int) -> int:
 def _execute(name: str, parameters: dict[str, Any]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(statement("integrations", name), parameters)
-        return cursor.rowcount
+        return int(cursor.rowcount)

@@ -28,7 +28,7 @@ from integrations.configuration.edits import (
     save_recipients,
 )
 from integrations.heartbeats import timing
-from integrations.maintenance.windows import suspended_until
+from integrations.maintenance.windows import follow_tags, suspended_until
 from integrations.models.heartbeats import Heartbeat, HeartbeatEvent
 from integrations.models.integrations import InboundIntegration
 
@@ -41,6 +41,9 @@ _LABELS = {
     "escalation_policy": "escalation policy",
     "response_play": "response play",
     "bridge": "bridge",
+    "tags": "tags",
+    "description": "description",
+    "priority": "priority",
     "interval_minutes": "interval (minutes)",
     "grace_minutes": "grace (minutes)",
     "start_timer": "start of the timer",
@@ -64,6 +67,9 @@ class HeartbeatChanges(TypedDict, total=False):
     recipient_users: Iterable[User]
     bridge: Bridge | None
     enabled: bool
+    tags: Iterable[str]
+    description: str
+    priority: str | None
 
 
 def create_heartbeat(
@@ -79,6 +85,9 @@ def create_heartbeat(
     recipient_users: Iterable[User] = (),
     bridge: Bridge | None = None,
     enabled: bool = True,
+    tags: Iterable[str] = (),
+    description: str = "",
+    priority: str | None = None,
     grace_minutes: Decimal | float = 0,
     start_timer: str = Heartbeat.StartTimer.WHEN_ENABLED,
     allow_get: bool = False,
@@ -95,6 +104,9 @@ def create_heartbeat(
         response_play=response_play,
         bridge=bridge,
         enabled=enabled,
+        tags=list(tags),
+        description=description,
+        priority=priority,
         created_at=now,
     )
     heartbeat = Heartbeat(
@@ -163,8 +175,11 @@ def update_heartbeat(
         heartbeat.save(update_fields=[*_ON_HEARTBEAT, *timer])
         if before["enabled"] != integration.enabled:
             _follow_state(heartbeat, now=now)
+        elif before["tags"] != integration.tags:
+            follow_tags(integration, now=now)
+            heartbeat = Heartbeat.objects.get(pk=integration.pk)
         differences = [
-            f"{label} from {before[field]} to {after[field]}"
+            _difference(label, before[field], after[field])
             for field, label in _LABELS.items()
             if before[field] != after[field]
         ]
@@ -228,6 +243,15 @@ def _check(heartbeat: Heartbeat) -> None:
         raise FieldError("grace_minutes", "The grace is from 0 to 44,640 minutes (31 days).")
     if heartbeat.start_timer not in Heartbeat.StartTimer.values:
         raise FieldError("start_timer", "The timer starts when_enabled or at the first_ping.")
+
+
+def _difference(label: str, old: Any, new: Any) -> str:
+    """Return what changed; a description only by its name, since it may be long."""
+    if label == "description":
+        return label
+    if isinstance(old, list):
+        old, new = (", ".join(tags) or "none" for tags in (old, new))
+    return f"{label} from {old} to {new}"
 
 
 def _values(integration: InboundIntegration, heartbeat: Heartbeat) -> dict[str, Any]:
