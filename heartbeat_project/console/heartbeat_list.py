@@ -8,6 +8,7 @@ from django.db.models import Count, Q, QuerySet, prefetch_related_objects
 
 from accounts.models.groups import Group
 from accounts.models.users import User
+from heartbeat_project.console.selectors import counts_by_state
 from heartbeat_project.console.strips import DAY, Strip, strip_of
 from heartbeat_project.kernel.ids import read_id
 from integrations.availability.periods import histories
@@ -118,7 +119,8 @@ def heartbeat_page(user: User, choice: Choice, *, now: datetime, zone: tzinfo) -
     details = may_configure(user)
     groups = list(Group.objects.filter(members__user=user).distinct().order_by("name", "pk")[:MAX_GROUPS])
     narrowed = _narrowed(user, choice, groups)
-    counts = _counts(narrowed, now=now)
+    is_whole = not (choice.search or choice.tag) and (choice.group == ALL or not groups)
+    counts = counts_by_state(user.organization_id, now=now) if is_whole else _counts(narrowed, now=now)
     rows = narrowed
     if choice.state:
         rows = rows.filter(_in_state(choice.state, now=now))

@@ -27,8 +27,8 @@ WORDS: Final = {
     Condition.DISABLED: "disabled",
     Condition.NO_DATA: "no data",
 }
-LEGEND: Final = [(condition.value, WORDS[condition]) for condition in reversed(Condition)]
 HALF_AN_HOUR: Final = timedelta(minutes=30)
+_ABOVE: Final = (86_400_000_000, 86_400, 3_600, 60)  # what each unit is left over from, in seconds
 _WHOLE_DAY: Final = timedelta(hours=23)  # cells of a day may be an hour shorter
 
 
@@ -71,6 +71,9 @@ class Bar:
         return HEIGHT - self.top
 
 
+LEGEND: Final = [Bar(0, HEIGHT, condition.value, WORDS[condition]) for condition in reversed(Condition)]
+
+
 @dataclass(frozen=True, slots=True)
 class Strip:
     """A strip of `width` cells, and what it says in words."""
@@ -78,20 +81,22 @@ class Strip:
     label: str
     bars: list[Bar]
     width: int
-    numbers: Numbers
     summary: str
+
+    @property
+    def description(self) -> str:
+        """Return all that it says in words."""
+        return f"{self.label}: {self.summary}"
 
 
 def strip_of(history: History, span: Span, *, zone: tzinfo) -> Strip:
     """Return the strip of a time that ends with the cell in which the history ends; cells begin at round times."""
     edges = edges_of(span, until=history.until, zone=zone)
-    numbers = history.numbers(history.until - span.length, history.until)
     return Strip(
         label=f"The last {span.label}",
         bars=_bars(history.cells(edges), zone=zone),
         width=len(edges) - 1,
-        numbers=numbers,
-        summary=f"The last {span.label}: {summary_of(numbers)}",
+        summary=summary_of(history.numbers(history.until - span.length, history.until)),
     )
 
 
@@ -116,6 +121,15 @@ def summary_of(numbers: Numbers) -> str:
         return f"{percent} available, never silent."
     count = "1 silence" if numbers.silences == 1 else f"{numbers.silences} silences"
     return f"{percent} available, {count}, silent for {in_words(numbers.time('down'))}."
+
+
+def briefly(length: timedelta) -> str:
+    """Return a length in at most two units, for tables: 1 d 3 h, 5 min, 6 s."""
+    seconds = round(length.total_seconds())
+    units = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+    parts = [f"{seconds % above // size} {unit}" for (size, unit), above in zip(units, _ABOVE, strict=True)]
+    first = next((number for number, (size, _) in enumerate(units) if seconds >= size), len(units) - 1)
+    return " ".join(part for part in parts[first : first + 2] if not part.startswith("0 ")) or "0 s"
 
 
 def percent_of(part: float) -> str:

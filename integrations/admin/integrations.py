@@ -39,6 +39,7 @@ from integrations.inbound.selectors import (
 )
 from integrations.models.heartbeats import Heartbeat
 from integrations.models.integrations import InboundIntegration
+from integrations.models.labels import MAX_TAG, as_tag
 
 SHOWN_PINGS = 20
 SHOWN_EVENTS = 20
@@ -84,6 +85,22 @@ class StatusFilter(admin.SimpleListFilter):
             return queryset.filter(enabled=status == "enabled")
         is_known = status in dict(self.lookup_choices)
         return in_state(queryset, status, now=instant(request)) if is_known else queryset
+
+
+class TagFilter(admin.SimpleListFilter):
+    """The tag of an address, which the tags in the list lead to."""
+
+    title = "tag"
+    parameter_name = "tag"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        # Only the one that is chosen: an organization may have thousands.
+        chosen = as_tag(request.GET.get("tag", "").replace("\x00", ""))[:MAX_TAG]
+        return [(chosen, chosen)] if chosen else [("", "")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        tag = as_tag((self.value() or "").replace("\x00", ""))[:MAX_TAG]
+        return queryset.filter(tags__contains=[tag]) if tag else queryset
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +151,7 @@ class InboundIntegrationAdmin(EventPages):
         ("More settings", {"classes": ("collapse",), "fields": (*LABELS, *MORE_EMAIL_FIELDS)}),
     )
     list_display = ("name",)
-    list_filter = (TypeFilter, StatusFilter)
+    list_filter = (TypeFilter, StatusFilter, TagFilter)
     search_fields = ("name",)
     ordering = ("name", "pk")
 
@@ -156,6 +173,7 @@ class InboundIntegrationAdmin(EventPages):
             "addable": (types.HEARTBEAT, *ADDABLE),
             "statuses": StatusFilter(request, {}, InboundIntegration, self).lookup_choices,
             "chosen_status": request.GET.get("status", ""),
+            "chosen_tag": as_tag(request.GET.get("tag", "").replace("\x00", ""))[:MAX_TAG],
         }
         response = super().changelist_view(request, context | (extra_context or {}))
         if isinstance(response, TemplateResponse) and response.context_data and "cl" in response.context_data:

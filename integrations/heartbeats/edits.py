@@ -249,6 +249,8 @@ def _difference(label: str, old: Any, new: Any) -> str:
     """Return what changed; a description only by its name, since it may be long."""
     if label == "description":
         return label
+    if label == "priority":
+        old, new = (priority or "that of the policy" for priority in (old, new))
     if isinstance(old, list):
         old, new = (", ".join(tags) or "none" for tags in (old, new))
     return f"{label} from {old} to {new}"

@@ -20,7 +20,7 @@ from alerting.selectors import visible_alerts
 from alerting.states import LIVE
 from heartbeat_project.console.heartbeat_past import EDITS, KINDS, LOG_SIZE, Month, line_of, log_of, past_of
 from heartbeat_project.console.ping_snippets import ways_to_ping
-from heartbeat_project.console.strips import LEGEND, percent_of
+from heartbeat_project.console.strips import LEGEND, briefly, percent_of
 from heartbeat_project.console.views.alerts import signed_in
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.durations import in_words
@@ -220,7 +220,7 @@ def _month_row(month: Month) -> dict[str, Any]:
 
 
 def _time(length: timedelta) -> str:
-    return in_words(length) if length else "-"
+    return briefly(length) if length else "-"
 
 
 def _instant(text: str) -> datetime | None:

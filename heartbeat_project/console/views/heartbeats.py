@@ -1,6 +1,8 @@
 """The page of an integration for people on call: its state, and whether its alerts notify them."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import cache, partial
 from typing import Final
 
 from django.contrib import messages
@@ -50,11 +52,12 @@ def _chain(escalation_preview: EscalationPreview, *, now: datetime) -> str:
 
 
 def _notified_text(
-    integration: InboundIntegration, escalation_preview: EscalationPreview, user: User, *, now: datetime
+    integration: InboundIntegration, read_preview: Callable[[], EscalationPreview], user: User, *, now: datetime
 ) -> str:
     """Return a sentence: would the user be notified if an alert of the integration opened now, and when."""
     if not integration.enabled:
         return "No: it is disabled."
+    escalation_preview = read_preview()
     notifications: list[PreviewNotification] = []
     for preview_step in escalation_preview.steps:
         notifications.extend(row for row in preview_step.notifications if row.user_id is not None)
@@ -84,7 +87,7 @@ def heartbeat(request: HttpRequest, integration_id: int) -> HttpResponse:
     gap_reason = reason_without = ""
     if integration.enabled:
         gap_reason, reason_without = why_nobody_with_and_without(integration, user, at=now)
-    escalation_preview = who_would_be_notified(integration, at=now)
+    read_preview = cache(partial(who_would_be_notified, integration, at=now))
     alerts = visible_alerts(user).filter(integration_id=integration.pk).order_by("-pk")
     context = {
         "nav_item": "heartbeats" if integration.is_heartbeat else "alerts",
@@ -94,8 +97,8 @@ def heartbeat(request: HttpRequest, integration_id: int) -> HttpResponse:
         "alerts": alerts.filter(is_test=False)[:MAX_ALERTS],
         "tests": alerts.filter(is_test=True)[:1],
         "opted_out": opted_out,
-        "notified_text": "" if opted_out else _notified_text(integration, escalation_preview, user, now=now),
-        "chain": _chain(escalation_preview, now=now) if may_preview(user) and integration.enabled else "",
+        "notified_text": "" if opted_out else _notified_text(integration, read_preview, user, now=now),
+        "chain": _chain(read_preview(), now=now) if may_preview(user) and integration.enabled else "",
         "gap_reason": gap_reason,
         "only_you": bool(reason_without) and not gap_reason,
         "may_preview": may_preview(user),

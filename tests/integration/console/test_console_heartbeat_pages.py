@@ -139,7 +139,7 @@ def test_the_log_has_everything_once_filtered_and_in_pages(client, ines, job, no
 def test_the_history_lists_edits_with_their_author(client, ines, job, now):
     update_heartbeat(job, actor=ines, now=now, tags=["night", "db"], priority="low", description="Dump.")
     found = text(client.get(f"/heartbeats/{job.pk}/history/"))
-    assert "tags from night to db, night; description; priority from None to low." in found
+    assert "tags from night to db, night; description; priority from that of the policy to low." in found
     assert "Ping:" not in found
 
 
