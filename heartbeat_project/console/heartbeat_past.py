@@ -6,7 +6,7 @@ from typing import Final
 
 from django.db.models import Q
 
-from heartbeat_project.console.strips import SPANS, Strip, strip_of
+from heartbeat_project.console.strips import STRIP_LENGTHS, Strip, strip_of
 from heartbeat_project.kernel.durations import in_words
 from integrations.availability.numbers import Numbers
 from integrations.availability.periods import histories
@@ -73,7 +73,9 @@ class LogPage:
 def past_of(integration: InboundIntegration, *, now: datetime, zone: tzinfo) -> Past | None:
     """Return the past of a heartbeat, with two statements; None if it was deleted meanwhile."""
     starts = _starts_of_months(now, zone=zone)
-    history = histories([integration.pk], since=min(starts[0], now - SPANS[-1].length), now=now).get(integration.pk)
+    history = histories([integration.pk], since=min(starts[0], now - STRIP_LENGTHS[-1].length), now=now).get(
+        integration.pk
+    )
     if history is None:
         return None
     months = []
@@ -82,7 +84,7 @@ def past_of(integration: InboundIntegration, *, now: datetime, zone: tzinfo) -> 
             months.append(
                 Month(start, history.numbers(max(start, history.known_since), end), start >= history.known_since)
             )
-    strips = [strip_of(history, span, zone=zone) for span in SPANS]
+    strips = [strip_of(history, strip_length, zone=zone) for strip_length in STRIP_LENGTHS]
     return Past(strips, months[::-1], history.known_since)
 
 

@@ -7,7 +7,7 @@ from heartbeat_project.kernel.durations import exactly, minutes
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Snippet:
     """One way to ping: steps to take, and a text to copy. Either may be empty."""
 
     slug: str
@@ -22,31 +22,31 @@ class Way:
         return self.text.count("\n") + 1
 
 
-def ways_to_ping(url: str, *, interval_minutes: Decimal) -> list[Way]:
+def snippets_for(url: str, *, interval_minutes: Decimal) -> list[Snippet]:
     """Return the ways, the most frequent first; all send a POST with an empty JSON object."""
     every = exactly(minutes(interval_minutes))
     curl = f"curl -fsS -m 10 --retry 3 -X POST '{url}' -H 'Content-Type: application/json' -d '{{}}'"
     powershell = f"Invoke-RestMethod -Method Post -Uri '{url}' -ContentType 'application/json' -Body '{{}}'"
     return [
-        Way("curl", "curl", curl),
-        Way("powershell", "PowerShell", powershell),
+        Snippet("curl", "curl", curl),
+        Snippet("powershell", "PowerShell", powershell),
         _task_scheduler(powershell, every=every),
-        Way(
+        Snippet(
             "cron",
             "cron",
             f"0 3 * * * /usr/local/bin/backup && {curl} > /dev/null",
             after=("The ping follows “&&”, so it is only sent if the job succeeded.",),
         ),
         _systemd(url),
-        Way("python", "Python", _PYTHON.format(url=url)),
-        Way(
+        Snippet("python", "Python", _PYTHON.format(url=url)),
+        Snippet(
             "kubernetes",
             "Kubernetes",
             _KUBERNETES.format(curl=curl.replace('"', '\\"')),
             steps=("Let the container of the CronJob ping after its work:",),
             after=("The image needs curl; wget -qO- --post-data='{}' does the same.",),
         ),
-        Way(
+        Snippet(
             "sql-server-agent",
             "SQL Server Agent",
             powershell,
@@ -59,13 +59,13 @@ def ways_to_ping(url: str, *, interval_minutes: Decimal) -> list[Way]:
                 "Start the job once by hand: its ping appears here.",
             ),
         ),
-        Way(
+        Snippet(
             "airflow",
             "Airflow",
             _AIRFLOW.format(url=url),
             steps=("Let the DAG call this when it has succeeded:",),
         ),
-        Way(
+        Snippet(
             "power-automate",
             "Power Automate",
             url,
@@ -81,9 +81,9 @@ def ways_to_ping(url: str, *, interval_minutes: Decimal) -> list[Way]:
     ]
 
 
-def _task_scheduler(powershell: str, *, every: str) -> Way:
+def _task_scheduler(powershell: str, *, every: str) -> Snippet:
     script = "C:\\Scripts\\heartbeat.ps1"
-    return Way(
+    return Snippet(
         "windows-task-scheduler",
         "Windows Task Scheduler",
         f"[Net.ServicePointManager]::SecurityProtocol = [Net.SecurityProtocolType]::Tls12\n{powershell}",
@@ -107,10 +107,10 @@ def _task_scheduler(powershell: str, *, every: str) -> Way:
     )
 
 
-def _systemd(url: str) -> Way:
+def _systemd(url: str) -> Snippet:
     # systemd reads % as the beginning of a specifier.
     escaped = url.replace("%", "%%")
-    return Way(
+    return Snippet(
         "systemd",
         "systemd",
         "[Service]\nExecStartPost=/usr/bin/curl -fsS -m 10 --retry 3 \\\n"

@@ -33,7 +33,7 @@ _WHOLE_DAY: Final = timedelta(hours=23)  # cells of a day may be an hour shorter
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class StripLength:
     """One length of time that a page shows as a strip."""
 
     slug: str
@@ -42,13 +42,13 @@ class Span:
     cell: timedelta
 
 
-SPANS: Final = (
-    Span("24h", "24 hours", timedelta(days=1), HALF_AN_HOUR),
-    Span("7d", "7 days", timedelta(days=7), timedelta(hours=3)),
-    Span("30d", "30 days", timedelta(days=30), timedelta(hours=12)),
-    Span("90d", "90 days", timedelta(days=90), timedelta(days=1)),
+STRIP_LENGTHS: Final = (
+    StripLength("24h", "24 hours", timedelta(days=1), HALF_AN_HOUR),
+    StripLength("7d", "7 days", timedelta(days=7), timedelta(hours=3)),
+    StripLength("30d", "30 days", timedelta(days=30), timedelta(hours=12)),
+    StripLength("90d", "90 days", timedelta(days=90), timedelta(days=1)),
 )
-DAY: Final = SPANS[0]
+DAY: Final = STRIP_LENGTHS[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,27 +89,27 @@ class Strip:
         return f"{self.label}: {self.summary}"
 
 
-def strip_of(history: History, span: Span, *, zone: tzinfo) -> Strip:
+def strip_of(history: History, strip_length: StripLength, *, zone: tzinfo) -> Strip:
     """Return the strip of a time that ends with the cell in which the history ends; cells begin at round times."""
-    edges = edges_of(span, until=history.until, zone=zone)
+    edges = edges_of(strip_length, until=history.until, zone=zone)
     return Strip(
-        label=f"The last {span.label}",
+        label=f"The last {strip_length.label}",
         bars=_bars(history.cells(edges), zone=zone),
         width=len(edges) - 1,
-        summary=summary_of(history.numbers(history.until - span.length, history.until)),
+        summary=summary_of(history.numbers(history.until - strip_length.length, history.until)),
     )
 
 
-def edges_of(span: Span, *, until: datetime, zone: tzinfo) -> list[datetime]:
+def edges_of(strip_length: StripLength, *, until: datetime, zone: tzinfo) -> list[datetime]:
     """Return the bounds of the cells of a strip: of days at midnight in the zone, of others at round times of day."""
-    count = span.length // span.cell
+    count = strip_length.length // strip_length.cell
     midnight = until.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-    if span.cell >= timedelta(days=1):
+    if strip_length.cell >= timedelta(days=1):
         first = midnight + timedelta(days=1)
         return [(first - timedelta(days=number)).astimezone(until.tzinfo) for number in range(count, -1, -1)]
     start = midnight.astimezone(until.tzinfo)
-    last = start + ((until - start) // span.cell + 1) * span.cell
-    return [last - number * span.cell for number in range(count, -1, -1)]
+    last = start + ((until - start) // strip_length.cell + 1) * strip_length.cell
+    return [last - number * strip_length.cell for number in range(count, -1, -1)]
 
 
 def summary_of(numbers: Numbers) -> str:

@@ -174,13 +174,13 @@ def _stretches(history: History) -> list[Stretch]:
     """Sweep over the starts and ends of everything that is stored, and keep count of what holds."""
     begin, until = history.known_since, history.until
     changes: list[tuple[datetime, int, Condition, int | None]] = []
-    spans: list[tuple[Condition, datetime, datetime, int | None]] = []
+    timed: list[tuple[Condition, datetime, datetime, int | None]] = []
     for number, period in enumerate(history.periods):
         condition = _CONDITIONS[period.kind]
         silence = number if condition is Condition.DOWN else None
-        spans.append((condition, period.started_at, period.ended_at or until, silence))
-    spans.extend((Condition.OUTAGE, started_at, ended_at, None) for started_at, ended_at in history.outages)
-    for condition, started_at, ended_at, silence in spans:
+        timed.append((condition, period.started_at, period.ended_at or until, silence))
+    timed.extend((Condition.OUTAGE, started_at, ended_at, None) for started_at, ended_at in history.outages)
+    for condition, started_at, ended_at, silence in timed:
         start, end = max(started_at, begin), min(ended_at, until)
         if start < end:
             changes += [(start, 1, condition, silence), (end, -1, condition, silence)]

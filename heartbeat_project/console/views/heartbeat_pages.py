@@ -19,7 +19,7 @@ from alerting.models.alerts import Alert
 from alerting.selectors import visible_alerts
 from alerting.states import LIVE
 from heartbeat_project.console.heartbeat_past import EDITS, KINDS, LOG_SIZE, Month, line_of, log_of, past_of
-from heartbeat_project.console.ping_snippets import ways_to_ping
+from heartbeat_project.console.ping_snippets import snippets_for
 from heartbeat_project.console.strips import LEGEND, briefly, percent_of
 from heartbeat_project.console.views.alerts import signed_in
 from heartbeat_project.kernel import clock
@@ -156,7 +156,7 @@ def how_to_ping(request: HttpRequest, integration_id: int) -> HttpResponse:
         "tab": "ping",
         "api_url": url,
         "masked_url": f"{settings.BASE_URL}/Heartbeat/{_MASK}",
-        "ways": ways_to_ping(url, interval_minutes=integration.heartbeat.interval_minutes),
+        "snippets": snippets_for(url, interval_minutes=integration.heartbeat.interval_minutes),
         "opened": request.GET.get("way", "curl"),
     }
     return render(request, "console/how_to_ping.html", context)

@@ -7,7 +7,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from heartbeat_project.console.ping_snippets import ways_to_ping
+from heartbeat_project.console.ping_snippets import snippets_for
 from heartbeat_project.kernel import clock
 from integrations.heartbeats.edits import update_heartbeat
 from integrations.models.history import Ping
@@ -151,7 +151,7 @@ def test_the_url_is_masked_and_stands_in_every_snippet(client, job):
     for name in ("curl", "PowerShell", "cron", "systemd", "Python", "Kubernetes", "SQL Server Agent", "Airflow"):
         assert f"<summary>{name}</summary>" in found
     assert "Power Automate" in found
-    for way in ways_to_ping("http://x/Heartbeat/t", interval_minutes=5):
+    for way in snippets_for("http://x/Heartbeat/t", interval_minutes=5):
         assert "http://x/Heartbeat/t" in way.text, way.slug
 
 
