@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from heartbeat_project.kernel import clock
@@ -80,3 +81,27 @@ def test_the_url_is_revealed_and_copied_and_a_test_ping_is_seen_live(page, jobs,
     expect(page.locator("#heartbeat-now dd").last).to_have_text("2")
     assert not is_cut(page)
     assert page.troubles == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_the_pages_of_heartbeats(page, jobs, scheme):
+    job = jobs[0]
+    record_pings([Arrival(job.token, clock.now())])
+    page.emulate_media(color_scheme=scheme)
+    sign_in(page)
+    found = {}
+    for path in (
+        "",
+        f"{job.pk}/",
+        f"{job.pk}/log/",
+        f"{job.pk}/how-to-ping/?way=windows-task-scheduler",
+        f"{job.pk}/history/",
+    ):
+        page.goto(f"/heartbeats/{path}")
+        barriers = [
+            (violation["id"], violation["nodes"][0]["html"][:200])
+            for violation in Axe().run(page).response["violations"]
+        ]
+        if barriers:
+            found[path] = barriers
+    assert found == {}
