@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 
 from accounts.models.contact_methods import Priority
 from accounts.models.groups import Group, GroupRole
@@ -26,6 +27,7 @@ from integrations.heartbeats.wording import silence
 from integrations.inbound.edits import create_event_integration
 from integrations.maintenance.windows import create_window
 from integrations.models.integrations import InboundIntegration
+from integrations.models.periods import StatePeriod
 from integrations.ping_lane.batch import Arrival, record_pings
 
 DAY = timedelta(days=1)
@@ -194,10 +196,15 @@ def _heartbeats(
             interval_minutes=Decimal(job.every_minutes),
             recipient_groups=() if job.play else [groups[job.group]],
             bridge=bridge,
+            tags=["env:prod", "db" if job.group == "Databases" else "shop" if job.play else "office"],
             **escalation,
             **options,
         )
         record_pings(list(_arrivals(job, heartbeats[job.name].token, now=now)))
+        if job.last_minutes is not None:
+            # Only its newest pings are stored.
+            waited = StatePeriod.objects.filter(integration=heartbeats[job.name], kind=StatePeriod.Kind.WAITING)
+            waited.update(ended_at=F("started_at") + DAY)
     create_window(
         organization,
         name="Search servers move",
@@ -290,6 +297,7 @@ def _past_silence(integration: InboundIntegration, group: Group, user: User, *, 
     alert = Alert.objects.get(pk=alert_id)
     alerting.acknowledge(alert, actor=user, via=CONSOLE, now=at + timedelta(minutes=4))
     alerting.close_alerts([alert.pk], reason="closed by heartbeat", now=at + LATE)
+    StatePeriod.objects.create(integration=integration, kind=StatePeriod.Kind.MISSED, started_at=at, ended_at=at + LATE)
 
 
 def _open_by_hand(owner: User, group: Group, subject: str, text: str, *, now: datetime) -> Alert:

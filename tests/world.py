@@ -76,6 +76,10 @@ def hours(value: float) -> timedelta:
     return timedelta(hours=value)
 
 
+def days(value: float) -> timedelta:
+    return timedelta(days=value)
+
+
 def seconds(value: float) -> timedelta:
     return timedelta(seconds=value)
 

@@ -145,7 +145,7 @@ def heartbeat_panel(user: User, *, page: int = 1, now: datetime) -> HeartbeatPan
     """
     if not may_see_integrations(user):
         return None
-    counts = _counts_by_state(user.organization_id, now=now)
+    counts = counts_by_state(user.organization_id, now=now)
     total = sum(counts.values())
     pages = max(1, -(-total // PAGE_SIZE))
     page = min(max(1, page), pages)
@@ -171,7 +171,7 @@ def heartbeat_panel(user: User, *, page: int = 1, now: datetime) -> HeartbeatPan
     )
 
 
-def _counts_by_state(organization_id: int, *, now: datetime) -> dict[str, int]:
+def counts_by_state(organization_id: int, *, now: datetime) -> dict[str, int]:
     """Return the number of heartbeats in each state, in the order of the panel.
 
     Most heartbeats are healthy, and counting them one by one is slow: they are what the others leave of all.

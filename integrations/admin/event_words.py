@@ -118,7 +118,7 @@ def reading_of(
         "Subject": first.subject,
         "Asks to": ASKS[first.action],
         "Key": first.source_id,
-        "Priority": first.priority or "as the policy says",
+        "Priority": first.priority or integration.priority or "as the policy says",
         "Source": first.source,
         "Link": first.url,
     }

@@ -6,13 +6,16 @@ from typing import Any
 from django import forms
 
 from accounts.admin.base import ServiceForm, organization_of
+from accounts.models.contact_methods import Priority
 from accounts.models.groups import Group
 from accounts.models.users import User
 from alerting.models.bridges import Bridge
 from escalation.models.policies import EscalationPolicy, ResponsePlay
 from heartbeat_project.kernel.choice_fields import CheckBoxes
+from heartbeat_project.kernel.errors import FieldError
 from integrations.configuration.edits import MAX_MINUTES, RECIPIENTS, live_alert_ids
 from integrations.models.integrations import InboundIntegration
+from integrations.models.labels import MAX_DESCRIPTION, MAX_TAG, MAX_TAGS, clean_tags, split_tags
 
 _POLICY, _PLAY = "policy", "play"
 MAX_NUMBERS = 10  # of open alerts, in the help text
@@ -35,6 +38,27 @@ class RotateForm(forms.Form):
     )
 
 
+class TagsField(forms.CharField):
+    """Tags, with spaces or commas between them."""
+
+    def __init__(self, **options: Any) -> None:
+        help_text = (
+            f"Such as shop env:prod, with spaces between them; at most {MAX_TAGS}. Lists can be filtered by them."
+        )
+        longest = MAX_TAGS * (MAX_TAG + 1)
+        super().__init__(
+            **{"label": "Tags", "required": False, "max_length": longest, "help_text": help_text, **options}
+        )
+        self.widget.attrs |= {"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}
+
+    def clean(self, value: Any) -> list[str]:
+        """Return the tags. Raises ValidationError."""
+        try:
+            return clean_tags(split_tags(super().clean(value)))
+        except FieldError as error:
+            raise forms.ValidationError(str(error), code=error.code) from error
+
+
 class IntegrationForm(ServiceForm):
     """The fields that integrations of all types have, named as the services name them.
 
@@ -49,15 +73,23 @@ class IntegrationForm(ServiceForm):
         help_text="Who is notified, and when, while an alert is open.",
     )
 
+    tags = TagsField()
+
     class Meta:
         model = InboundIntegration
-        fields = ["name", "recipient_groups", "recipient_users", "bridge", "enabled"]
-        widgets = {"recipient_groups": CheckBoxes, "recipient_users": CheckBoxes}
+        fields = ["name", "recipient_groups", "recipient_users", "bridge", "enabled", "description", "priority"]
+        widgets = {
+            "description": forms.Textarea(attrs={"rows": 3}),
+            "recipient_groups": CheckBoxes,
+            "recipient_users": CheckBoxes,
+        }
         error_messages = {"name": {"required": "Enter a name for the integration."}}
         help_texts = {
             "name": "Unique among the inbound integrations; the alert is named after it.",
             "recipient_groups": "Their members are notified in the order of the policy: Primary, Secondary, Manager.",
             "recipient_users": "Notified at once, as Primary.",
+            "description": f"What it is for, and what to do when it fails. At most {MAX_DESCRIPTION:,} characters.",
+            "priority": "Of its alerts, unless an event or a rule says another.",
             "bridge": "A conference line that travels with the alert.",
             "enabled": "A disabled integration keeps its events, but opens no alerts. Its open alerts are closed.",
         }
@@ -75,6 +107,7 @@ class IntegrationForm(ServiceForm):
         self.fields["recipient_users"].label_from_instance = _name_and_email  # type: ignore[attr-defined]
         self.fields["bridge"].empty_label = "No bridge"  # type: ignore[attr-defined]
         self.fields["name"].widget.attrs["autocomplete"] = "off"
+        self.fields["priority"].choices = [("", "That of the policy or play"), *Priority.choices]  # type: ignore[attr-defined]
         self.fields["follows"].choices = self._policies_and_plays()  # type: ignore[attr-defined]
         if self.instance.pk:
             self._fill_in()
@@ -101,6 +134,7 @@ class IntegrationForm(ServiceForm):
 
     def _fill_in(self) -> None:
         integration = self.instance
+        self.initial["tags"] = " ".join(integration.tags)
         if integration.escalation_policy_id:
             self.initial["follows"] = f"{_POLICY}:{integration.escalation_policy_id}"
         elif integration.response_play_id:

@@ -23,7 +23,7 @@ from integrations.admin.event_pages import EventPages, newest_events
 from integrations.admin.event_words import LARGEST_LIVE, event_lines, fault_help, reading_of, result_lines
 from integrations.admin.heartbeat_form import HeartbeatForm
 from integrations.admin.integration_form import RotateForm
-from integrations.configuration.edits import delete_integration, rotate_token
+from integrations.configuration.edits import LABELS, delete_integration, rotate_token
 from integrations.coverage.who_is_notified import who_would_be_notified, why_nobody
 from integrations.heartbeats.edits import create_heartbeat, update_heartbeat
 from integrations.heartbeats.selectors import recent_events, recent_pings
@@ -40,6 +40,7 @@ from integrations.inbound.selectors import (
 )
 from integrations.models.heartbeats import Heartbeat
 from integrations.models.integrations import InboundIntegration
+from integrations.models.labels import MAX_TAG, as_tag
 
 SHOWN_PINGS = 20
 SHOWN_EVENTS = 20
@@ -88,6 +89,22 @@ class StatusFilter(admin.SimpleListFilter):
         return in_state(queryset, status, now=instant(request)) if is_known else queryset
 
 
+class TagFilter(admin.SimpleListFilter):
+    """The tag of an address, which the tags in the list lead to."""
+
+    title = "tag"
+    parameter_name = "tag"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        # Only the one that is chosen: an organization may have thousands.
+        chosen = as_tag(request.GET.get("tag", "").replace("\x00", ""))[:MAX_TAG]
+        return [(chosen, chosen)] if chosen else [("", "")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        tag = as_tag((self.value() or "").replace("\x00", ""))[:MAX_TAG]
+        return queryset.filter(tags__contains=[tag]) if tag else queryset
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row of the list; `heartbeat` is None for integrations of other types."""
@@ -121,19 +138,22 @@ class InboundIntegrationAdmin(EventPages):
                 ),
             },
         ),
-        ("More settings", {"classes": ("collapse",), "fields": ("grace_minutes", "start_timer", "allow_get")}),
+        (
+            "More settings",
+            {"classes": ("collapse",), "fields": (*LABELS, "grace_minutes", "start_timer", "allow_get")},
+        ),
     )
     # Those of other types.
     event_fieldsets = (
         (None, {"fields": ("name", "follows", "recipient_groups", "recipient_users", "bridge", "enabled")}),
-        ("More settings", {"classes": ("collapse",), "fields": MORE_FIELDS}),
+        ("More settings", {"classes": ("collapse",), "fields": (*LABELS, *MORE_FIELDS)}),
     )
     email_fieldsets = (
         event_fieldsets[0],
-        ("More settings", {"classes": ("collapse",), "fields": MORE_EMAIL_FIELDS}),
+        ("More settings", {"classes": ("collapse",), "fields": (*LABELS, *MORE_EMAIL_FIELDS)}),
     )
     list_display = ("name",)
-    list_filter = (TypeFilter, StatusFilter)
+    list_filter = (TypeFilter, StatusFilter, TagFilter)
     search_fields = ("name",)
     ordering = ("name", "pk")
 
@@ -155,6 +175,7 @@ class InboundIntegrationAdmin(EventPages):
             "addable": (types.HEARTBEAT, *ADDABLE),
             "statuses": StatusFilter(request, {}, InboundIntegration, self).lookup_choices,
             "chosen_status": request.GET.get("status", ""),
+            "chosen_tag": as_tag(request.GET.get("tag", "").replace("\x00", ""))[:MAX_TAG],
         }
         response = super().changelist_view(request, context | (extra_context or {}))
         if isinstance(response, TemplateResponse) and response.context_data and "cl" in response.context_data:

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 
 from accounts.admin.base import OrganizationAdmin, ServiceForm, moment, organization_of, time_field
 from accounts.entitlements import Entitlement
+from integrations.admin.integration_form import TagsField
 from integrations.maintenance import windows
 from integrations.models.windows import MaintenanceWindow
 
@@ -15,6 +16,7 @@ from integrations.models.windows import MaintenanceWindow
 class WindowForm(ServiceForm):
     """Name, period and integrations of a maintenance window."""
 
+    tags = TagsField(help_text="It covers each integration that has one of them, also one that gets it meanwhile.")
     starts_at = time_field("Starts")
     ends_at = time_field("Ends")
 
@@ -22,6 +24,10 @@ class WindowForm(ServiceForm):
         model = MaintenanceWindow
         fields = ["name", "starts_at", "ends_at", "all_integrations", "integrations"]
         labels = {"all_integrations": "All integrations"}
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.initial["tags"] = " ".join(self.instance.tags)
 
 
 @admin.register(MaintenanceWindow)
@@ -31,9 +37,19 @@ class MaintenanceWindowAdmin(OrganizationAdmin):
     singular, plural = "Maintenance Window", "Maintenance Windows"
     change_needs = (Entitlement.INBOUND_INTEGRATIONS,)
     form = WindowForm
-    fields = ("name", "starts_at", "ends_at", "all_integrations", "integrations")
-    list_display = ("name", moment("starts_at", "Starts"), moment("ends_at", "Ends"), "all_integrations")
+    fields = ("name", "starts_at", "ends_at", "all_integrations", "tags", "integrations")
+    list_display = (
+        "name",
+        moment("starts_at", "Starts"),
+        moment("ends_at", "Ends"),
+        "all_integrations",
+        "covered_tags",
+    )
     search_fields = ("name",)
+
+    @admin.display(description="Tags")
+    def covered_tags(self, window: MaintenanceWindow) -> str:
+        return ", ".join(window.tags)
 
     def save_through(
         self, request: HttpRequest, form: Any, formsets: list[Any], *, stored: Any, now: datetime

@@ -167,7 +167,7 @@ def tried(
             if not _leave_out(values, field):
                 return {}, None
         else:
-            return _results(mapped), mapped
+            return _results(mapped, own_priority=integration.priority), mapped
 
 
 def _leave_out(values: dict[str, Any], field: str) -> bool:
@@ -178,11 +178,11 @@ def _leave_out(values: dict[str, Any], field: str) -> bool:
     return values.pop(field, None) is not None
 
 
-def _results(mapped: Mapped) -> dict[str, str]:
+def _results(mapped: Mapped, *, own_priority: str | None) -> dict[str, str]:
     first = mapped.events[0]
     results = {name: str(getattr(first, name, "") or "") for name in MAPPED}
     results["status"] = f"It asks to {ASKS[first.action]}" if first.action != "ignore" else "It asks for nothing"
-    results["priority"] = first.priority or "as the policy says"
+    results["priority"] = first.priority or own_priority or "as the policy says"
     results["event_at"] = f"{first.event_at:%Y-%m-%d %H:%M:%S} UTC" if first.event_at else ""
     results["each"] = "1 event" if len(mapped.events) == 1 else f"{len(mapped.events)} events; the first is shown"
     return {name: text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…" for name, text in results.items()}

@@ -10,11 +10,19 @@ from django.utils.translation import gettext_lazy
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers
 
+from accounts.models.contact_methods import Priority
 from accounts.models.groups import Group
 from accounts.models.users import User
 from alerting.models.bridges import Bridge
 from escalation.models.policies import EscalationPolicy, ResponsePlay
-from heartbeat_project.kernel.api import CleanCharField, MinutesField, OwnedRelatedField, Strict, WholeNumberField
+from heartbeat_project.kernel.api import (
+    BoundedList,
+    CleanCharField,
+    MinutesField,
+    OwnedRelatedField,
+    Strict,
+    WholeNumberField,
+)
 from heartbeat_project.kernel.hidden_fields import HidesFields
 from integrations.heartbeats.selectors import may_configure
 from integrations.inbound.edits import ADDABLE
@@ -24,6 +32,7 @@ from integrations.inbound.settings_checks import MAX_STORM, PRESETS
 from integrations.models.events import EventSettings
 from integrations.models.heartbeats import Heartbeat
 from integrations.models.integrations import InboundIntegration
+from integrations.models.labels import MAX_DESCRIPTION, MAX_TAG, MAX_TAGS
 
 _Type = InboundIntegration.Type
 EVENT_TYPES: Final = [(kind.value, kind.label) for kind in (_Type.API, _Type.CHAT)]
@@ -74,6 +83,13 @@ _FAULT: Final = {
 }
 
 
+class TagsField(BoundedList):
+    """A list of tags."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=MAX_TAGS, child=CleanCharField(max_length=MAX_TAG), **options)
+
+
 class IntegrationFields(HidesFields, Strict):
     """The fields that integrations of all types have.
 
@@ -91,6 +107,17 @@ class IntegrationFields(HidesFields, Strict):
     recipient_groups = OwnedRelatedField(queryset=Group.objects.all(), many=True, required=False)
     recipient_users = OwnedRelatedField(queryset=User.objects.all(), many=True, required=False)
     bridge = OwnedRelatedField(queryset=Bridge.objects.all(), allow_null=True, required=False)
+    tags = TagsField(
+        required=False,
+        help_text=f"name or name:value, stored in lower case: at most {MAX_TAGS} of {MAX_TAG} characters.",
+    )
+    description = CleanCharField(required=False, allow_blank=True, max_length=MAX_DESCRIPTION)
+    priority = serializers.ChoiceField(
+        choices=Priority.choices,
+        required=False,
+        allow_null=True,
+        help_text="Of its alerts, unless their event or a rule says another; null: that of the policy or play.",
+    )
     enabled = serializers.BooleanField(
         required=False,
         help_text="While it is disabled, what comes in is recorded, and no alert opens. Its open alerts are closed.",

@@ -52,11 +52,12 @@ from integrations.coverage.reports import among, latest_coverage, stored_coverag
 from integrations.coverage.who_is_notified import current_coverage_gaps, who_would_be_notified
 from integrations.heartbeats.edits import create_heartbeat, update_heartbeat
 from integrations.heartbeats.paging_tests import start_test
-from integrations.heartbeats.selectors import PREVIEW_ENTITLEMENTS, VIEWERS, integrations_of, pings_of
+from integrations.heartbeats.selectors import PREVIEW_ENTITLEMENTS, VIEWERS, integrations_of, may_configure, pings_of
 from integrations.inbound.edits import create_event_integration, update_event_integration
 from integrations.inbound.selectors import STATES, in_state, with_event_state
 from integrations.models.history import Ping
 from integrations.models.integrations import InboundIntegration
+from integrations.models.labels import MAX_TAG, as_tag
 
 FARTHEST = timedelta(days=3_650)  # from now, of an instant in a query
 MAX_CLOSED = 10  # alerts, in one warning
@@ -76,14 +77,19 @@ class IntegrationFilters(NameFilter):
     type = serializers.ChoiceField(choices=InboundIntegration.Type.choices, required=False)
     state = serializers.ChoiceField(choices=STATES, required=False)
     enabled = serializers.BooleanField(required=False)
+    tag = CleanCharField(required=False, max_length=MAX_TAG, help_text="A whole tag, such as shop or env:prod.")
     search = CleanCharField(
         source="name__icontains", required=False, max_length=200, help_text="A part of the name, in any case."
     )
 
     def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Return the integrations that pass the filters."""
-        state = self.validated_data.pop("state", None)
+        state, tag = self.validated_data.pop("state", None), self.validated_data.pop("tag", None)
         rows = super().narrow(rows)
+        if tag is not None:
+            if not may_configure(self.context["request"].user):
+                raise serializers.ValidationError({"tag": "Only users who manage integrations see tags."})
+            rows = rows.filter(tags__contains=[as_tag(tag)])
         return rows if state is None else in_state(rows, state, now=self.context["now"])
 
 

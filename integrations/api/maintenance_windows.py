@@ -9,6 +9,7 @@ from accounts.api.permissions import entitled
 from accounts.api.viewsets import OrganizationViewSet
 from accounts.entitlements import Entitlement
 from heartbeat_project.kernel.api import CleanCharField, InstantField, OwnedRelatedField, Strict, in_saved_order
+from integrations.api.integration_types import TagsField
 from integrations.heartbeats.selectors import VIEWERS
 from integrations.maintenance import windows
 from integrations.models.integrations import InboundIntegration
@@ -23,6 +24,9 @@ class MaintenanceWindowSerializer(Strict):
     starts_at = InstantField()
     ends_at = InstantField(help_text="Not included.")
     all_integrations = serializers.BooleanField(required=False)
+    tags = TagsField(
+        required=False, help_text="It covers each integration that has one of them, also one that gets it meanwhile."
+    )
     integrations = OwnedRelatedField(queryset=InboundIntegration.objects.all(), many=True, required=False)
 
 

@@ -20,10 +20,12 @@ from heartbeat_project.kernel.ids import new_mail_token, new_token
 from integrations.models.events import EventState
 from integrations.models.heartbeats import Heartbeat, HeartbeatEvent
 from integrations.models.integrations import FormerToken, InboundIntegration
+from integrations.models.labels import clean_description, clean_priority, clean_tags
 
 MAX_MINUTES: Final = Decimal(44_640)  # 31 days
+LABELS: Final = ("tags", "description", "priority")
 # The fields that integrations of all types have.
-COMMON: Final = ("name", "escalation_policy", "response_play", "bridge", "enabled")
+COMMON: Final = ("name", "escalation_policy", "response_play", "bridge", "enabled", *LABELS)
 RECIPIENTS: Final = ("recipient_groups", "recipient_users")
 
 
@@ -36,8 +38,11 @@ class IntegrationGone(DomainError):
 
 
 def check_common(integration: InboundIntegration, recipients: Mapping[str, list[Any]]) -> None:
-    """Clean the name, and check what integrations of all types have. Raises FieldError."""
+    """Clean the name and the labels, and check what integrations of all types have. Raises FieldError."""
     integration.name = clean_name(integration.name)
+    integration.tags = clean_tags(integration.tags)
+    integration.description = clean_description(integration.description)
+    integration.priority = clean_priority(integration.priority)
     if not integration.escalation_policy and not integration.response_play:
         raise FieldError("escalation_policy", "Choose an escalation policy or a response play.", code="required")
     if integration.escalation_policy and integration.response_play:

@@ -3,13 +3,12 @@
 from dataclasses import replace
 from datetime import datetime
 
-from django.db.models import Q
-
 from accounts.models.organizations import Organization
 from accounts.models.users import User
 from escalation.engine.preview import EscalationPreview, Problem, preview_escalation, why_nobody_is_first
 from integrations.coverage.rule_routes import UsedRoute, used_routes
 from integrations.heartbeats.routes import route_of
+from integrations.maintenance.windows import covering
 from integrations.models.integrations import InboundIntegration
 from integrations.models.windows import MaintenanceWindow
 
@@ -29,14 +28,14 @@ def who_would_be_notified(integration: InboundIntegration, *, at: datetime) -> E
         for used, reason in zip(by_rules, reasons, strict=True)
         if reason
     ]
-    covering = MaintenanceWindow.objects.filter(
-        Q(all_integrations=True) | Q(integrations=integration),
+    window = MaintenanceWindow.objects.filter(
+        covering(integration, tags=integration.tags),
         organization_id=integration.organization_id,
         starts_at__lte=at,
         ends_at__gt=at,
     ).first()
-    if covering is not None:
-        text = f"No alert opens at that time: it lies in the maintenance window “{covering.name}”."
+    if window is not None:
+        text = f"No alert opens at that time: it lies in the maintenance window “{window.name}”."
         problems.insert(0, Problem("maintenance", text))
     if not integration.enabled:
         problems.insert(0, Problem("disabled", "The integration is disabled: no alert opens."))

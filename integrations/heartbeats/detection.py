@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.db import connection, transaction
 
-from accounts.models.contact_methods import Priority
 from accounts.selectors import opted_out
 from alerting.services.alerts import AlertDraft, open_alerts
 from escalation.engine.advance import advance_escalations
@@ -22,6 +21,7 @@ from escalation.models.policies import EscalationPolicy, ResponsePlay
 from heartbeat_project.kernel.batches import run_batch_isolating_failures
 from heartbeat_project.kernel.sql import array, statement
 from heartbeat_project.kernel.wakeup import wake_now
+from integrations.availability.periods import record_silences
 from integrations.heartbeats.log import log_events
 from integrations.heartbeats.recoveries import close_as_recovered
 from integrations.heartbeats.wording import Silence, silence
@@ -54,6 +54,7 @@ class _Missed(NamedTuple):
     grace_minutes: Decimal
     group_ids: list[int]
     user_ids: list[int]
+    priority: str | None
     last_ping_at: str | None
     deadline_at: str
 
@@ -118,6 +119,7 @@ def _open(ids: Sequence[int], *, starter: EscalationStarter, now: datetime) -> i
     missed = [_Missed._make(row) for row in _rows("mark_missed", {"ids": array(ids), "now": now})]
     if len(missed) != len(ids):
         raise RuntimeError("a heartbeat changed while its miss was recorded: it was not locked")
+    record_silences(ids)
     routes = _by_route(missed)
     drafts, expected_by = [], []
     for route, rows in routes:
@@ -158,11 +160,11 @@ def _by_route(missed: Sequence[_Missed]) -> list[tuple[Route, list[_Missed]]]:
     opt_outs = opted_out(row.id for row in missed)
     rows_by_route: defaultdict[tuple[Any, ...], list[_Missed]] = defaultdict(list)
     for row in missed:
-        recipients = (tuple(row.group_ids), tuple(row.user_ids), opt_outs.get(row.id, NOBODY))
-        rows_by_route[row.organization_id, row.escalation_policy_id, row.response_play_id, *recipients].append(row)
+        more = (tuple(row.group_ids), tuple(row.user_ids), opt_outs.get(row.id, NOBODY), row.priority or "")
+        rows_by_route[row.organization_id, row.escalation_policy_id, row.response_play_id, *more].append(row)
     return [
-        (Route(organization_id, policies.get(policy_id), plays.get(play_id), *recipients), rows)
-        for (organization_id, policy_id, play_id, *recipients), rows in rows_by_route.items()
+        (Route(organization_id, policies.get(policy_id), plays.get(play_id), *more), rows)
+        for (organization_id, policy_id, play_id, *more), rows in rows_by_route.items()
     ]
 
 
@@ -188,7 +190,7 @@ def _draft(route: Route, row: _Missed, words: Silence) -> AlertDraft:
         source=SOURCE,
         source_name=row.name,
         source_id=str(row.id),
-        priority=route.rule.priority if route.rule else Priority.NONE,
+        priority=route.priority,
         integration_id=row.id,
         integration_type=InboundIntegration.Type.HEARTBEAT,
         expected_at=row.deadline_at,

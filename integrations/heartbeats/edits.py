@@ -14,6 +14,7 @@ from alerting.models.bridges import Bridge
 from escalation.models.policies import EscalationPolicy, ResponsePlay
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.errors import FieldError
+from integrations.availability.periods import begin_period, record_maintenance
 from integrations.configuration.edits import (
     COMMON,
     MAX_MINUTES,
@@ -27,7 +28,7 @@ from integrations.configuration.edits import (
     save_recipients,
 )
 from integrations.heartbeats import timing
-from integrations.maintenance.windows import suspended_until
+from integrations.maintenance.windows import follow_tags, suspended_until
 from integrations.models.heartbeats import Heartbeat, HeartbeatEvent
 from integrations.models.integrations import InboundIntegration
 
@@ -40,6 +41,9 @@ _LABELS = {
     "escalation_policy": "escalation policy",
     "response_play": "response play",
     "bridge": "bridge",
+    "tags": "tags",
+    "description": "description",
+    "priority": "priority",
     "interval_minutes": "interval (minutes)",
     "grace_minutes": "grace (minutes)",
     "start_timer": "start of the timer",
@@ -63,6 +67,9 @@ class HeartbeatChanges(TypedDict, total=False):
     recipient_users: Iterable[User]
     bridge: Bridge | None
     enabled: bool
+    tags: Iterable[str]
+    description: str
+    priority: str | None
 
 
 def create_heartbeat(
@@ -78,6 +85,9 @@ def create_heartbeat(
     recipient_users: Iterable[User] = (),
     bridge: Bridge | None = None,
     enabled: bool = True,
+    tags: Iterable[str] = (),
+    description: str = "",
+    priority: str | None = None,
     grace_minutes: Decimal | float = 0,
     start_timer: str = Heartbeat.StartTimer.WHEN_ENABLED,
     allow_get: bool = False,
@@ -94,6 +104,9 @@ def create_heartbeat(
         response_play=response_play,
         bridge=bridge,
         enabled=enabled,
+        tags=list(tags),
+        description=description,
+        priority=priority,
         created_at=now,
     )
     heartbeat = Heartbeat(
@@ -113,6 +126,7 @@ def create_heartbeat(
         if enabled:
             _start(integration, heartbeat, now=now)
         heartbeat.save(force_insert=True)
+        _follow_state(heartbeat, now=now)
         save_recipients(integration, recipients)
         _log(integration, HeartbeatEvent.Kind.CREATED, "Created.", actor=actor, now=now)
     return integration
@@ -159,8 +173,13 @@ def update_heartbeat(
             heartbeat.deadline_at = _deadline(heartbeat)
         timer = ("state", "armed_at", "deadline_at", "suspended_until", "set_back")
         heartbeat.save(update_fields=[*_ON_HEARTBEAT, *timer])
+        if before["enabled"] != integration.enabled:
+            _follow_state(heartbeat, now=now)
+        elif before["tags"] != integration.tags:
+            follow_tags(integration, now=now)
+            heartbeat = Heartbeat.objects.get(pk=integration.pk)
         differences = [
-            f"{label} from {before[field]} to {after[field]}"
+            _difference(label, before[field], after[field])
             for field, label in _LABELS.items()
             if before[field] != after[field]
         ]
@@ -201,6 +220,13 @@ def _start(integration: InboundIntegration, heartbeat: Heartbeat, *, now: dateti
         heartbeat.deadline_at = _deadline(heartbeat)
 
 
+def _follow_state(heartbeat: Heartbeat, *, now: datetime) -> None:
+    """Write into the history that the heartbeat waits or is disabled from now on, and the maintenance that is on."""
+    begin_period(heartbeat.pk, heartbeat.state, now=now)
+    if heartbeat.state == _WAITING and heartbeat.suspended_until is not None:
+        record_maintenance([heartbeat.pk], starts_at=now, ends_at=heartbeat.suspended_until)
+
+
 def _deadline(heartbeat: Heartbeat) -> datetime:
     assert heartbeat.armed_at is not None  # noqa: S101 - the callers asked
     return timing.deadline(
@@ -217,6 +243,17 @@ def _check(heartbeat: Heartbeat) -> None:
         raise FieldError("grace_minutes", "The grace is from 0 to 44,640 minutes (31 days).")
     if heartbeat.start_timer not in Heartbeat.StartTimer.values:
         raise FieldError("start_timer", "The timer starts when_enabled or at the first_ping.")
+
+
+def _difference(label: str, old: Any, new: Any) -> str:
+    """Return what changed; a description only by its name, since it may be long."""
+    if label == "description":
+        return label
+    if label == "priority":
+        old, new = (priority or "that of the policy" for priority in (old, new))
+    if isinstance(old, list):
+        old, new = (", ".join(tags) or "none" for tags in (old, new))
+    return f"{label} from {old} to {new}"
 
 
 def _values(integration: InboundIntegration, heartbeat: Heartbeat) -> dict[str, Any]:

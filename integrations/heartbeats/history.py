@@ -21,6 +21,7 @@ from django.db.backends.utils import CursorWrapper
 from escalation.notifications.notices.operator import notify_operator
 from heartbeat_project.kernel.sql import statement
 from heartbeat_project.kernel.wakeup import wake_now
+from integrations.availability.periods import end_periods
 from integrations.models.history import PingDay, PingHour
 from integrations.models.outages import IngestProcess
 
@@ -65,6 +66,8 @@ def keep_history(*, now: datetime) -> None:
     if warning := overflow_warning():
         log.warning("history: %s", warning)
         notify_operator("history", subject="Pings are not being sorted into days", text=warning, now=now)
+    # Of silences whose alert somebody closed before the ping came, and of heartbeats that waited for their first ping.
+    _attempt("writing the ends of periods", partial(end_periods, None, now=now))
     IngestProcess.objects.filter(pulsed_at__lt=now - PROCESS_IS_GONE_AFTER).delete()
     PingHour.objects.filter(hour__lt=now - timedelta(days=settings.PING_HOURS_RETENTION_DAYS)).delete()
 
@@ -102,7 +105,7 @@ def partition_of(day: date) -> str:
     return f"integrations_ping_{day:%Y%m%d}"
 
 
-def _attempt(step_name: str, step: Callable[[], None]) -> None:
+def _attempt(step_name: str, step: Callable[[], object]) -> None:
     try:
         step()
     except InterfaceError:

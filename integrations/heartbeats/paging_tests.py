@@ -6,7 +6,6 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from accounts.models.contact_methods import Priority
 from accounts.models.users import User
 from alerting.models.alerts import TEST_LASTS, Alert
 from alerting.selectors import live_test
@@ -103,7 +102,7 @@ def _draft(integration: InboundIntegration, route: Route, *, actor: User, now: d
         source=SOURCE,
         source_name=f"[TEST] {name}",
         source_id=str(integration.pk),
-        priority=route.rule.priority if route.rule else Priority.NONE,
+        priority=route.priority,
         integration_id=integration.pk,
         bridge_id=integration.bridge_id,
         group_ids=route.group_ids,

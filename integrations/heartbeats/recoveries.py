@@ -11,6 +11,7 @@ from alerting.services.alerts import close_alerts
 from escalation.notifications.notices.recoveries import write_recovery_notices
 from heartbeat_project.kernel.batches import run_batch_isolating_failures
 from heartbeat_project.kernel.sql import statement
+from integrations.availability.periods import end_periods
 from integrations.heartbeats.log import log_events
 from integrations.models.heartbeats import HeartbeatEvent
 
@@ -55,10 +56,12 @@ def _leave_open(alert_id: int, error: Exception) -> None:
 def close_as_recovered(alerts: Mapping[int, int], *, now: datetime) -> int:
     """Close these alerts (alert id: integration id) as ended by a ping; return how many were still live.
 
-    People who were notified of them get a notice. The caller holds the transaction, and locks on the heartbeats.
+    People who were notified of them get a notice, and the silences get their ends. The caller holds the transaction,
+    and locks on the heartbeats.
     """
     if not alerts:
         return 0
+    end_periods(set(alerts.values()), now=now)
     closed = close_alerts(list(alerts), reason=CLOSED_BY_HEARTBEAT, now=now)
     write_recovery_notices(closed, now=now)
     log_events(

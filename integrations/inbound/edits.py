@@ -84,6 +84,9 @@ class EventIntegrationChanges(EventSettingsChanges, total=False):
     recipient_users: Iterable[User]
     bridge: Bridge | None
     enabled: bool
+    tags: Iterable[str]
+    description: str
+    priority: str | None
 
 
 def create_event_integration(
@@ -98,6 +101,9 @@ def create_event_integration(
     recipient_users: Iterable[User] = (),
     bridge: Bridge | None = None,
     enabled: bool = True,
+    tags: Iterable[str] = (),
+    description: str = "",
+    priority: str | None = None,
     **settings: Unpack[EventSettingsChanges],
 ) -> InboundIntegration:
     """Create an integration of another type than heartbeat; what is left out has the defaults of `EventSettings`.
@@ -113,6 +119,9 @@ def create_event_integration(
         response_play=response_play,
         bridge=bridge,
         enabled=enabled,
+        tags=list(tags),
+        description=description,
+        priority=priority,
         created_at=now,
     )
     recipients = read_recipients({"recipient_groups": recipient_groups, "recipient_users": recipient_users})

@@ -31,6 +31,7 @@ class _Row:
     may_have_members: bool
     policy_id: int | None
     play_id: int | None
+    priority: str | None
     group_ids: list[int]
     user_ids: list[int]
     opted_out: list[int]
@@ -73,7 +74,7 @@ class Opening:
             return Route(organization_id, None, None)
         policy, play = self._policy(row.policy_id), self._play(row.play_id)
         groups, users = tuple(row.group_ids), tuple(row.user_ids)
-        return Route(organization_id, policy, play, groups, users, frozenset(row.opted_out))
+        return Route(organization_id, policy, play, groups, users, frozenset(row.opted_out), row.priority or "")
 
     def route(self, event: MappedEvent) -> Route:
         """Return whom an alert of this event notifies: as the integration says, unless a rule says otherwise."""
@@ -89,7 +90,8 @@ class Opening:
         if not (then.replace and (groups or users)):
             groups = tuple(dict.fromkeys((*route.group_ids, *groups)))
             users = tuple(dict.fromkeys((*route.user_ids, *users)))
-        return replace(route, policy=policy, play=play, group_ids=groups, user_ids=users, own_priority=event.priority)
+        priority = event.priority or route.own_priority
+        return replace(route, policy=policy, play=play, group_ids=groups, user_ids=users, own_priority=priority)
 
     def route_of_rules(self, event: MappedEvent) -> Route | None:
         """Return the route of the people whom only the event's rules name, and of a play that they name; or None.

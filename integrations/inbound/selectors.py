@@ -9,6 +9,7 @@ from django.db.models import Case, CharField, Exists, F, OuterRef, Q, QuerySet, 
 
 from integrations.heartbeats import selectors as heartbeats
 from integrations.heartbeats.selectors import MAINTENANCE
+from integrations.maintenance.windows import covering
 from integrations.models.events import InboundEvent
 from integrations.models.heartbeats import Heartbeat
 from integrations.models.integrations import InboundIntegration
@@ -93,8 +94,8 @@ def mails_without_ping(heartbeat: InboundIntegration, *, limit: int) -> QuerySet
 
 
 def _event_state(now: datetime) -> Case:
-    covering = MaintenanceWindow.objects.filter(
-        Q(all_integrations=True) | Q(integrations=OuterRef("pk")),
+    windows = MaintenanceWindow.objects.filter(
+        covering(OuterRef("pk"), tags=OuterRef("tags")),
         organization_id=OuterRef("organization_id"),
         starts_at__lte=now,
         ends_at__gt=now,
@@ -108,7 +109,7 @@ def _event_state(now: datetime) -> Case:
     is_storm = Q(event_state__storm_alert_id__isnull=False, event_settings__storm_per_minute__gt=0) & is_busy
     return Case(
         When(enabled=False, then=Value("disabled")),
-        When(Exists(covering), then=Value(MAINTENANCE)),
+        When(Exists(windows), then=Value(MAINTENANCE)),
         When(is_storm, then=Value("storm")),
         When(event_state__fault__isnull=False, then=Value("faulty")),
         When(event_state__last_event_at__isnull=False, then=Value("healthy")),

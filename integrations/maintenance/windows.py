@@ -2,17 +2,19 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from django.db import transaction
-from django.db.models import F, Max, Q, QuerySet
+from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Greatest
 
 from accounts.models.organizations import Organization
 from accounts.services.saving import clean_name
 from heartbeat_project.kernel.errors import FieldError
+from integrations.availability.periods import end_maintenance, record_maintenance
 from integrations.models.heartbeats import Heartbeat, HeartbeatEvent
 from integrations.models.integrations import InboundIntegration
+from integrations.models.labels import clean_tags
 from integrations.models.windows import MaintenanceWindow
 
 # Deadlines lie up to 62 days after a window's end, and Python's calendar ends with the year 9999.
@@ -29,13 +31,19 @@ def create_window(
     now: datetime,
     integrations: Iterable[InboundIntegration] = (),
     all_integrations: bool = False,
+    tags: Iterable[str] = (),
 ) -> MaintenanceWindow:
     """Create a window; one that has begun suspends its heartbeats at once.
 
     Raises FieldError for a window that ends before it starts or beyond the calendar, or that covers nothing.
     """
     window = MaintenanceWindow(
-        organization=organization, name=name, starts_at=starts_at, ends_at=ends_at, all_integrations=all_integrations
+        organization=organization,
+        name=name,
+        starts_at=starts_at,
+        ends_at=ends_at,
+        all_integrations=all_integrations,
+        tags=list(tags),
     )
     covered = list(integrations)
     _check(window, covered)
@@ -55,6 +63,7 @@ def update_window(
     ends_at: datetime | None = None,
     all_integrations: bool | None = None,
     integrations: Iterable[InboundIntegration] | None = None,
+    tags: Iterable[str] | None = None,
 ) -> MaintenanceWindow:
     """Change what is not None; heartbeats that the window no longer covers get a fresh interval from now.
 
@@ -71,6 +80,8 @@ def update_window(
             window.ends_at = ends_at
         if all_integrations is not None:
             window.all_integrations = all_integrations
+        if tags is not None:
+            window.tags = list(tags)
         covered = list(window.integrations.all() if integrations is None else integrations)
         _check(window, covered)
         window.applied_at = None
@@ -106,7 +117,8 @@ def suspend_heartbeats(*, now: datetime) -> None:
             window = begun.order_by("starts_at", "id").first()
             if window is None:
                 return
-            _suspend(_covered(window), until=window.ends_at)
+            suspended = _suspend(_covered(window), until=window.ends_at)
+            record_maintenance(suspended, starts_at=window.starts_at, ends_at=window.ends_at)
             HeartbeatEvent.objects.bulk_create(
                 (
                     HeartbeatEvent(
@@ -115,7 +127,7 @@ def suspend_heartbeats(*, now: datetime) -> None:
                         kind=HeartbeatEvent.Kind.MAINTENANCE,
                         text=f"Maintenance “{window.name}” until {window.ends_at:%Y-%m-%d %H:%M} UTC.",
                     )
-                    for pk in _covered(window).values_list("pk", flat=True).iterator(chunk_size=5_000)
+                    for pk in suspended
                 ),
                 batch_size=5_000,
             )
@@ -126,7 +138,7 @@ def suspend_heartbeats(*, now: datetime) -> None:
 def suspended_until(integration: InboundIntegration, *, now: datetime) -> datetime | None:
     """Return the end of the window that covers this integration now, or None."""
     windows = MaintenanceWindow.objects.filter(
-        Q(all_integrations=True) | Q(integrations=integration),
+        covering(integration, tags=integration.tags),
         organization_id=integration.organization_id,
         starts_at__lte=now,
         ends_at__gt=now,
@@ -135,21 +147,51 @@ def suspended_until(integration: InboundIntegration, *, now: datetime) -> dateti
     return end
 
 
+def covering(integration: Any, *, tags: Any) -> Q:
+    """Return the condition for windows that cover an integration with these tags; both may be expressions."""
+    return Q(all_integrations=True) | Q(integrations=integration) | Q(tags__overlap=tags)
+
+
+def follow_tags(integration: InboundIntegration, *, now: datetime) -> None:
+    """Suspend or release a heartbeat, if windows that last cover it, or no longer do, since its tags were changed.
+
+    The caller holds the lock of the heartbeat.
+    """
+    heartbeat = Heartbeat.objects.get(pk=integration.pk)
+    until = suspended_until(integration, now=now)
+    if until == heartbeat.suspended_until or (until is None and (heartbeat.suspended_until or now) <= now):
+        return
+    if heartbeat.suspended_until is not None and heartbeat.suspended_until > now:
+        _release({heartbeat.pk}, now=now, applies_again=False)
+    if until is not None:
+        ids = _suspend(Heartbeat.objects.filter(pk=heartbeat.pk), until=until)
+        record_maintenance(ids, starts_at=now, ends_at=until)
+
+
 def _check(window: MaintenanceWindow, covered: list[InboundIntegration]) -> None:
     window.name = clean_name(window.name)
     if window.ends_at <= window.starts_at:
         raise FieldError("ends_at", "The window must end after it starts.")
     if window.ends_at > _LATEST_END:
         raise FieldError("ends_at", "The window must end before the year 9999.")
-    if not covered and not window.all_integrations:
-        raise FieldError("integrations", "Choose integrations, or tick all integrations.", code="required")
+    window.tags = clean_tags(window.tags)
+    if not covered and not window.all_integrations and not window.tags:
+        text = "Choose integrations, write tags, or tick all integrations."
+        raise FieldError("integrations", text, code="required")
     if any(integration.organization_id != window.organization_id for integration in covered):
         raise FieldError("integrations", "There is no such integration.", code="does_not_exist")
 
 
 def _covered(window: MaintenanceWindow) -> QuerySet[Heartbeat]:
     rows = Heartbeat.objects.filter(integration__organization_id=window.organization_id)
-    return rows if window.all_integrations else rows.filter(integration__maintenance_windows=window)
+    if window.all_integrations:
+        return rows
+    if not window.tags:
+        return rows.filter(integration__maintenance_windows=window)
+    named = window.integrations.values("pk")
+    tagged = InboundIntegration.objects.filter(organization_id=window.organization_id, tags__overlap=window.tags)
+    # Not a disjunction, for which the planner would read all heartbeats.
+    return rows.filter(pk__in=named.order_by().union(tagged.order_by().values("pk")))
 
 
 def _suspended_by(window: MaintenanceWindow) -> set[int]:
@@ -157,15 +199,17 @@ def _suspended_by(window: MaintenanceWindow) -> set[int]:
     return set(_covered(window).values_list("pk", flat=True)) if window.applied_at else set()
 
 
-def _suspend(rows: QuerySet[Heartbeat], *, until: datetime) -> None:
-    """Arm running timers at `until`; a heartbeat without a running timer only gets the end of its suspension."""
-    heartbeats = Heartbeat.objects.filter(pk__in=_locked(rows))
+def _suspend(rows: QuerySet[Heartbeat], *, until: datetime) -> list[int]:
+    """Arm running timers at `until` and return the ids; without a running timer, only the suspension's end is set."""
+    ids = _locked(rows)
+    heartbeats = Heartbeat.objects.filter(pk__in=ids)
     heartbeats.update(suspended_until=Greatest("suspended_until", until))
     running = heartbeats.filter(state__in=_RUNNING, deadline_at__isnull=False)
     running.update(
         deadline_at=Greatest("armed_at", until) + (F("deadline_at") - F("armed_at")),
         armed_at=Greatest("armed_at", until),
     )
+    return ids
 
 
 def _locked(rows: QuerySet[Heartbeat]) -> list[int]:
@@ -173,19 +217,23 @@ def _locked(rows: QuerySet[Heartbeat]) -> list[int]:
     return list(rows.order_by("pk").select_for_update(of=("self",)).values_list("pk", flat=True))
 
 
-def _release(ids: set[int], *, now: datetime) -> None:
+def _release(ids: set[int], *, now: datetime, applies_again: bool = True) -> None:
     """Take the heartbeats out of maintenance with a fresh interval.
 
     Other windows that cover one of them now are marked for `suspend_heartbeats`, which applies them again.
     """
     heartbeats = Heartbeat.objects.filter(pk__in=_locked(Heartbeat.objects.filter(pk__in=ids)))
+    end_maintenance(ids, now=now)
     heartbeats.filter(state__in=_RUNNING, armed_at__gt=now).update(
         deadline_at=now + (F("deadline_at") - F("armed_at")),
         armed_at=now,
     )
     heartbeats.update(suspended_until=None)
+    if not applies_again:
+        return
+    tagged = InboundIntegration.objects.filter(pk__in=ids, organization_id=OuterRef("organization_id"))
     MaintenanceWindow.objects.filter(
-        Q(all_integrations=True) | Q(integrations__in=ids),
+        Q(all_integrations=True) | Q(integrations__in=ids) | Exists(tagged.filter(tags__overlap=OuterRef("tags"))),
         starts_at__lte=now,
         ends_at__gt=now,
     ).update(applied_at=None)

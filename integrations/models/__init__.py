@@ -9,6 +9,7 @@ from integrations.models import (  # noqa: F401
     integrations,
     mails,
     outages,
+    periods,
     usage,
     windows,
 )

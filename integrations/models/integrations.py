@@ -1,10 +1,13 @@
 """Inbound integrations: sources of alerts, and the rule by which people are notified of them."""
 
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Lower
 
+from accounts.models.contact_methods import Priority
 from accounts.models.groups import Group
 from accounts.models.organizations import Organization
 from accounts.models.users import User
@@ -64,6 +67,21 @@ class InboundIntegration(models.Model):
     )
     bridge = models.ForeignKey(Bridge, models.SET_NULL, null=True, blank=True, related_name="integrations")
     enabled = models.BooleanField(default=True)
+    tags = ArrayField(
+        models.CharField(max_length=100),
+        blank=True,
+        default=list,
+        db_default=Value([], ArrayField(models.CharField(max_length=100))),
+        help_text="name or name:value, in lower case and in order.",
+    )
+    description = models.TextField(blank=True, default="", db_default="")
+    priority = models.CharField(
+        max_length=8,
+        null=True,
+        blank=True,
+        choices=Priority.choices,
+        help_text="Of its alerts, unless their event or a rule says another; empty: that of the policy or play.",
+    )
     created_at = models.DateTimeField()
 
     class Meta:
@@ -77,7 +95,10 @@ class InboundIntegration(models.Model):
             ),
         ]
         # The order of lists: without it, each page of a list sorts all integrations.
-        indexes = [models.Index(fields=["organization", "name", "id"], name="integration_by_name")]
+        indexes = [
+            models.Index(fields=["organization", "name", "id"], name="integration_by_name"),
+            GinIndex(fields=["tags"], name="integration_by_tag"),
+        ]
 
     def __str__(self) -> str:
         return self.name

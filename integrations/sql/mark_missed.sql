@@ -18,6 +18,7 @@ SELECT integration.id, integration.organization_id, integration.name, integratio
         WHERE recipient.inboundintegration_id = integration.id
         ORDER BY recipient.id
     ) AS user_ids,
+    integration.priority,
     -- RFC 3339, in the session's time zone
     to_json(missed.last_ping_at) #>> '{}', to_json(missed.deadline_at) #>> '{}'
 FROM missed

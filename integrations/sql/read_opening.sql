@@ -7,7 +7,7 @@ SELECT integration.enabled,
         WHERE covering.organization_id = integration.organization_id
           AND covering.starts_at <= %(now)s::timestamptz AND covering.ends_at > %(now)s::timestamptz
           AND (
-              covering.all_integrations OR EXISTS (
+              covering.all_integrations OR covering.tags && integration.tags OR EXISTS (
                   SELECT
                   FROM integrations_maintenancewindow_integrations AS covered
                   WHERE covered.maintenancewindow_id = covering.id AND covered.inboundintegration_id = integration.id
@@ -21,6 +21,7 @@ SELECT integration.enabled,
     ) AS may_have_members,
     integration.escalation_policy_id,
     integration.response_play_id,
+    integration.priority,
     ARRAY(
         SELECT recipient.group_id
         FROM integrations_inboundintegration_recipient_groups AS recipient

@@ -1,4 +1,4 @@
-"""Delete old rows: alerts that ended with their notifications and timelines, events, outages, sessions, tokens."""
+"""Delete old rows: alerts that ended with all their rows, histories, events, outages, sessions, tokens."""
 
 import time
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from django.conf import settings
 from django.contrib.sessions.models import Session
 
 from escalation.notifications.retention import delete_old_alerts, delete_old_mail, delete_old_notices, delete_oldest
+from integrations.availability.periods import delete_old_periods
 from integrations.configuration.edits import delete_former_tokens
 from integrations.inbound.mails import delete_old_events
 from integrations.inbound.timers import delete_old_keys
@@ -33,6 +34,7 @@ def delete_what_is_old(*, now: datetime) -> None:
         partial(delete_old_notices, before=before, limit=AT_ONCE),
         partial(delete_old_mail, before=before, limit=AT_ONCE),
         partial(delete_oldest, HeartbeatEvent.objects.all(), before=before, limit=AT_ONCE),
+        partial(delete_old_periods, before=before, limit=AT_ONCE),
         partial(delete_old_events, now=now, limit=AT_ONCE),
         partial(delete_old_keys, now=now, limit=AT_ONCE),
         partial(_delete_old_outages, before=before),

@@ -72,6 +72,14 @@ INSERT INTO accounts_contactmethod (id, user_id, kind, label, address, position,
     CROSS JOIN person;
 """
 
+PERIODS = """
+INSERT INTO integrations_stateperiod (integration_id, kind, started_at, ended_at)
+    SELECT n, 'missed', %(now)s::timestamptz - k * interval '1 day', %(now)s::timestamptz - k * interval '1 day' + interval '1 hour'
+    FROM generate_series(1, 5000) AS n, generate_series(1, 20) AS k
+    UNION ALL
+    SELECT n, 'missed', %(now)s, NULL FROM generate_series(1, 20) AS n
+"""
+
 
 @pytest.fixture(scope="module")
 def filled_tables(fill_once):
@@ -138,6 +146,25 @@ def test_misses_are_marked_and_notified_by_primary_keys(filled):
     assert "integrations_inboundintegration_pkey" in found
     assert "Seq Scan on integrations_heartbeat" not in found
     assert "Seq Scan on integrations_inboundintegration " not in found
+
+
+def test_periods_are_written_and_read_by_the_heartbeats_and_ended_among_the_open_ones(filled, only_partial):
+    with connection.cursor() as cursor:
+        cursor.execute(PERIODS, {"now": filled})
+        cursor.execute("ANALYZE integrations_stateperiod")
+    ids = list(range(100, 150))
+    for name in ("record_silences", "end_periods"):
+        found = plan(name, {"ids": ids, "now": filled})
+        assert "one_open_state_period" in found, found
+        assert "Seq Scan on integrations_stateperiod" not in found
+        assert "Seq Scan on integrations_heartbeat" not in found
+    found = plan("end_periods", {"ids": None, "now": filled})
+    assert "one_open_state_period" in found, found
+    assert "Seq Scan on integrations_stateperiod" not in found
+    found = plan("read_periods", {"ids": ids, "since": filled - timedelta(days=1), "limit": 3_000})
+    assert "state_period_by_end" in found, found
+    for table in ("stateperiod", "heartbeat", "inboundintegration"):
+        assert f"Seq Scan on integrations_{table}" not in found
 
 
 def test_a_step_of_the_clock_moves_deadlines_in_batches_by_primary_key(filled):

@@ -1,6 +1,8 @@
 """The page of an integration for people on call: its state, and whether its alerts notify them."""
 
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import cache, partial
 from typing import Final
 
 from django.contrib import messages
@@ -13,8 +15,9 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.models.users import User
 from accounts.services.opt_outs import opt_in, opt_out
 from alerting.selectors import visible_alerts
-from escalation.engine.preview import PreviewNotification
+from escalation.engine.preview import EscalationPreview, PreviewNotification
 from heartbeat_project.console.views.alerts import signed_in
+from heartbeat_project.console.views.heartbeat_pages import overview_context
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.durations import in_words
 from integrations.coverage.who_is_notified import who_would_be_notified, why_nobody, why_nobody_with_and_without
@@ -25,17 +28,36 @@ from integrations.models.integrations import InboundIntegration
 FROM_PROFILE: Final = "profile"
 MAX_ALERTS: Final = 5
 MAX_PEOPLE: Final = 3
+MAX_LINKS: Final = 6  # of the chain of people
 
 
 def _find(request: HttpRequest, integration_id: int) -> InboundIntegration:
     return get_object_or_404(integrations_of(signed_in(request)), pk=integration_id)
 
 
-def _notified_text(integration: InboundIntegration, user: User, *, now: datetime) -> str:
+def _chain(escalation_preview: EscalationPreview, *, now: datetime) -> str:
+    """Return who is notified and when, in one line: now Ben → +5 minutes Ana."""
+    links: list[str] = []
+    seen: set[str] = set()
+    for preview_step in escalation_preview.steps:
+        names = [row.name for row in preview_step.notifications if row.name not in seen]
+        names = list(dict.fromkeys(names))
+        if not names:
+            continue
+        seen.update(names)
+        after = preview_step.at - now
+        some = ", ".join(names[:MAX_PEOPLE]) + (" and others" if len(names) > MAX_PEOPLE else "")
+        links.append(f"{'now' if after <= timedelta() else f'+{in_words(after)}'} {some}")
+    return " → ".join(links[:MAX_LINKS]) + (" → …" if len(links) > MAX_LINKS else "")
+
+
+def _notified_text(
+    integration: InboundIntegration, read_preview: Callable[[], EscalationPreview], user: User, *, now: datetime
+) -> str:
     """Return a sentence: would the user be notified if an alert of the integration opened now, and when."""
     if not integration.enabled:
         return "No: it is disabled."
-    escalation_preview = who_would_be_notified(integration, at=now)
+    escalation_preview = read_preview()
     notifications: list[PreviewNotification] = []
     for preview_step in escalation_preview.steps:
         notifications.extend(row for row in preview_step.notifications if row.user_id is not None)
@@ -65,21 +87,26 @@ def heartbeat(request: HttpRequest, integration_id: int) -> HttpResponse:
     gap_reason = reason_without = ""
     if integration.enabled:
         gap_reason, reason_without = why_nobody_with_and_without(integration, user, at=now)
+    read_preview = cache(partial(who_would_be_notified, integration, at=now))
     alerts = visible_alerts(user).filter(integration_id=integration.pk).order_by("-pk")
     context = {
-        "nav_item": "alerts",
+        "nav_item": "heartbeats" if integration.is_heartbeat else "alerts",
         "now": now,
         "integration": integration,
         "state": state_of(integration, now=now),
         "alerts": alerts.filter(is_test=False)[:MAX_ALERTS],
         "tests": alerts.filter(is_test=True)[:1],
         "opted_out": opted_out,
-        "notified_text": "" if opted_out else _notified_text(integration, user, now=now),
+        "notified_text": "" if opted_out else _notified_text(integration, read_preview, user, now=now),
+        "chain": _chain(read_preview(), now=now) if may_preview(user) and integration.enabled else "",
         "gap_reason": gap_reason,
         "only_you": bool(reason_without) and not gap_reason,
         "may_preview": may_preview(user),
         "may_configure": may_configure(user),
     }
+    if integration.is_heartbeat:
+        context |= overview_context(integration, user, now=now)
+        return render(request, "console/heartbeat_overview.html", context)
     return render(request, "console/heartbeat.html", context)
 
 

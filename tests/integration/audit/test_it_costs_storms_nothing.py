@@ -28,6 +28,7 @@ NOT_CONFIGURED = {
     *("integrations_heartbeatevent", "integrations_inboundevent", "integrations_ingestprocess"),
     *("integrations_eventkey", "integrations_eventstate"),
     *("integrations_ingeststate", "integrations_outage", "integrations_ping", "integrations_pingday"),
+    "integrations_stateperiod",
     *("integrations_formertoken", "integrations_monthlyusage", "integrations_pinghour", "integrations_tick"),
 }
 APPS = ("accounts", "alerting", "escalation", "integrations")

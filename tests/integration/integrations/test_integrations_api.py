@@ -96,6 +96,9 @@ def test_a_created_heartbeat_has_its_defaults_its_url_and_a_running_clock(api, g
         "recipient_users": [],
         "bridge": None,
         "enabled": True,
+        "tags": [],
+        "description": "",
+        "priority": None,
         "email_address": f"{InboundIntegration.objects.get(pk=body['id']).mail_token}@127.0.0.1",
         "request_url": None,
         "state": "waiting",
@@ -488,3 +491,48 @@ def test_an_overlap_has_bounds_and_no_other_name(api, backup, fields):
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["pointer"] == f"/{next(iter(fields))}"
     assert InboundIntegration.objects.get().token == backup.token
+
+
+# -- labels --------------------------------------------------------------------------------------------------------
+def test_tags_description_and_priority_are_kept_and_lists_are_filtered_by_tag(api, good):
+    made = send(
+        api.post, URL, {**good, "tags": ["Shop", "env:prod"], "description": "Nightly.", "priority": "critical"}
+    )
+    assert made.status_code == 201, made.content
+    found = made.json()
+    assert (found["tags"], found["description"], found["priority"]) == (["env:prod", "shop"], "Nightly.", "critical")
+    send(api.post, URL, {**good, "name": "other", "tags": ["shopping"]})
+
+    assert [row["name"] for row in api.get(f"{URL}?tag=SHOP").json()["results"]] == ["report"]
+    changed = send(api.patch, f"{URL}{found['id']}/", {"priority": None, "tags": []})
+    assert (changed.json()["priority"], changed.json()["tags"]) == (None, [])
+    assert api.get(f"{URL}?tag=shop").json()["results"] == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "pointer"),
+    [
+        ({"tags": ["two words"]}, "/tags"),
+        ({"tags": ["x"] * 21}, "/tags"),
+        ({"tags": "shop"}, "/tags"),
+        ({"priority": "urgent"}, "/priority"),
+        ({"description": "x" * 2_001}, "/description"),
+    ],
+)
+def test_labels_beyond_their_bounds_are_named_at_their_field(api, good, wrong, pointer):
+    answer = send(api.post, URL, {**good, **wrong})
+    assert pointers(answer) == {pointer}
+
+
+def test_who_sees_names_only_can_neither_see_nor_filter_by_tags(organization, backup, client_for):
+    viewer = client_for(factories.UserFactory(organization=organization))
+    assert viewer.get(f"{URL}{backup.pk}/").json()["tags"] is None
+    assert viewer.get(f"{URL}?tag=shop").status_code == 400
+
+
+def test_a_window_by_tag_is_planned_over_the_api(api, now):
+    times = {"starts_at": now.isoformat(), "ends_at": (now + timedelta(hours=1)).isoformat()}
+    made = send(api.post, WINDOWS, {"name": "work", "tags": ["Shop"], **times})
+    assert made.status_code == 201, made.content
+    assert made.json()["tags"] == ["shop"]
+    assert pointers(send(api.post, WINDOWS, {"name": "nothing", **times})) == {"/integrations"}

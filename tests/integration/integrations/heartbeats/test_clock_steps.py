@@ -74,6 +74,8 @@ HISTORY = {
     "integrations.PingDay": {"counted_at"},
     "integrations.PingHour": {"hour"},
     "integrations.HeartbeatEvent": {"at"},
+    # The past of heartbeats: an end is never before its start.
+    "integrations.StatePeriod": {"started_at", "ended_at"},
     "integrations.Outage": {"done_at"},
     "integrations.DatabaseClock": {"wrong_at"},
     "integrations.ClockStep": {"at", "done_at"},
