@@ -1,5 +1,5 @@
 -- Lease the oldest due message of each of some integrations; of a thread only the first that is not done, so that their order stays.
--- Index: chat_message_due, and chat_message_in_thread for those before it in its thread.
+-- Index: chat_message_due, also for those before it in its thread: it has only what is not done.
 WITH due AS MATERIALIZED (
     SELECT id, integration_id, thread_id
     FROM integrations_chatmessage

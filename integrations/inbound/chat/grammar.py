@@ -13,6 +13,8 @@ from escalation.responses.replies.parse_reply import WORDS, ParsedReply, parse_r
 
 PRIORITIES: Final = ("critical", "high", "medium", "low", "none")
 MAX_GROUPS: Final = 5
+# Characters in which patterns are looked for whose repeats touch each other.
+_SHORT: Final = 200
 _OPEN: Final = re.compile(r"^open(?:\s*:\s*|\s+)", re.IGNORECASE)
 _WHO: Final = re.compile(r"^who(?:\s+is\s+on\s+call)?\s*\??(?:\s+#?(?P<group>\S.{0,99}))?$", re.IGNORECASE)
 _FIRST_WORDS: Final = frozenset(word.split()[0] for word in WORDS)
@@ -67,17 +69,24 @@ def parse_command(text: str, *, in_thread: bool = False) -> Command:
     word = text.lower().rstrip(" .!?")
     if word in _WORDS:
         return Command(_WORDS[word])
-    if match := _WHO.match(text):
+    if len(text) <= _SHORT and (match := _WHO.match(text)):
         return Command(Kind.WHO, match["group"] or "")
     if match := _OPEN.match(text):
         return Command(Kind.OPEN, text[match.end() :].strip()) if text[match.end() :].strip() else Command(Kind.HELP)
     reply = parse_reply(text)
     if reply is not None and (reply.number is not None or in_thread or not reply.note):
         return Command(Kind.ACT, reply=reply)
-    begins = text.split(maxsplit=1)[0].lower() in _FIRST_WORDS
-    if reply is not None or (begins and _NUMBER_BEHIND.match(text)):
+    if reply is not None or _is_doubtful(text[:_SHORT]):
         return Command(Kind.UNCLEAR, text)
     return Command(Kind.OPEN, text)
+
+
+def _is_doubtful(text: str) -> bool:
+    """Return whether a text begins with an action and a number, in either order, and is no reply all the same."""
+    first, *more = text.lower().split(maxsplit=2)
+    if first in _FIRST_WORDS:
+        return _NUMBER_BEHIND.match(text) is not None
+    return first[:1] == "#" and first[1:].isdecimal() and bool(more) and more[0].rstrip(":,.?!") in _FIRST_WORDS
 
 
 def parse_opening(text: str) -> Opening:
