@@ -93,11 +93,6 @@ def failing_methods(organization: Organization) -> QuerySet[ContactMethod]:
     )
 
 
-def slack_member(slack_id: str, *, organization_id: int) -> User | None:
-    """Return the user of this organization with this Slack member ID, if there is one."""
-    return User.objects.filter(organization_id=organization_id, slack_id=slack_id).exclude(slack_id="").first()
-
-
 def uses_of(group: Group, *, limit: int = 5) -> list[str]:
     """Return labels of the objects whose configuration refers to the group, at most `limit` of each kind.
 

@@ -15,6 +15,7 @@ from heartbeat_project import health
 from heartbeat_project.api.root import Router
 from heartbeat_project.api.urls import register as register_composition
 from heartbeat_project.schema import SchemaView
+from integrations.api.chat import chat
 from integrations.api.events import post_alert
 from integrations.api.pings import HeartbeatPing
 from integrations.api.urls import register as register_integrations
@@ -42,6 +43,8 @@ urlpatterns = [
     # AlertOps' address, in any case, with or without a slash at its end.
     re_path(r"^[Pp][Oo][Ss][Tt][Aa][Ll][Ee][Rr][Tt]/(?P<token>[^/]+)/?$", post_alert, name="post_alert"),
     re_path(r"^[Pp][Oo][Ss][Tt][Aa][Ll][Ee][Rr][Tt]/(?P<token>[^/]+)/(?P<source>[\s\S]+)$", post_alert),
+    path("chat/<str:token>", chat, name="chat"),
+    path("chat/<str:token>/", chat),
     path("api/v1/schema/", SchemaView.as_view(), name="schema"),
     path(
         "api/v1/docs/",

@@ -12,6 +12,9 @@ from integrations.heartbeats.judging_progress import judging
 from integrations.heartbeats.recoveries import close_recovered as close_recovered_alerts
 from integrations.heartbeats.tick import tick
 from integrations.inbound import subscriptions
+from integrations.inbound.chat.outbox import ChatSender, wake_sender
+from integrations.inbound.chat.outbox import is_any_due as is_any_chat_message_due
+from integrations.inbound.chat.threads import write_changes
 from integrations.inbound.days import keep_days
 from integrations.inbound.mails import Reader, is_any_due
 from integrations.inbound.timers import run_due
@@ -19,6 +22,7 @@ from integrations.upkeep import retention, usage
 from integrations.upkeep.engine_work import EngineWork
 
 READER: Final = Reader(clock=clock.now)
+CHAT_SENDER: Final = ChatSender(clock=clock.now)
 
 
 def _judge_heartbeats() -> None:
@@ -32,6 +36,9 @@ def _look_after_events() -> None:
     if is_any_due(now=now):
         READER.wake_up()
     run_due(now=now)
+    write_changes(now=now)
+    if is_any_chat_message_due(now=now):
+        wake_sender()
 
 
 # Each part reads the clock when it begins: the one before it may have taken seconds.
@@ -97,6 +104,12 @@ def watch_coverage(**_: object) -> None:
 def read_events(**_: object) -> None:
     """Wake this worker's reader of inbound mails, which has a thread of its own; then do what is due between events."""
     _look_after_events()
+
+
+@shared_task(name="integrations.send_chat_messages", queue="delivery", expires=5)
+def send_chat_messages(**_: object) -> None:
+    """Wake this worker's sender of messages to chats, which has threads of its own."""
+    CHAT_SENDER.wake_up()
 
 
 @shared_task(name="integrations.confirm_subscription", queue="delivery", expires=60)

@@ -147,6 +147,11 @@ class World:
         """Return an Email integration whose alerts are for the people in `recipients` (names)."""
         return self.api(name, recipients=recipients, type="email", **fields)
 
+    def chat(self, name: str, *, recipients=(), **fields) -> InboundIntegration:
+        """Return a Chat integration of Slack whose alerts are for the people in `recipients` (names)."""
+        fields = {"platform": "slack", "secrets": {"signing_secret": "slack-secret"}, **fields}
+        return self.api(name, recipients=recipients, type="chat", **fields)
+
     def heartbeats(self) -> list[InboundIntegration]:
         """Return all heartbeats, as they were made."""
         return list(InboundIntegration.objects.order_by("id"))

@@ -49,7 +49,7 @@ class UserForm(ServiceForm):
 
     class Meta:
         model = User
-        fields = ["name", "email", "kind", "time_zone", "slack_id", "roles", "is_active"]
+        fields = ["name", "email", "kind", "time_zone", "roles", "is_active"]
         labels = {"email": "E-mail", "is_active": "Active"}
         help_texts = {
             "email": "They sign in with this address. It is also their Email-Official.",
@@ -68,7 +68,7 @@ class UserAdmin(OrganizationAdmin):
     warns = True
     change_needs = (Entitlement.SECURITY,)
     form = UserForm
-    fields = ("name", "email", "kind", "time_zone", "roles", "slack_id", "password", "keep_api_keys", "is_active")
+    fields = ("name", "email", "kind", "time_zone", "roles", "password", "keep_api_keys", "is_active")
     list_display = ("name", "e_mail", "kind", "held_roles", "active")
     search_fields = ("name", "email")
     list_filter = ("kind",)

@@ -13,15 +13,16 @@ from accounts.api.permissions import entitled
 from accounts.api.viewsets import WarningViewSet
 from accounts.entitlements import BuiltinRole, Entitlement
 from accounts.held_entitlements import entitlements_of
+from accounts.models.chat_members import ChatMember
 from accounts.models.users import Role, User
 from accounts.permissions import may
 from accounts.services.users import create_user, deactivate_user, transfer_ownership, update_profile, update_user
 from heartbeat_project.kernel.api import CleanCharField, OwnedRelatedField, Strict, in_saved_order
 from heartbeat_project.kernel.hidden_fields import HidesFields
 
-_SLACK_ID = (
-    "The user's Slack member ID, such as U012AB3CD. Buttons that this member presses in Slack act for the user. "
-    "Unique in the organization; may be empty."
+_CHAT_MEMBERS = (
+    "The accounts in chats that act for the user. Each was proven: the chat gave a code, which the user entered on "
+    "their profile page."
 )
 _SHIFT_NOTICES = "Whether the user gets an e-mail when somebody puts them on a shift or makes them a cover."
 _RECOVERY_NOTICES = (
@@ -31,10 +32,19 @@ _KEEP_API_KEYS = "Whether the user's API keys stay valid after a new password. B
 _ROLES = Prefetch("roles", queryset=in_saved_order(Role.objects.all(), User.roles.through))
 
 
+class ChatMemberSerializer(serializers.ModelSerializer[ChatMember]):
+    """An account in a chat that acts for a user."""
+
+    class Meta:
+        model = ChatMember
+        fields = ["platform", "member", "name", "linked_at"]
+        read_only_fields = fields
+
+
 class UserSerializer(HidesFields, Strict):
     """A user. A new one without `roles` gets the role Basic.
 
-    E-mail, time zone, Slack ID and roles are null, except for the user themselves and users who administer security.
+    E-mail, time zone, chat members and roles are null, except for the user themselves and security administrators.
     """
 
     for_everybody = frozenset({"id", "name", "kind", "is_owner", "is_active", "created_at"})
@@ -46,7 +56,7 @@ class UserSerializer(HidesFields, Strict):
     )
     kind = serializers.ChoiceField(choices=User.Kind.choices, required=False)
     time_zone = CleanCharField(max_length=64, required=False, help_text="For example Europe/Berlin.")
-    slack_id = CleanCharField(max_length=24, required=False, allow_blank=True, help_text=_SLACK_ID)
+    chat_members = ChatMemberSerializer(many=True, read_only=True, help_text=_CHAT_MEMBERS)
     roles = OwnedRelatedField(
         queryset=Role.objects.all(),
         many=True,
@@ -79,7 +89,7 @@ class MeSerializer(Strict):
     email = serializers.EmailField(read_only=True)
     kind = serializers.ChoiceField(choices=User.Kind.choices, read_only=True)
     time_zone = CleanCharField(max_length=64)
-    slack_id = CleanCharField(max_length=24, allow_blank=True, help_text=_SLACK_ID)
+    chat_members = ChatMemberSerializer(many=True, read_only=True, help_text=_CHAT_MEMBERS)
     roles = serializers.SerializerMethodField()
     is_owner = serializers.BooleanField(read_only=True)
     is_active = serializers.BooleanField(read_only=True)
@@ -109,7 +119,7 @@ class MeSerializer(Strict):
 class UserViewSet(WarningViewSet):
     """The users of the organization. Everybody may list them; users who administer security add and change them."""
 
-    queryset = User.objects.prefetch_related(_ROLES)
+    queryset = User.objects.prefetch_related(_ROLES, "chat_members")
     permission_classes = [entitled(write=Entitlement.SECURITY)]
     etag_actions = frozenset({"me"})
     without_body = frozenset({"transfer_ownership"})

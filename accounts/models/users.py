@@ -69,15 +69,6 @@ class User(AbstractBaseUser):
     is_active = models.BooleanField(default=True)
     is_owner = models.BooleanField(default=False, help_text="Whether the user is the organization's one Owner.")
     roles = models.ManyToManyField(Role, related_name="users", blank=True)
-    slack_id = models.CharField(
-        "Slack member ID",
-        max_length=24,
-        blank=True,
-        default="",
-        db_default="",
-        help_text="Buttons that this member presses in Slack act for the user. In Slack: your profile, then “Copy "
-        "member ID”.",
-    )
     shift_notices = models.BooleanField(
         default=True,
         db_default=True,
@@ -102,9 +93,6 @@ class User(AbstractBaseUser):
         constraints = [
             models.UniqueConstraint(fields=["organization"], condition=Q(is_owner=True), name="one_owner"),
             models.CheckConstraint(condition=Q(email=Lower("email")), name="email_lower_case"),
-            models.UniqueConstraint(
-                fields=["organization", "slack_id"], condition=~Q(slack_id=""), name="slack_id_once"
-            ),
             models.CheckConstraint(condition=Q(is_owner=False) | Q(is_active=True), name="owner_is_active"),
         ]
 

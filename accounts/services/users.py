@@ -1,10 +1,8 @@
 """Create, change and deactivate users, and transfer the ownership of an organization."""
 
-import re
 from collections.abc import Iterable
 from contextlib import nullcontext
 from datetime import datetime
-from typing import Final
 
 from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.password_validation import validate_password
@@ -26,8 +24,6 @@ from accounts.services.saving import clean_name, clean_time_zone, unique
 from accounts.services.taken_addresses import counted_refusals, refuse_address
 from accounts.services.try_limits import TRIES_OF_PASSWORD, WITHIN, check_tries, forgive
 from heartbeat_project.kernel.errors import DomainError, FieldError, Forbidden
-
-_SLACK_ID: Final = re.compile(r"[UW][A-Z0-9]{2,23}")
 
 
 class OwnerStays(DomainError):
@@ -53,7 +49,6 @@ def create_user(
     password: str | None = None,
     kind: str = User.Kind.STANDARD,
     time_zone: str | None = None,
-    slack_id: str = "",
     roles: Iterable[Role] = (),
     is_owner: bool = False,
     is_active: bool = True,
@@ -69,7 +64,6 @@ def create_user(
         name=clean_name(name),
         kind=_kind(kind),
         time_zone=clean_time_zone(time_zone or organization.time_zone),
-        slack_id=_slack_id(slack_id),
         is_owner=is_owner,
         is_active=is_active,
         created_at=now,
@@ -93,7 +87,6 @@ def update_user(
     name: str | None = None,
     kind: str | None = None,
     time_zone: str | None = None,
-    slack_id: str | None = None,
     roles: Iterable[Role] | None = None,
     password: str | None = None,
     keep_api_keys: bool = False,
@@ -124,7 +117,6 @@ def update_user(
             name=name,
             kind=kind,
             time_zone=time_zone,
-            slack_id=slack_id,
             password_hash=password_hash,
             keep_api_keys=keep_api_keys,
             is_active=is_active,
@@ -142,7 +134,6 @@ def update_profile(
     now: datetime,
     name: str | None = None,
     time_zone: str | None = None,
-    slack_id: str | None = None,
     shift_notices: bool | None = None,
     recovery_notices: bool | None = None,
     password: str | None = None,
@@ -168,7 +159,6 @@ def update_profile(
             now=now,
             name=name,
             time_zone=time_zone,
-            slack_id=slack_id,
             password_hash=password_hash,
             keep_api_keys=keep_api_keys,
             shift_notices=shift_notices,
@@ -277,7 +267,6 @@ def _apply_changes(
     name: str | None = None,
     kind: str | None = None,
     time_zone: str | None = None,
-    slack_id: str | None = None,
     password_hash: str | None = None,
     keep_api_keys: bool = False,
     is_active: bool | None = None,
@@ -295,8 +284,6 @@ def _apply_changes(
             raise FieldError("kind", "The Owner must be a standard user.")
     if time_zone is not None:
         user.time_zone = clean_time_zone(time_zone)
-    if slack_id is not None:
-        user.slack_id = _slack_id(slack_id)
     if password_hash is not None:
         user.password = password_hash
     if is_active is not None:
@@ -322,16 +309,6 @@ def _set_active(user: User, *, is_active: bool) -> None:
     user.is_active = is_active
 
 
-def _slack_id(slack_id: str) -> str:
-    slack_id = slack_id.strip().upper()
-    if slack_id and not _SLACK_ID.fullmatch(slack_id):
-        raise FieldError(
-            "slack_id",
-            "Enter a member ID such as U012AB3CD. In Slack: open your profile, then ⋮, then “Copy member ID”.",
-        )
-    return slack_id
-
-
 def _save_new_email(user: User) -> None:
     """Save a user whose e-mail address changed; their Email-Official gets it, too."""
     official = user.contact_methods.filter(label=EMAIL_OFFICIAL)
@@ -342,15 +319,11 @@ def _save_new_email(user: User) -> None:
 
 
 def _save(user: User) -> None:
-    message = "Another person of your organization has this Slack member ID."
     try:
-        with (
-            unique("accounts_user_email_key", field="email", message=""),
-            unique("slack_id_once", field="slack_id", message=message),
-        ):
+        with unique("accounts_user_email_key", field="email", message=""):
             user.save()
     except FieldError as error:
-        raise refuse_address(user) if error.field == "email" else error from error
+        raise refuse_address(user) from error
 
 
 def _check_roles(roles: Iterable[Role], organization_id: int) -> list[Role]:

@@ -6,7 +6,6 @@ no sense is answered 200 and changes nothing, because the provider would only se
 
 import json
 import logging
-from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from accounts.services.chat_members import scope_of
 from alerting.local_times import in_readers_zone
 from alerting.phone_keys import DIGITS
 from alerting.states import FINAL, LIVE, Action
@@ -35,9 +35,10 @@ from escalation.responses.allowed_actions import (
     status_text,
     why_cannot_respond,
 )
+from escalation.responses.presses import answer_press
 from escalation.responses.replies.answer_replies import answer_sms
 from escalation.responses.replies.parse_reply import TEXT_LENGTH
-from escalation.responses.respond import ResponseOutcome, answer, answer_as
+from escalation.responses.respond import ResponseOutcome, answer
 from escalation.responses.selectors import expires_at, notifications_in
 from escalation.responses.undo import undo_text
 from heartbeat_project.kernel import clock
@@ -144,7 +145,8 @@ def slack(request: HttpRequest) -> HttpResponse:
     if press is None:
         return HttpResponse(status=200)
     if message_id := tokens.read_button(press.token):
-        answer_text = _answer_press(press, message_id, now=now)
+        scope = scope_of("slack", settings.SLACK_SIGNING_SECRET)
+        answer_text = answer_press(message_id, press.action, scope=scope, member=press.presser, now=now)
     else:
         answer_text = "This button is not from Heartbeat. Nothing was changed."
     if press.answer_at:
@@ -189,16 +191,6 @@ def _short_text(notification: Notification) -> str:
     """Return the alert's text for a call, with its times in the zone of the person who is called."""
     alert, time_zone = alert_of(notification), person_of(notification).time_zone
     return in_readers_zone(alert.short_text, alert.facts, time_zone=time_zone)
-
-
-def _answer_press(press: slack_blocks.Press, message_id: UUID, *, now: datetime) -> str:
-    """Carry out what a pressed button asks for; return the answer with how to undo it."""
-    result = answer_as(press.presser, message_id, press.action, now=now)
-    notification = notifications_in(message_id).first()
-    if notification is None or result.outcome is not ResponseOutcome.DONE:
-        return result.answer_text
-    many = _count_in_message(notification) > 1
-    return f"{result.answer_text}{undo_text(notification, press.action, many=many)}"
 
 
 def _count_in_message(notification: Notification) -> int:

@@ -12,7 +12,6 @@ from escalation.api.shifts import ShiftViewSet
 responses = [
     path("twilio/sms/", inbound_webhooks.sms, name="responses_sms"),
     path("twilio/voice/<str:token>/", inbound_webhooks.voice, name="responses_voice"),
-    path("slack/", inbound_webhooks.slack, name="responses_slack"),
 ]
 
 

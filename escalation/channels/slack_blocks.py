@@ -4,7 +4,7 @@ Source: Slack, Block Kit (actions block, button element) and "Handling user inte
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ ANSWERS_AT: Final = "https://hooks.slack.com/"
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """A pressed button: token of its message, action, Slack id of the presser, and address for the answer."""
+    """A pressed button: token of its message, action, the presser as workspace and member, address for the answer."""
 
     token: str
     action: Action
@@ -69,14 +69,25 @@ def read_press(payload: str) -> Press | None:
     if not name.startswith(_PREFIX):
         return None
     trusted = isinstance(answer_at, str) and answer_at.startswith(ANSWERS_AT)
-    user = sent.get("user")
-    presser = user.get("id") if isinstance(user, dict) else None
     return Press(
         token=token,
         action=Action(name.removeprefix(_PREFIX)),
-        presser=presser if isinstance(presser, str) and presser.isascii() and presser.isalnum() else "",
+        presser=member_of(sent),
         answer_at=str(answer_at) if trusted else "",
     )
+
+
+def member_of(sent: Mapping[str, Any]) -> str:
+    """Return who pressed, as workspace and member; "" if the request does not say."""
+    user, team = (part if isinstance(part, dict) else {} for part in (sent.get("user"), sent.get("team")))
+    member, workspace = user.get("id"), team.get("id") or user.get("team_id")
+    if not _is_id(member):
+        return ""
+    return f"{workspace}:{member}" if _is_id(workspace) else str(member)
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isalnum() and len(value) <= 100
 
 
 def answer(answer_text: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from accounts.models.users import User
-from accounts.selectors import slack_member
+from accounts.services.chat_members import chat_user
 from alerting import via as channels
 from alerting.models.alerts import Alert
 from alerting.selectors import respondable_alerts
@@ -25,6 +25,7 @@ from alerting.states import STOPPED, Action
 from alerting.via import Via
 from escalation.models.notifications import TO_OWNER, Notification
 from escalation.models.responses import Response
+from escalation.models.runs import EscalationRun
 from escalation.responses.act import ON_IT, act, answer_together, take_together
 from escalation.responses.allowed_actions import (
     alert_of,
@@ -42,8 +43,8 @@ from heartbeat_project.kernel.ids import digest
 from heartbeat_project.kernel.wording import at_night, one_line, zone
 
 UNKNOWN_MEMBER: Final = (
-    "Nothing was changed: nobody in Heartbeat has your Slack member ID. To answer from Slack, add it under My contact "
-    "methods."
+    "Nothing was changed: Heartbeat does not know who you are. Type the command with “link”, and enter the code under "
+    "My contact methods."
 )
 _TOO_OLD: Final = "This message is too old. Sign in to respond."
 _NAMED: Final = 3  # alerts that an answer names; it counts the others
@@ -71,13 +72,14 @@ class ResponseResult:
     answer_text: str
 
 
-def answer_as(slack_id: str, message_id: UUID, action: Action, *, now: datetime) -> ResponseResult:
-    """Carry out an action from a shared chat channel, for the person with this Slack member ID.
+def answer_as(message_id: UUID, action: Action, *, scope: str, member: str, now: datetime) -> ResponseResult:
+    """Carry out an action from a shared chat channel, for the person whom this member of the chat has proven to be.
 
-    Only people of the organization that sent the message are considered.
+    `scope` is that of the secret by which the press is proven. Only people of the organization that sent the message
+    are considered.
     """
     first = notifications_in(message_id).first()
-    person = slack_member(slack_id, organization_id=first.organization_id) if first else None
+    person = chat_user(first.organization_id, scope=scope, member=member) if first else None
     if first is not None and person is None:
         return ResponseResult(ResponseOutcome.NOT_POSSIBLE, UNKNOWN_MEMBER)
     # Each person can assign and acknowledge. Escalating counts once for all: two people would trigger two steps.
@@ -322,25 +324,41 @@ def _act(
     """Carry out the action and return the answer. Raises StateConflict if somebody was faster."""
     alert, user = alert_of(notification), person_of(notification)
     name = f"#{alert.pk} {alert.known_as}"
-    if action is Action.REPLY:
-        act(alert, action, actor=user, via=via, now=now, text=note)
-        return f"Your note was added to {name}."
-    if action is Action.CLOSE:
-        alert = act(alert, action, actor=user, via=via, now=now, reason=note)
-        return f"You closed {name}.{silent_after(alert)}"
     if action is Action.ACKNOWLEDGE and asks_its_owner(notification):
         act(alert, Action.REPLY, actor=user, via=via, now=now, text=f"{ON_IT} {note}".strip())
         return f"Thank you. {name} stays with you."
-    alert = act(alert, action, actor=user, via=via, now=now, until=until)
+    return act_and_say(alert, action, run=notification.run, actor=user, via=via, note=note, until=until, now=now)
+
+
+def act_and_say(
+    alert: Alert,
+    action: Action,
+    *,
+    run: EscalationRun | None,
+    actor: User,
+    via: Via,
+    now: datetime,
+    note: str = "",
+    until: datetime | None = None,
+) -> str:
+    """Carry out the action and return the answer to the actor. Raises what the action's service raises."""
+    name = f"#{alert.pk} {alert.known_as}"
+    if action is Action.REPLY:
+        act(alert, action, actor=actor, via=via, now=now, text=note)
+        return f"Your note was added to {name}."
+    if action is Action.CLOSE:
+        alert = act(alert, action, actor=actor, via=via, now=now, reason=note)
+        return f"You closed {name}.{silent_after(alert)}"
+    alert = act(alert, action, actor=actor, via=via, now=now, until=until)
     if action is Action.ASSIGN:
         answer_text = f"{name} is yours. Nobody else will be notified."
     elif action is Action.ESCALATE:
         answer_text = f"You escalated {name}. The next people are notified now."
     elif action is Action.HOLD:
-        end = at_night(alert.hold_until, zone=zone(user.time_zone)) if alert.hold_until else "it is resumed"
+        end = at_night(alert.hold_until, zone=zone(actor.time_zone)) if alert.hold_until else "it is resumed"
         answer_text = f"{name} is on hold. Nobody is notified until {end}."
     else:
-        if notification.run is not None and notification.run.acknowledge_stops:
+        if run is not None and run.acknowledge_stops:
             what_follows = "Nobody else will be notified."
         elif alert.status == Alert.Status.ON_HOLD:
             what_follows = "It is on hold: nobody is notified until it is resumed."
@@ -348,7 +366,7 @@ def _act(
             what_follows = "Others are still notified until somebody takes it."
         answer_text = f"You acknowledged {name}. {what_follows}"
     if note:
-        act(alert, Action.REPLY, actor=user, via=via, now=now, text=note)
+        act(alert, Action.REPLY, actor=actor, via=via, now=now, text=note)
     return answer_text
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -16,6 +16,9 @@ from accounts.entitlements import Entitlement
 from alerting.selectors import visible_alerts
 from heartbeat_project.kernel.durations import exactly, in_words, minutes
 from heartbeat_project.kernel.errors import DomainError
+from integrations.admin.chat_form import MORE_FIELDS as MORE_CHAT_FIELDS
+from integrations.admin.chat_form import SECRET_FIELDS, ChatForm
+from integrations.admin.chat_pages import chat_page
 from integrations.admin.email_form import MORE_FIELDS as MORE_EMAIL_FIELDS
 from integrations.admin.email_form import EmailForm
 from integrations.admin.event_form import MORE_FIELDS, EventForm
@@ -46,6 +49,11 @@ SHOWN_PINGS = 20
 SHOWN_EVENTS = 20
 SHOWN_ALERTS = 5
 SHOWN_MAILS = 10
+_FORMS: Final = {
+    InboundIntegration.Type.API.value: EventForm,
+    InboundIntegration.Type.EMAIL.value: EmailForm,
+    InboundIntegration.Type.CHAT.value: ChatForm,
+}
 # A first notification that comes sooner after the alert needs no warning.
 AT_ONCE = timedelta(minutes=1)
 
@@ -152,13 +160,19 @@ class InboundIntegrationAdmin(EventPages):
         event_fieldsets[0],
         ("More settings", {"classes": ("collapse",), "fields": (*LABELS, *MORE_EMAIL_FIELDS)}),
     )
+    chat_fieldsets = (
+        (None, {"fields": ("name", "platform", "follows", "recipient_groups", "recipient_users", "bridge", "enabled")}),
+        ("What the platform gave you", {"classes": ("collapse",), "fields": SECRET_FIELDS}),
+        ("More settings", {"classes": ("collapse",), "fields": (*LABELS, *MORE_CHAT_FIELDS)}),
+    )
     list_display = ("name",)
     list_filter = (TypeFilter, StatusFilter, TagFilter)
     search_fields = ("name",)
     ordering = ("name", "pk")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        related = ("heartbeat", "event_settings", "event_state", "escalation_policy", "response_play", "bridge")
+        settings_of_types = ("heartbeat", "event_settings", "event_state", "chat_settings")
+        related = (*settings_of_types, "escalation_policy", "response_play", "bridge")
         rows = super().get_queryset(request).select_related(*related)
         return with_event_state(rows, now=instant(request))
 
@@ -184,22 +198,18 @@ class InboundIntegrationAdmin(EventPages):
         return response
 
     # -- the form --------------------------------------------------------------------------------------------------
-    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None) -> Any:
-        chosen = request.GET.get("type", "")
-        if chosen in InboundIntegration.Type.values and chosen not in {InboundIntegration.Type.HEARTBEAT, *ADDABLE}:
-            return HttpResponseRedirect(f"../?type={chosen}")  # the list says that they come later
-        return super().add_view(request, form_url, extra_context)
-
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:
         kind = _type_of(request, obj)
         if kind != InboundIntegration.Type.HEARTBEAT:
-            options["form"] = EmailForm if kind == InboundIntegration.Type.EMAIL else EventForm
+            options["form"] = _FORMS[kind]
         return super().get_form(request, obj, change, **options)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         kind = _type_of(request, obj)
         if kind == InboundIntegration.Type.EMAIL:
             return self.email_fieldsets
+        if kind == InboundIntegration.Type.CHAT:
+            return self.chat_fieldsets
         if kind != InboundIntegration.Type.HEARTBEAT:
             return self.event_fieldsets
         return super().get_fieldsets(request, obj)
@@ -220,6 +230,7 @@ class InboundIntegrationAdmin(EventPages):
         todo = {
             InboundIntegration.Type.HEARTBEAT: "Its API URL is below: let the job POST to it each time it has run.",
             InboundIntegration.Type.EMAIL: "Its mail address is below: let your systems mail their problems to it.",
+            InboundIntegration.Type.CHAT: "The steps to set up the platform are below.",
         }.get(_type_of(request, None), "Its API URL is below: let your systems POST their events to it.")  # type: ignore[call-overload]
         messages.success(request, f"“{obj}” is saved. {todo}")
         return self._redirect_to_saved(request, obj)
@@ -240,6 +251,8 @@ class InboundIntegrationAdmin(EventPages):
             # A form with errors has put its values on this object; the page shows what is stored.
             stored = self.get_queryset(request).get(pk=integration.pk)
             context |= self._state(request, stored) | _logs(request, stored) | _addresses(stored)
+            if stored.type == InboundIntegration.Type.CHAT:
+                context |= chat_page(stored)
         response = super().render_change_form(request, context, *args, **options)
         if integration is not None:
             response.context_data["title"] = stored.name
@@ -301,6 +314,11 @@ class InboundIntegrationAdmin(EventPages):
             return (
                 "Mails to its address are refused from then on, and those that it received are deleted. Its open "
                 "alerts are closed with a note, and what waits for its delay opens none; its alerts are kept."
+            )
+        if obj.type == InboundIntegration.Type.CHAT:
+            return (
+                "Requests to its URL are answered 404 from then on, and what it received is deleted. Its open alerts "
+                "are closed with a note; its alerts are kept."
             )
         return (
             "Events to its API URL are answered 404 from then on, and those that it received are deleted. Its open "
@@ -364,7 +382,8 @@ def _newest_event(integration: InboundIntegration) -> dict[str, Any]:
 
 
 def _address_noun(integration: InboundIntegration) -> str:
-    return "mail address" if integration.type == InboundIntegration.Type.EMAIL else "API URL"
+    nouns = {InboundIntegration.Type.EMAIL.value: "mail address", InboundIntegration.Type.CHAT.value: "request URL"}
+    return nouns.get(integration.type, "API URL")
 
 
 def _addresses(integration: InboundIntegration) -> dict[str, Any]:

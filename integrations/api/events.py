@@ -45,7 +45,7 @@ def post_alert(request: HttpRequest, token: str, source: str = "") -> HttpRespon
     try:
         integration = api_integration(token, now=now)
         if integration is None:
-            return _unknown()
+            return unknown_address()
         if refusal := _refusal(request, integration, wait, now=now):
             return refusal
         request.META[ORGANIZATION] = integration.organization_id
@@ -54,7 +54,7 @@ def post_alert(request: HttpRequest, token: str, source: str = "") -> HttpRespon
         with acting_for_nobody():
             return _receive(request, integration, source=source.strip("/"), now=now)
     except IntegrationDeleted:
-        return _unknown()
+        return unknown_address()
     except NotNow as error:
         answer = unavailable(problem(error.status, detail=str(error), code=error.code, title=error.title))
         answer["Retry-After"] = str(error.retry_after)
@@ -74,12 +74,12 @@ def _refusal(
         return _options(request, methods)
     if request.method not in methods:
         said = "GET is not allowed here; it can be in its settings." if request.method == "GET" else ""
-        answer = _problem(405, said or "POST the event to this address.", "method_not_allowed")
+        answer = problem_answer(405, said or "POST the event to this address.", "method_not_allowed")
         answer["Allow"] = ", ".join(methods)
         return answer
     if wait is not None:
-        _count_rejected(request, integration, REFUSALS.to_store(integration.pk, at=time.monotonic(), more=1), now=now)
-        return _flooded(integration, wait)
+        count_rejected(request, integration, REFUSALS.to_store(integration.pk, at=time.monotonic(), more=1), now=now)
+        return flooded(integration, wait)
     if left := REFUSALS.to_store(integration.pk, at=time.monotonic()):
         EventState.objects.filter(pk=integration.pk).update(rejected_count=F("rejected_count") + left)
     return None
@@ -94,7 +94,7 @@ def _receive(request: HttpRequest, integration: InboundIntegration, *, source: s
     try:
         decoded = decode(raw, headers=headers, query=query)
     except TooLarge:
-        return _problem(413, "An event may have 1 MiB, packed and unpacked.", "too_large")
+        return problem_answer(413, "An event may have 1 MiB, packed and unpacked.", "too_large")
     signature = integration.event_settings.signature or {}
     if signature.get("scheme") == "sns" and not _has_certificate(decoded.payload, now=now):
         # Amazon SNS sends again after a 5xx.
@@ -143,14 +143,15 @@ def _unsigned(
     request: HttpRequest, integration: InboundIntegration, signature: dict[str, Any], *, now: datetime
 ) -> HttpResponse:
     """Count the request, of which nothing else is stored, and answer 401."""
-    _count_rejected(request, integration, 1, now=now)
-    answer = _problem(401, "The signature is missing or wrong.", "unsigned")
+    count_rejected(request, integration, 1, now=now)
+    answer = problem_answer(401, "The signature is missing or wrong.", "unsigned")
     if challenge := signatures.challenge(signature):
         answer["WWW-Authenticate"] = challenge
     return answer
 
 
-def _count_rejected(request: HttpRequest, integration: InboundIntegration, count: int, *, now: datetime) -> None:
+def count_rejected(request: HttpRequest, integration: InboundIntegration, count: int, *, now: datetime) -> None:
+    """Count requests that were refused, of which nothing else is stored."""
     if not count:
         return
     with transaction.atomic():
@@ -161,7 +162,8 @@ def _count_rejected(request: HttpRequest, integration: InboundIntegration, count
         )
 
 
-def _flooded(integration: InboundIntegration, wait: int) -> HttpResponse:
+def flooded(integration: InboundIntegration, wait: int) -> HttpResponse:
+    """Return the answer to a request beyond the hard limit."""
     text = (
         f"The integration “{integration.name}” takes {PER_SECOND} requests in a second at this address. "
         f"Send this one again in {wait} s."
@@ -187,9 +189,11 @@ def _options(request: HttpRequest, methods: list[str]) -> HttpResponse:
     return answer
 
 
-def _unknown() -> HttpResponse:
-    return _problem(404, "No integration has this address. It may have been rotated or deleted.", "not_found")
+def unknown_address() -> HttpResponse:
+    """Return the answer at an address that no integration has."""
+    return problem_answer(404, "No integration has this address. It may have been rotated or deleted.", "not_found")
 
 
-def _problem(status: int, text: str, code: str) -> HttpResponse:
+def problem_answer(status: int, text: str, code: str) -> HttpResponse:
+    """Return a refusal."""
     return JsonResponse(problem(status, detail=text, code=code), status=status, content_type=CONTENT_TYPE)

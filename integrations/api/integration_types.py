@@ -25,17 +25,20 @@ from heartbeat_project.kernel.api import (
 )
 from heartbeat_project.kernel.hidden_fields import HidesFields
 from integrations.heartbeats.selectors import may_configure
-from integrations.inbound.edits import ADDABLE
+from integrations.inbound.chat.manifest import slack_manifest
+from integrations.inbound.chat_checks import MAX_BASE, MAX_CHANNELS, ORIGINS
 from integrations.inbound.mail_checks import MAX_SEQUENCE
-from integrations.inbound.selectors import api_url, email_address, state_of
+from integrations.inbound.selectors import api_url, email_address, request_url, state_of
 from integrations.inbound.settings_checks import MAX_STORM, PRESETS
+from integrations.models.chat import ChatSettings
 from integrations.models.events import EventSettings
 from integrations.models.heartbeats import Heartbeat
 from integrations.models.integrations import InboundIntegration
 from integrations.models.labels import MAX_DESCRIPTION, MAX_TAG, MAX_TAGS
 
 _Type = InboundIntegration.Type
-EVENT_TYPES: Final = [(kind.value, kind.label) for kind in (_Type.API, _Type.CHAT)]
+EVENT_TYPES: Final = [(_Type.API.value, _Type.API.label)]
+CHAT_TYPES: Final = [(_Type.CHAT.value, _Type.CHAT.label)]
 EMAIL_TYPES: Final = [(_Type.EMAIL.value, _Type.EMAIL.label)]
 # Either grows whenever something else changes by itself.
 _COUNTS: Final = ("event_count", "rejected_count")
@@ -139,9 +142,9 @@ class IntegrationFields(HidesFields, Strict):
         """Return the secret address to which mails are sent; null for types that have none."""
         return email_address(integration)
 
-    def get_request_url(self, integration: InboundIntegration) -> str | None:  # noqa: ARG002 - the fields of all types
+    def get_request_url(self, integration: InboundIntegration) -> str | None:
         """Return the secret URL for requests of a chat platform; null for other types."""
-        return None
+        return request_url(integration)
 
     def get_state(self, integration: InboundIntegration) -> str:
         """Return the state now."""
@@ -257,7 +260,6 @@ class EventIntegrationSerializer(IntegrationFields):
 
     type = serializers.ChoiceField(
         choices=EVENT_TYPES,
-        help_text="Only api can be added now, besides email and heartbeat.",
     )
     allow_get = serializers.BooleanField(
         source="event_settings.allow_get", required=False, help_text="Whether GET with a query is an event, too."
@@ -310,11 +312,7 @@ class EventIntegrationSerializer(IntegrationFields):
     fault = serializers.SerializerMethodField()
 
     def to_internal_value(self, data: Any) -> Any:
-        """Check first whether an integration of this type can be added."""
-        kind = data.get("type") if isinstance(data, Mapping) else None
-        if self.instance is None and kind in _Type.values and kind not in ADDABLE:
-            text = gettext_lazy("Integrations of this type cannot be added yet.")
-            raise serializers.ValidationError({"type": [text]}, code="unsupported_type")
+        """Take the type of the integration if a change leaves it out."""
         if self.instance is not None and isinstance(data, Mapping):
             data = {"type": self.instance.type, **data}
         return super().to_internal_value(data)
@@ -386,6 +384,85 @@ class EmailIntegrationSerializer(EventIntegrationSerializer):
     )
 
 
+@extend_schema_field({"type": "object", "additionalProperties": {"type": "string", "nullable": True}})
+class SecretsField(JSONValue):
+    """Secrets by name; they are written and never read."""
+
+
+@extend_schema_field({"type": "array", "items": {"type": "string"}, "maxItems": MAX_CHANNELS})
+class ChannelsField(JSONValue):
+    """A list of channels."""
+
+
+@extend_schema_field({"type": "array", "items": {"type": "string", "enum": list(ORIGINS)}})
+class OriginsField(JSONValue):
+    """Kinds of messages."""
+
+
+class ChatIntegrationSerializer(EventIntegrationSerializer):
+    """One integration by which people open alerts and answer them in a chat.
+
+    Users who may not manage integrations get null for all but id, type, name and state.
+    """
+
+    type = serializers.ChoiceField(choices=CHAT_TYPES)
+    # The platform proves itself with its secrets, so these are no fields here.
+    allow_get = None  # type: ignore[assignment]
+    signature = None  # type: ignore[assignment]
+    platform = serializers.ChoiceField(source="chat_settings.platform", choices=ChatSettings.Platform.choices)
+    secrets = SecretsField(
+        source="chat_settings.secrets",
+        required=False,
+        help_text="By platform: slack signing_secret and bot_token; mattermost command_token, bot_token and "
+        "webhook_token; generic token. Null in responses; null keeps the stored one, an empty text forgets it.",
+    )
+    api_base = CleanCharField(
+        source="chat_settings.api_base",
+        max_length=MAX_BASE,
+        required=False,
+        allow_blank=True,
+        help_text="The address of the platform's API. Empty: https://slack.com/api; Mattermost needs its server's.",
+    )
+    channels = ChannelsField(
+        source="chat_settings.channels",
+        required=False,
+        help_text="Ids or names of the channels that may be used; empty: any.",
+    )
+    command = CleanCharField(
+        source="chat_settings.command", max_length=40, required=False, help_text="As it is called in answers."
+    )
+    open_from = OriginsField(source="chat_settings.open_from", required=False, help_text="What opens alerts.")
+    updates = serializers.ChoiceField(
+        source="chat_settings.updates",
+        choices=ChatSettings.Updates.choices,
+        required=False,
+        help_text="Where changes of an alert are written.",
+    )
+    who_may_open = serializers.ChoiceField(
+        source="chat_settings.who_may_open",
+        choices=ChatSettings.WhoMayOpen.choices,
+        required=False,
+        help_text="Whether only users may open alerts who have linked their chat account.",
+    )
+    manifest = serializers.SerializerMethodField()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Return the keyword arguments of the service."""
+        return super().validate({**attrs, **attrs.pop("chat_settings", {})})
+
+    def to_representation(self, instance: InboundIntegration) -> dict[str, Any]:
+        """Return the fields, with the names of the secrets that are stored."""
+        fields = super().to_representation(instance)
+        if fields.get("secrets") is not None:
+            fields["secrets"] = dict.fromkeys(sorted(fields["secrets"]))
+        return fields
+
+    @extend_schema_field({**_OBJECT, "nullable": True})
+    def get_manifest(self, integration: InboundIntegration) -> dict[str, Any] | None:
+        """Return what Slack's page “Create an app from a manifest” takes; null for other platforms."""
+        return slack_manifest(integration)
+
+
 class IntegrationSerializer(serializers.BaseSerializer[InboundIntegration]):
     """Integrations of all types in one list, each with the fields of its type."""
 
@@ -401,6 +478,8 @@ def fields_of(kind: object) -> type[IntegrationFields]:
     """Return the serializer for integrations of a type; for anything that is no type, that of heartbeats."""
     if kind == _Type.EMAIL:
         return EmailIntegrationSerializer
+    if kind == _Type.CHAT:
+        return ChatIntegrationSerializer
     is_event_type = isinstance(kind, str) and kind in _Type.values and kind != _Type.HEARTBEAT
     return EventIntegrationSerializer if is_event_type else HeartbeatIntegrationSerializer
 
@@ -411,7 +490,8 @@ ANY_INTEGRATION: Final = PolymorphicProxySerializer(
     serializers={
         _Type.HEARTBEAT.value: HeartbeatIntegrationSerializer,
         _Type.EMAIL.value: EmailIntegrationSerializer,
-        **{kind.value: EventIntegrationSerializer for kind in (_Type.API, _Type.CHAT)},
+        _Type.CHAT.value: ChatIntegrationSerializer,
+        _Type.API.value: EventIntegrationSerializer,
     },
     resource_type_field_name="type",
 )

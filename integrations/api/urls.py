@@ -1,13 +1,17 @@
-"""Addresses of the management API's integrations, and of the endpoint to which a mail server posts replies."""
+"""Addresses of the management API's integrations, and of the endpoints for mails and for Slack's buttons."""
 
 from django.urls import path
 from rest_framework.routers import BaseRouter
 
+from integrations.api.chat import slack_buttons
 from integrations.api.integrations import IntegrationViewSet
 from integrations.api.mail import mail
 from integrations.api.maintenance_windows import MaintenanceWindowViewSet
 
-responses = [path("mail/", mail, name="responses_mail")]
+responses = [
+    path("mail/", mail, name="responses_mail"),
+    path("slack/", slack_buttons, name="responses_slack"),
+]
 
 
 def register(router: BaseRouter) -> None:

@@ -145,7 +145,7 @@ def rotate_token(
         text = "The API URL was rotated."
         if overlap:
             former_tokens = [stored.token]
-            if stored.type != InboundIntegration.Type.API:
+            if stored.type not in {InboundIntegration.Type.API, InboundIntegration.Type.CHAT}:
                 former_tokens.append(f"{FormerToken.MAIL}{stored.mail_token}")
             for former in former_tokens:
                 FormerToken.objects.create(token=former, integration=stored, ends_at=now + overlap)

@@ -53,6 +53,7 @@ def integrations_of(user: User) -> QuerySet[InboundIntegration]:
         "heartbeat",
         "event_settings",
         "event_state",
+        "chat_settings",
         "escalation_policy",
         "response_play",
         "bridge",

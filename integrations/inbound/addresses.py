@@ -1,4 +1,4 @@
-"""Which integration an address of the API belongs to."""
+"""Which integration an address of the API, or for a chat platform, belongs to."""
 
 import re
 from datetime import datetime
@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 from django.db import connection, models
 
 from heartbeat_project.kernel.prepared import fetch_prepared
+from integrations.models.chat import ChatSettings
 from integrations.models.events import EventSettings
 from integrations.models.integrations import InboundIntegration
 
@@ -15,11 +16,25 @@ _TOKEN: Final = re.compile(r"[\w-]{1,64}", re.ASCII)
 M = TypeVar("M", bound=models.Model)
 
 
+def chat_integration(token: str, *, now: datetime) -> InboundIntegration | None:
+    """Return the Chat integration with this token, or with this former token while it works, with its settings."""
+    integration = _by_either_token(token, InboundIntegration.Type.CHAT, now=now)
+    chat = None if integration is None else ChatSettings.objects.filter(pk=integration.pk).first()
+    if integration is None or chat is None:
+        return None
+    integration.chat_settings = chat
+    return integration
+
+
 def api_integration(token: str, *, now: datetime) -> InboundIntegration | None:
     """Return the API integration with this token, or with this former token while it works, with its settings."""
+    return _by_either_token(token, InboundIntegration.Type.API, now=now)
+
+
+def _by_either_token(token: str, kind: InboundIntegration.Type, *, now: datetime) -> InboundIntegration | None:
     if not _TOKEN.fullmatch(token):
         return None
-    parameters = {"token": token, "now": now, "type": InboundIntegration.Type.API.value}
+    parameters = {"token": token, "now": now, "type": kind.value}
     rows = fetch_prepared(_by_token(), parameters) or fetch_prepared(_by_former_token(), parameters)
     if not rows:
         return None

@@ -210,7 +210,7 @@ class EventAlerts:
             bridge_id=self.integration.bridge_id,
             group_ids=route.group_ids,
             user_ids=route.user_ids,
-            opened_by=f"Opened by {self.integration.name} ({event.source})",
+            opened_by=event.opened_by or f"Opened by {self.integration.name} ({event.source})",
         )
 
     def _closes_at(self) -> datetime | None:

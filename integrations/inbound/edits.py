@@ -24,13 +24,15 @@ from integrations.configuration.edits import (
     save_named,
     save_recipients,
 )
+from integrations.inbound.chat_checks import CHAT_SETTINGS, set_chat_settings
 from integrations.inbound.mail_checks import check_free, plain_addresses
 from integrations.inbound.settings_checks import check_settings, with_stored_secret
+from integrations.models.chat import ChatSettings
 from integrations.models.events import EventKey, EventSettings, EventState
 from integrations.models.integrations import InboundIntegration
 
 # The types whose integrations can be created now.
-ADDABLE: Final = (InboundIntegration.Type.API, InboundIntegration.Type.EMAIL)
+ADDABLE: Final = (InboundIntegration.Type.API, InboundIntegration.Type.EMAIL, InboundIntegration.Type.CHAT)
 SETTINGS: Final = (
     "allow_get",
     "preset",
@@ -52,8 +54,21 @@ SETTINGS: Final = (
 )
 
 
-class EventSettingsChanges(TypedDict, total=False):
-    """The settings of `EventSettings`; those that are left out stay as they are."""
+class ChatSettingsChanges(TypedDict, total=False):
+    """The settings of `ChatSettings`; those that are left out stay as they are."""
+
+    platform: str
+    secrets: Mapping[str, str | None]
+    api_base: str
+    channels: list[str]
+    command: str
+    open_from: list[str]
+    updates: str
+    who_may_open: str
+
+
+class EventSettingsChanges(ChatSettingsChanges, total=False):
+    """The settings of `EventSettings` and `ChatSettings`; those that are left out stay as they are."""
 
     allow_get: bool
     preset: str
@@ -128,12 +143,19 @@ def create_event_integration(
     check_common(integration, recipients)
     event_settings = EventSettings(integration=integration)
     set_settings(event_settings, settings, organization_id=organization.pk)
+    chat = ChatSettings(integration=integration) if type == InboundIntegration.Type.CHAT else None
+    if chat is not None:
+        set_chat_settings(chat, settings)
     with transaction.atomic():
         check_free(event_settings.aliases, organization_id=organization.pk)
         save_named(integration)
         event_settings.integration = integration
         event_settings.save(force_insert=True)
         integration.event_settings = event_settings
+        if chat is not None:
+            chat.integration = integration
+            chat.save(force_insert=True)
+            integration.chat_settings = chat
         integration.event_state = EventState.objects.create(integration=integration)
         save_recipients(integration, recipients)
     return integration
@@ -166,6 +188,8 @@ def update_event_integration(
             check_free(event_settings.aliases, organization_id=integration.organization_id)
         save_named(integration)
         event_settings.save(update_fields=SETTINGS)
+        if integration.type == InboundIntegration.Type.CHAT:
+            integration.chat_settings = _changed_chat(integration, values)
         save_recipients(integration, recipients)
         follow_route(integration, before, changed_recipients, actor=actor, now=now)
         if before["enabled"] and not integration.enabled:
@@ -177,6 +201,15 @@ def update_event_integration(
     integration.event_settings = event_settings
     integration.event_state = EventState.objects.get(pk=integration.pk)
     return integration
+
+
+def _changed_chat(integration: InboundIntegration, values: Mapping[str, Any]) -> ChatSettings:
+    """Save the changes of a Chat integration's own settings. Raises FieldError."""
+    chat = ChatSettings.objects.get(pk=integration.pk)
+    if values.keys() & {*CHAT_SETTINGS}:
+        set_chat_settings(chat, values)
+        chat.save(update_fields=CHAT_SETTINGS)
+    return chat
 
 
 def check_addable(type: str) -> None:  # noqa: A002 - the name of the field

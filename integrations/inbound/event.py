@@ -33,9 +33,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailReading:
-    """What a mail says by itself, below what the mapping and the extraction of its integration say.
+    """What a mail or chat message says by itself, below what the mapping and the extraction of its integration say.
 
-    `keys` are those that the default reading knows. `reason` says why it is ignored, whatever else it says.
+    `keys` are those that the default reading knows. `reason` says why it is ignored, whatever else it says. A chat
+    message has its `subject` as it was written, further groups to be notified, and the beginning of the timeline.
     """
 
     action: Action
@@ -43,6 +44,9 @@ class MailReading:
     text: str
     extracted: Sequence[str] = ()  # the fields that are in `payload.extracted`
     reason: str = ""
+    subject: str = ""
+    recipient_groups: Sequence[int] = ()
+    opened_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +95,7 @@ class MappedEvent:
 
     `priority` "" means: that of the policy. `reason` says why it is ignored. `event_at` is the sender's time; if the
     sender `repeats` a problem as long as it lasts, that is when it began. `rules` are the numbers, from 1, of the rules
-    that held.
+    that held. `opened_by` begins the first entry of the timeline; "" means: the integration.
     """
 
     action: Action
@@ -110,6 +114,7 @@ class MappedEvent:
     then: Then = Then()
     rules: Sequence[int] = ()
     faults: Sequence[Fault] = ()
+    opened_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

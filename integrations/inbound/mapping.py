@@ -31,7 +31,16 @@ from integrations.inbound.default_keys import (
     url_of,
     without_state,
 )
-from integrations.inbound.event import Action, Fault, MailReading, Mapped, MappedEvent, MappingConfig, ReceivedEvent
+from integrations.inbound.event import (
+    Action,
+    Fault,
+    MailReading,
+    Mapped,
+    MappedEvent,
+    MappingConfig,
+    ReceivedEvent,
+    Then,
+)
 from integrations.inbound.event_times import parse_time
 from integrations.inbound.presets import Preset, Reading, presets, recognize
 from integrations.inbound.presets.members import Group, read_group
@@ -257,7 +266,7 @@ class _PartReader:
 
     def read(self) -> MappedEvent:
         """Return the element in the words of an alert, after the rules."""
-        action = self.action()
+        action, mail = self.action(), self.job.event.mail
         full_subject = self._full_subject()
         subject = clean_line(full_subject, MAX_SUBJECT)
         mapped = MappedEvent(
@@ -275,6 +284,8 @@ class _PartReader:
             reason=self._reason if action is Action.IGNORE else "",
             members=self._group.members if self._group else (),
             faults=self.faults,
+            then=Then(recipient_groups=mail.recipient_groups) if mail else Then(),
+            opened_by=mail.opened_by if mail else "",
         )
         return apply_rules(mapped, self.job.config, self._context, work=self.job.own_work)
 
@@ -327,6 +338,8 @@ class _PartReader:
         for reading in self._readings:
             if own := self._accepted("subject", reading.fields, clean_subject):
                 return own
+        if self.job.event.mail is not None and self.job.event.mail.subject:
+            return self.job.event.mail.subject
         if own := self._default.own_subject():
             return own
         # Elements without a subject of their own would all have that of the event, and so one id.

@@ -13,6 +13,7 @@ from accounts.models.users import User
 from alerting.models.alerts import Alert, TimelineEntry
 from alerting.services.alerts import write_timeline
 from heartbeat_project.kernel.errors import DomainError
+from integrations.inbound.chat.reading import chat_event
 from integrations.inbound.decoding import TooLarge, decode
 from integrations.inbound.edits import set_settings
 from integrations.inbound.event import Fault, Mapped, ReceivedEvent
@@ -120,7 +121,9 @@ def replay(integration: InboundIntegration, row: InboundEvent, *, actor: User, n
 
 
 def _as_mail(integration: InboundIntegration, event: ReceivedEvent) -> ReceivedEvent:
-    """Return the event that an Email integration gets from a mail, or from its text; others get it as it is."""
+    """Return the event that an Email or Chat integration gets from a message; others get it as it is."""
+    if integration.type == InboundIntegration.Type.CHAT:
+        return chat_event(integration, event)
     if integration.type != InboundIntegration.Type.EMAIL:
         return event
     content = event.payload if isinstance(event.payload, Mapping) else {"body": str(event.payload or "")}

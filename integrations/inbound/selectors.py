@@ -57,6 +57,13 @@ def api_url(integration: InboundIntegration) -> str | None:
     return heartbeats.api_url(integration) if integration.is_heartbeat else None
 
 
+def request_url(integration: InboundIntegration) -> str | None:
+    """Return the secret URL for the requests of a chat platform; None for other types."""
+    if integration.type != InboundIntegration.Type.CHAT:
+        return None
+    return f"{settings.BASE_URL}/chat/{integration.token}"
+
+
 def email_address(integration: InboundIntegration) -> str | None:
     """Return the secret address to which mails are sent; None for types that have none.
 

@@ -49,6 +49,20 @@ SELECT
         ORDER BY closes_at
         LIMIT 1
     ) IS NOT NULL
+    -- Messages to chats: chat_message_due; changes that are to be written there: chat_thread_open, timeline_by_alert.
+    OR EXISTS (SELECT FROM integrations_chatmessage WHERE next_attempt_at <= %(now)s)
+    OR (
+        SELECT thread.alert_id FROM integrations_chatthread AS thread
+        -- With its limit, it is looked up for each thread by itself, however many entries there are in all.
+        CROSS JOIN LATERAL (
+            SELECT FROM alerting_timelineentry AS entry
+            WHERE entry.alert_id = thread.alert_id AND entry.id > thread.seen_entry AND entry.kind = ANY (%(chat_kinds)s)
+            LIMIT 1
+        ) AS change
+        WHERE thread.is_open
+        ORDER BY thread.alert_id
+        LIMIT 1
+    ) IS NOT NULL
     -- Mails to be read: inbound_share. A lease that ends after a new one's end was given before the clock was set back.
     -- Planning takes longer than reading, so partitions of days to come are left out.
     OR EXISTS (

@@ -11,6 +11,7 @@ from django.db import close_old_connections, connection
 from alerting.models.alerts import TEST_LASTS
 from heartbeat_project.kernel.sql import statement
 from integrations.heartbeats.judging_progress import judging
+from integrations.inbound.chat.threads import CHANGES
 from integrations.inbound.mails import LEASE
 
 log = logging.getLogger(__name__)
@@ -25,8 +26,9 @@ def is_work_due(*, now: datetime) -> bool:
 
     It may say so without reason, such as for deadlines while nothing is judged.
     """
-    parameters: dict[str, datetime] = {
+    parameters: dict[str, datetime | list[str]] = {
         "now": now,
+        "chat_kinds": [str(kind) for kind in CHANGES],
         "tests_since": now - TEST_LASTS,
         "lease_end": now + LEASE,
         "tomorrow": now + timedelta(days=1),

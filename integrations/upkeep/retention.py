@@ -9,9 +9,11 @@ from typing import Final
 from django.conf import settings
 from django.contrib.sessions.models import Session
 
+from accounts.services.chat_members import delete_old_codes
 from escalation.notifications.retention import delete_old_alerts, delete_old_mail, delete_old_notices, delete_oldest
 from integrations.availability.periods import delete_old_periods
 from integrations.configuration.edits import delete_former_tokens
+from integrations.inbound.chat.outbox import delete_old_messages, delete_old_threads
 from integrations.inbound.mails import delete_old_events
 from integrations.inbound.timers import delete_old_keys
 from integrations.models.heartbeats import HeartbeatEvent
@@ -19,6 +21,8 @@ from integrations.models.outages import Outage
 
 # Rows of one batch, which is one short transaction.
 AT_ONCE: Final = 1_000
+# Messages to chats that are done.
+CHAT_KEPT_FOR: Final = timedelta(days=7)
 # What is not deleted by then is left for the next run, ten minutes later.
 BUDGET_SECONDS: Final = 10.0
 
@@ -37,6 +41,9 @@ def delete_what_is_old(*, now: datetime) -> None:
         partial(delete_old_periods, before=before, limit=AT_ONCE),
         partial(delete_old_events, now=now, limit=AT_ONCE),
         partial(delete_old_keys, now=now, limit=AT_ONCE),
+        partial(delete_old_messages, now=now, kept_for=CHAT_KEPT_FOR, limit=AT_ONCE),
+        partial(delete_old_threads, before=before, limit=AT_ONCE),
+        partial(delete_old_codes, now=now, limit=AT_ONCE),
         partial(_delete_old_outages, before=before),
         partial(_delete_sessions, now=now),
         partial(delete_former_tokens, now=now, limit=AT_ONCE),

@@ -73,7 +73,13 @@ def test_a_pulse_asks_an_index_for_what_is_due(silent):
 
 def test_the_engine_asks_indexes_whether_work_is_due(silent):
     """Each second; none of what is missed or taken is due, so the statement asks all of its questions."""
-    parameters = {"now": silent, "tests_since": silent, "lease_end": silent, "tomorrow": silent}
+    parameters = {
+        "now": silent,
+        "tests_since": silent,
+        "lease_end": silent,
+        "chat_kinds": ["closed"],
+        "tomorrow": silent,
+    }
 
     assert not is_work_due(now=silent)
     # Alerts that were taken, whose escalations are parked.

@@ -432,3 +432,35 @@ def test_the_heartbeats_of_the_panel_are_read_in_the_order_of_their_deadlines(fi
     found = explained(timed)
     assert "heartbeat_due" in found, found
     assert "Seq Scan" not in found
+
+
+def test_chats_are_looked_after_by_what_is_open_and_due(filled):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO integrations_chatthread (alert_id, integration_id, channel, root, seen_entry, is_open, created_at) "
+            "SELECT id, integration_id, 'C', '1', 0, id % 400 = 0, opened_at FROM alerting_alert"
+        )
+        cursor.execute(
+            "INSERT INTO integrations_chatmessage (key, integration_id, thread_id, kind, url, body, created_at, attempts, "
+            "next_attempt_at, last_error) SELECT gen_random_uuid(), integration_id, alert_id, 'line', '', '{}', created_at, "
+            "0, CASE WHEN is_open THEN created_at END, '' FROM integrations_chatthread"
+        )
+        cursor.execute(
+            "INSERT INTO alerting_timelineentry (alert_id, at, kind, text) "
+            "SELECT id, opened_at, 'opened', 'Opened' FROM alerting_alert"
+        )
+        cursor.execute(
+            "ANALYZE integrations_chatthread; ANALYZE integrations_chatmessage; ANALYZE alerting_timelineentry"
+        )
+    found = plan("changed_chat_threads", {"kinds": ["closed"], "limit": 50})
+    claimed = plan("claim_chat_messages", {"now": filled, "lease_ends": filled, "limit": 4, "look_at": 500})
+    with connection.cursor() as cursor:
+        # How many rows a table has is known beyond the transaction, to the plans of other tests as well.
+        cursor.execute("DELETE FROM integrations_chatmessage; DELETE FROM integrations_chatthread")
+        cursor.execute("DELETE FROM alerting_timelineentry; ANALYZE alerting_timelineentry")
+        cursor.execute("ANALYZE integrations_chatthread; ANALYZE integrations_chatmessage")
+    assert "chat_thread_open" in found, found
+    assert "timeline_by_alert" in found, found
+    assert "Seq Scan" not in found
+    assert "chat_message_due" in claimed, claimed
+    assert "Seq Scan" not in claimed, claimed

@@ -39,6 +39,7 @@ ROLES = {
 API = {
     "integrations": ("OAIBSV", "OAIBSV", "OAI"),
     "integrations of type api": ("OAIBSV", "OAIBSV", "OAI"),
+    "integrations of type chat": ("OAIBSV", "OAIBSV", "OAI"),
     "maintenance-windows": ("OAIBSV", "OAIBSV", "OAI"),
     "alerts": ("OAIBSV", "OAV", ""),
     "alerts of an integration": ("OAIBSV", "OAIV", ""),
@@ -59,7 +60,11 @@ API = {
 # So far that the entry is on the first page of the audit log.
 AHEAD = timedelta(days=36_500)
 # What stands at the same address as another resource.
-ALSO_AT = {"alerts of an integration": "alerts", "integrations of type api": "integrations"}
+ALSO_AT = {
+    "alerts of an integration": "alerts",
+    "integrations of type api": "integrations",
+    "integrations of type chat": "integrations",
+}
 ALERT_ACTIONS = (
     "acknowledge",
     "unacknowledge",
@@ -141,6 +146,7 @@ class Tenant:
         self.objects = {
             "integrations": heartbeat,
             "integrations of type api": factories.ApiIntegrationFactory(organization=self.organization),
+            "integrations of type chat": factories.ChatIntegrationFactory(organization=self.organization),
             "maintenance-windows": window,
             "alerts": factories.AlertFactory(organization=self.organization),
             "alerts of an integration": factories.AlertFactory(

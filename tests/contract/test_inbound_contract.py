@@ -18,6 +18,7 @@ import brotli
 import pytest
 import zstandard
 
+from alerting.models.alerts import Alert
 from heartbeat_project.kernel import clock
 from integrations.api import events
 from integrations.inbound.flood import BURST, FloodLimit, Refusals
@@ -442,3 +443,74 @@ def test_a_new_name_of_the_integration_keeps_open_alerts_and_their_closes_togeth
     assert post(shop, PROBLEM)["action"] == "appended"
     closed = post(shop, OVER)
     assert (closed["action"], closed["alert"]) == ("closed", opened["alert"])
+
+
+# -- chat ----------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def write(client):
+    """Write a text to a Chat integration of anything else; return the answer as JSON."""
+
+    def write(integration, text, *, status=200, token="s3cret", **fields):
+        path = urllib.parse.urlsplit(integration["request_url"]).path
+        body = json.dumps({"text": text, "channel": "ops", "user": "ann", **fields})
+        answer = client.post(path, body, content_type="application/json", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == status, answer.content
+        return answer.json()
+
+    return write
+
+
+@pytest.fixture
+def chat(make):
+    return make(type="chat", name="Operations", platform="generic", secrets={"token": "s3cret"})
+
+
+def test_a_text_opens_with_its_first_line_priority_and_group(chat, write, read, ana):
+    team = factories.GroupFactory(organization=ana.organization, name="Night shift", primary=[ana])
+    answer = write(chat, "!high Disk full on db1 #night-shift\nSince noon", id="814")
+    alert = read(f"alerts/{answer['alert']}/")
+    assert (alert["subject"], alert["priority"], alert["source"]) == ("Disk full on db1", "high", "Chat")
+    assert (alert["source_name"], alert["source_id"]) == ("Operations", "generic:ops:814")
+    assert alert["long_text"] == "Disk full on db1\nSince noon"
+    assert Alert.objects.get(pk=answer["alert"]).recipients.filter(group=team).exists()
+    timeline = read(f"alerts/{answer['alert']}/timeline/")["results"]
+    assert "Opened in a chat #ops by ann: Disk full on db1." in [entry["text"] for entry in timeline]
+    assert read(f"integrations/{chat['id']}/")["state"] == "healthy"
+
+
+def test_the_same_message_opens_one_alert_in_a_chat(chat, write):
+    first, again = write(chat, "Disk full", id="1"), write(chat, "Disk full", id="1")
+    assert (first["action"], again["action"], again["alert"]) == ("opened", "replayed", first["alert"])
+
+
+def test_who_is_not_linked_may_open_if_anybody_may_and_nothing_else(chat, write, read, api):
+    alert = write(chat, "Disk full", id="1")["alert"]
+    for number, text in enumerate(
+        [f"ack {alert}", f"assign {alert}", f"escalate {alert}", f"close {alert}: x", "list"]
+    ):
+        answer = write(chat, text, id=f"a{number}")
+        assert "does not know who you are" in answer["text"]
+        assert answer["action"] is None
+    assert read(f"alerts/{alert}/")["status"] == "open"
+    assert "Your code is" in write(chat, "link")["text"]
+    assert "opens an alert" in write(chat, "help")["text"]
+    api.patch(f"/api/v1/integrations/{chat['id']}/", {"who_may_open": "linked"}, format="json")
+    assert write(chat, "Disk full", id="2")["alert"] is None
+
+
+def test_a_wrong_token_in_a_chat_is_counted_and_nothing_else_is_stored(chat, write, read):
+    assert write(chat, "Disk full", token="wrong", status=401)["detail"]
+    seen = read(f"integrations/{chat['id']}/")
+    assert (seen["rejected_count"], seen["event_count"], seen["state"]) == (1, 0, "waiting")
+
+
+def test_the_text_chooses_the_policy(make, write, ana):
+    other = factories.PolicyFactory(organization=ana.organization)
+    rule = {
+        "name": "payments",
+        "when": {"any": [{"path": "text", "op": "contains", "value": "payment"}]},
+        "then": {"escalation_policy": other.pk},
+    }
+    chat = make(type="chat", name="Ops", platform="generic", secrets={"token": "s3cret"}, rules=[rule])
+    answer = write(chat, "Payment fails", id="1")
+    assert Alert.objects.get(pk=answer["alert"]).run.policy == other

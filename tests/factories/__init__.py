@@ -21,5 +21,6 @@ PolicyFactory: Callable[..., EscalationPolicy] = cast("Any", models.PolicyFactor
 PlayFactory: Callable[..., ResponsePlay] = cast("Any", models.PlayFactory)
 HeartbeatFactory: Callable[..., InboundIntegration] = cast("Any", models.HeartbeatFactory)
 ApiIntegrationFactory: Callable[..., InboundIntegration] = cast("Any", models.ApiIntegrationFactory)
+ChatIntegrationFactory: Callable[..., InboundIntegration] = cast("Any", models.ChatIntegrationFactory)
 AlertFactory: Callable[..., Alert] = cast("Any", models.AlertFactory)
 WHEN = models.WHEN

@@ -151,6 +151,15 @@ class ApiIntegrationFactory(factory.django.DjangoModelFactory):
         return create_event_integration(organization, **fields)
 
 
+class ChatIntegrationFactory(ApiIntegrationFactory):
+    """A Chat integration of Slack, made by the service."""
+
+    name = factory.Sequence("Chat {}".format)
+    type = "chat"
+    platform = "slack"
+    secrets = {"signing_secret": "slack-secret", "bot_token": "xoxb-token"}
+
+
 class AlertFactory(factory.django.DjangoModelFactory):
     class Meta:
         model = Alert

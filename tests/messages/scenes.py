@@ -36,6 +36,7 @@ from integrations.heartbeats.outages import move_deadlines, record_outage
 from integrations.heartbeats.paging_tests import start_test
 from integrations.models.integrations import InboundIntegration
 from tests import factories
+from tests.chats import known_in_chat
 from tests.factories.shifts import make_absence, make_rotation, make_shift
 from tests.messages.stage import Stage
 from tests.world import minutes, seconds
@@ -420,8 +421,8 @@ def slack(stage: Stage) -> None:
     stage.kinds = ("chat",)
     silent(stage)
     notification = stage.notification_of("ana", "chat")
-    User.objects.filter(name="Ana").update(slack_id="U0ANA")
-    User.objects.filter(name="Cem").update(slack_id="U0CEM")
+    for name in ("Ana", "Cem"):
+        known_in_chat(User.objects.get(name=name), f"T1:U0{name.upper()}")
     stage.act("Ana, Cem and somebody unknown press the buttons of Ana's message.")
     stage.slack("assign", notification, by="U0NOBODY")
     stage.slack("acknowledge", notification, by="U0ANA")

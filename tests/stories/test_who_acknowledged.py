@@ -10,6 +10,7 @@ import pytest
 from alerting.states import Action
 from alerting.via import CONSOLE
 from escalation.responses.act import act
+from tests.chats import known_in_chat
 from tests.integration.escalation.posting import bring_mail, press_slack
 from tests.stories.phones import BASE, Phones
 from tests.world import World, minutes, seconds
@@ -29,7 +30,8 @@ def endpoints(settings):
 @pytest.fixture
 def ana(world: World, phones: Phones):
     """Ana gets a mail (twice again, a minute apart), an SMS and a call at once; an SMS after 24 s, a call after 36."""
-    ana = world.person("ana", slack_id="U0ANA")
+    ana = world.person("ana")
+    known_in_chat(ana)
     ana.contact_methods.update(repeat_count=2, repeat_gap_minutes=1)
     phones.give("ana", "sms", AT_ONCE, label="SMS")
     phones.give("ana", "voice", CALLED, label="Call")

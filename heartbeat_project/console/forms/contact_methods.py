@@ -89,14 +89,14 @@ class EditContactMethodForm(ContactMethodForm):
             raise ValidationError(str(error), code="windows") from error
 
 
-class SlackForm(forms.Form):
-    """Save the Slack member ID whose buttons act for this person."""
+class ChatCodeForm(forms.Form):
+    """The code by which a chat account proves to be this person's."""
 
-    slack_id = forms.CharField(
-        max_length=24,
-        required=False,
-        label="Slack member ID",
-        help_text="In Slack: open your profile, then ⋮, then “Copy member ID”. Empty: you cannot answer from Slack.",
+    code = forms.CharField(
+        max_length=20,
+        label="Code from the chat",
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "autocapitalize": "characters"}),
+        help_text="Type the chat's command with “link”, such as /heartbeat link: it shows a code.",
     )
 
 

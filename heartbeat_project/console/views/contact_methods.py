@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from django import forms
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
@@ -20,7 +19,7 @@ from accounts.addresses import why_unavailable
 from accounts.contact_kinds import CONTACT_KINDS
 from accounts.models.contact_methods import EMAIL_OFFICIAL, ContactMethod
 from accounts.models.users import User
-from accounts.services import users
+from accounts.services.chat_members import find_code, link_member, unlink_member
 from accounts.services.contact_methods import (
     create_contact_method,
     renew_push_subscription,
@@ -32,15 +31,16 @@ from escalation.channels import push
 from heartbeat_project.console.asking import ask_before, asks_first
 from heartbeat_project.console.contact_actions import act_on, report_sending
 from heartbeat_project.console.forms.contact_methods import (
+    ChatCodeForm,
     CodeForm,
     ContactMethodForm,
     EditContactMethodForm,
-    SlackForm,
 )
 from heartbeat_project.console.views.alerts import signed_in
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.errors import DomainError, FieldError
 from heartbeat_project.kernel.forms import takes_no_form
+from integrations.models.chat import ChatSettings
 
 _Kind = ContactMethod.Kind
 MAX_RENEWAL: Final = 16_384  # bytes of JSON with two subscriptions of some hundred bytes each
@@ -69,7 +69,8 @@ def _page(request: HttpRequest, *, now: datetime, status: int = 200, **overrides
         "push_key": push.public_key(),
         "push_error": failed if failed and failed.kind == _Kind.PUSH else None,
         "failed_code": {},
-        "slack_form": SlackForm(initial={"slack_id": user.slack_id}) if settings.SLACK_SIGNING_SECRET else None,
+        "chat_members": user.chat_members.all(),
+        "chat_form": ChatCodeForm(auto_id="id_chat_%s") if _has_chat(user) else None,
     }
     return render(request, "console/contact_methods.html", context | overrides, status=status)
 
@@ -109,25 +110,49 @@ def add(request: HttpRequest) -> HttpResponse:
     return _page(request, now=clock.now(), status=400, failed_form=form)
 
 
+def _has_chat(user: User) -> bool:
+    """Return whether the user's organization has a chat that could give a code."""
+    return ChatSettings.objects.filter(integration__organization_id=user.organization_id).exists()
+
+
 @login_required
 @never_cache
 @require_POST
-def save_slack_id(request: HttpRequest) -> HttpResponse:
-    """Save the Slack member ID that acts for the user."""
-    now = clock.now()
-    form = SlackForm(request.POST)
+def link_chat(request: HttpRequest) -> HttpResponse:
+    """Show whom a code stands for, and link the chat account once the user has confirmed that it is theirs.
+
+    Somebody who sends their own code to others would otherwise get their rights.
+    """
+    now, user = clock.now(), signed_in(request)
+    form = ChatCodeForm(request.POST, auto_id="id_chat_%s")
     if form.is_valid():
+        code = form.cleaned_data["code"]
         try:
-            user = users.update_profile(signed_in(request), now=now, **form.cleaned_data)
+            if "confirmed" not in request.POST:
+                context = {"nav_item": "profile", "code": code, "found": find_code(user, code, now=now)}
+                return render(request, "console/link_chat.html", context)
+            member = link_member(user, code, now=now)
         except DomainError as error:
             add_service_error(form, error)
         else:
-            answer_text = (
-                "Saved: you can answer from Slack." if user.slack_id else "Saved: you can no longer answer from Slack."
-            )
-            messages.success(request, answer_text)
+            messages.success(request, f"{member} is linked: its commands and buttons act for you.")
             return redirect("console:contact_methods")
-    return _page(request, now=now, status=400, slack_form=form)
+    return _page(request, now=now, status=400, chat_form=form)
+
+
+@login_required
+@never_cache
+@require_POST
+def unlink_chat(request: HttpRequest, member_id: int) -> HttpResponse:
+    """Remove one of the user's chat accounts."""
+    try:
+        if not unlink_member(signed_in(request), member_id):
+            raise Http404
+    except DomainError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, "Removed: this chat account no longer acts for you.")
+    return redirect("console:contact_methods")
 
 
 @login_required

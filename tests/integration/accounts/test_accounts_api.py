@@ -15,6 +15,7 @@ from accounts.services.api_keys import create_api_key
 from accounts.services.contact_methods import create_contact_method
 from escalation.notifications.verification import send_code
 from heartbeat_project.kernel import clock
+from tests.chats import known_in_chat
 from tests.factories import GroupFactory, HeartbeatFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -73,7 +74,7 @@ class TestUsers:
             "email": ana.email,
             "kind": "standard",
             "time_zone": "UTC",
-            "slack_id": "",
+            "chat_members": [],
             "roles": [organization.roles.get(name="Basic").pk],
             "is_owner": False,
             "is_active": True,
@@ -139,7 +140,7 @@ class TestUsers:
         for _ in range(5):
             UserFactory(organization=organization)
         api.get(f"{API}/users/")
-        with django_assert_num_queries(4):  # key, its roles; users, their roles
+        with django_assert_num_queries(5):  # key, its roles; users, their roles and chat accounts
             assert len(api.get(f"{API}/users/").json()["results"]) == 6
 
     def test_the_list_is_paged(self, api, ana):
@@ -178,19 +179,20 @@ class TestMe:
         assert ana.time_zone == "Asia/Tokyo"
         assert ana.check_password("horse battery correct")
 
-    def test_my_slack_member_id_is_mine_to_set_and_shown_to_me_and_to_who_administers(
+    def test_my_chat_accounts_are_shown_to_me_and_to_who_administers_and_nobody_writes_them(
         self, anas, ana, api, organization, client_for
     ):
-        assert (
-            anas.patch(f"{API}/users/me/", {"slack_id": "u012ab3cd"}, format="json").json()["slack_id"] == "U012AB3CD"
-        )
+        known_in_chat(ana, "T1:U012AB3CD")
+        row = anas.get(f"{API}/users/me/").json()["chat_members"]
+        assert [(entry["platform"], entry["member"]) for entry in row] == [("slack", "T1:U012AB3CD")]
+        assert api.get(f"{API}/users/{ana.pk}/").json()["chat_members"] == row
         colleague = client_for(UserFactory(organization=organization))
-        assert colleague.get(f"{API}/users/{ana.pk}/").json()["slack_id"] is None
-        assert api.patch(f"{API}/users/{ana.pk}/", {"slack_id": ""}, format="json").json()["slack_id"] == ""
-        refused = anas.patch(f"{API}/users/me/", {"slack_id": "@ana"}, format="json")
-        assert pointers(refused) == {"/slack_id"}
-        made = {"name": "Ben", "email": "ben@example.com", "slack_id": "U0BEN"}
-        assert api.post(f"{API}/users/", made, format="json").json()["slack_id"] == "U0BEN"
+        assert colleague.get(f"{API}/users/{ana.pk}/").json()["chat_members"] is None
+        for client, url in ((anas, "users/me/"), (api, f"users/{ana.pk}/")):
+            refused = client.patch(f"{API}/{url}", {"slack_id": "U0BEN"}, format="json")
+            assert pointers(refused) == {"/slack_id"}
+            client.patch(f"{API}/{url}", {"chat_members": []}, format="json")
+        assert ana.chat_members.count() == 1
 
     def test_i_cannot_give_myself_rights(self, anas, organization):
         for field, value in {"roles": [], "is_active": False, "email": "x@example.com", "is_owner": True}.items():

@@ -278,23 +278,6 @@ class TestOwnership:
         assert fresh(owner).is_owner
 
 
-def test_a_slack_member_is_one_person_of_an_organization(organization, admin, basic):
-    update_profile(basic, now=WHEN, slack_id="U012AB3CD")
-    with at("slack_id"):
-        update_user(admin, now=WHEN, actor=admin, slack_id="u012ab3cd")
-    assert fresh(admin).slack_id == ""
-    elsewhere = UserFactory(organization=OrganizationFactory())
-    assert update_profile(elsewhere, now=WHEN, slack_id="U012AB3CD").slack_id == "U012AB3CD"
-    update_profile(basic, now=WHEN, slack_id="")
-    assert update_user(admin, now=WHEN, actor=admin, slack_id="U012AB3CD").slack_id == "U012AB3CD"
-
-
-@pytest.mark.parametrize("wrong", ["@ana", "ana", "X012AB3CD", "U", "U012 AB3CD", "U012AB3CD\n\n@x"])
-def test_what_is_no_slack_member_id_is_refused(basic, wrong):
-    with at("slack_id"):
-        update_profile(basic, now=WHEN, slack_id=wrong)
-
-
 @pytest.mark.parametrize("name", ["Night\nshift", "Night\r\nshift", "a\tb", "a\x07b", "a\u2028b", "a\u2029b", "a\x85b"])
 def test_a_name_is_one_line(name):
     with pytest.raises(FieldError, match="Enter a name of one line"):

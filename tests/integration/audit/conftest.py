@@ -13,6 +13,7 @@ from accounts.models.users import OptOut
 from escalation.models.on_call import CalendarFeed, OnCallReminderSettings
 from escalation.models.policies import PlayTier
 from tests import factories
+from tests.chats import known_in_chat
 from tests.integration.admin.conftest import make_tenant, signed_in  # noqa: F401 - a fixture
 
 
@@ -40,6 +41,8 @@ def full(db, now):
     GroupNesting.objects.create(group=group, child=inner, position=0)
     integration = tenant.objects["integrations_inboundintegration"]
     factories.ApiIntegrationFactory(organization=tenant.organization)
+    factories.ChatIntegrationFactory(organization=tenant.organization)
+    known_in_chat(basic)
     integration.recipient_users.add(owner)
     integration.recipient_groups.add(group)
     window = tenant.objects["integrations_maintenancewindow"]

@@ -59,6 +59,7 @@ RAW = {
     "accounts_group": ("UPDATE {} SET description = 'x'", "group", "description"),
     "accounts_groupmember": ("UPDATE {} SET role = 'manager'", "group", "members"),
     "accounts_groupnesting": ("UPDATE {} SET position = 5", "group", "groups"),
+    "accounts_chatmember": ("DELETE FROM {}", "user", "chat_members"),
     "accounts_contactmethod": ("UPDATE {} SET delay_minutes = 3", "contact_method", "delay_minutes"),
     "accounts_apikey": ("UPDATE {} SET revoked_at = now()", "api_key", "revoked_at"),
     "alerting_bridge": ("UPDATE {} SET access_code = '1'", "bridge", "access_code"),
@@ -78,6 +79,7 @@ RAW = {
     "integrations_inboundintegration_recipient_users": ("DELETE FROM {}", "integration", "recipient_users"),
     "integrations_inboundintegration_recipient_groups": ("DELETE FROM {}", "integration", "recipient_groups"),
     "integrations_eventsettings": ("UPDATE {} SET allow_get = NOT allow_get", "integration", "allow_get"),
+    "integrations_chatsettings": ("UPDATE {} SET updates = 'channel'", "integration", "updates"),
     "integrations_heartbeat": ("UPDATE {} SET grace_minutes = 3", "integration", "grace_minutes"),
     "integrations_maintenancewindow": (
         "UPDATE {} SET all_integrations = false",

@@ -17,12 +17,19 @@ pytestmark = pytest.mark.django_db
 
 # Tables of ours that are no configuration: what happened, what is due, and what processes note for themselves.
 NOT_CONFIGURED = {
-    *("accounts_auditentry", "accounts_installationkey", "accounts_restore", "accounts_trycount"),
+    *(
+        "accounts_auditentry",
+        "accounts_chatlinkcode",
+        "accounts_installationkey",
+        "accounts_restore",
+        "accounts_trycount",
+    ),
     *("alerting_alert", "alerting_alertmember", "alerting_alertrecipient", "alerting_timelineentry"),
     *("escalation_bundlewindow", "escalation_circuitbreaker", "escalation_escalationrun", "escalation_notification"),
     *("escalation_oncallreminder", "escalation_progress", "escalation_ratelimitstate", "escalation_response"),
     # Entries of a shift are read from its calendar.
     *("escalation_shiftentry", "escalation_shiftnotice", "escalation_storedmail"),
+    *("integrations_chatmessage", "integrations_chatthread"),
     *("integrations_clockstep", "integrations_coveragereport", "integrations_coveragewatch"),
     *("integrations_dailylist", "integrations_databaseclock"),
     *("integrations_heartbeatevent", "integrations_inboundevent", "integrations_ingestprocess"),

@@ -50,21 +50,6 @@ def test_without_more_than_e_mail_the_page_says_what_is_missing(client):
     assert "Add a number for SMS" not in page
 
 
-def test_a_person_says_who_they_are_in_slack_where_slack_can_ask(client, ana, settings):
-    assert "Slack member ID" not in text(client.get(PAGE))
-    settings.SLACK_SIGNING_SECRET = "s3cret"
-    assert "Slack member ID" in text(client.get(PAGE))
-    assert client.post(f"{PAGE}slack/", {"slack_id": " u012ab3cd "})["Location"] == PAGE
-    ana.refresh_from_db()
-    assert ana.slack_id == "U012AB3CD"
-    refused = client.post(f"{PAGE}slack/", {"slack_id": "@ana"})
-    assert refused.status_code == 400
-    assert "Enter a member ID such as U012AB3CD" in text(refused)
-    client.post(f"{PAGE}slack/", {"slack_id": ""})
-    ana.refresh_from_db()
-    assert ana.slack_id == ""
-
-
 def test_each_kind_has_its_form_and_its_errors_stay_there(client, ana, settings):
     settings.SMS_PROVIDERS = ["gateway"]
     refused = client.post(f"{PAGE}add/", {"kind": "sms", "label": "SMS", "address": "0151 1"})

@@ -139,12 +139,6 @@ def test_it_has_its_settings_and_its_state_and_no_heartbeat(monitoring):
     assert not hasattr(InboundIntegration.objects.get(pk=monitoring.pk), "heartbeat")
 
 
-@pytest.mark.parametrize("kind", ["chat"])
-def test_other_types_cannot_be_added_yet(api, good, kind):
-    assert pointers(send(api.post, URL, good | {"type": kind})) == {"/type"}
-    assert not InboundIntegration.objects.exists()
-
-
 # -- fields of the other type ------------------------------------------------------------------------------------------
 OF_HEARTBEATS = {"interval_minutes": 5, "grace_minutes": 1, "start_timer": "when_enabled", "ping_count": 0}
 

@@ -147,7 +147,7 @@ WRONG = {
     "start_timer": ["never", "", None, 5, [], {}, "\x00", "\ud800"],
     "allow_get": ["perhaps", None, 2, [], {}, "\ud800"],
     "enabled": ["perhaps", None, 2, [], {}],
-    "type": ["chat", "nonsense", None, [], "\ud800"],
+    "type": ["nonsense", None, [], "\ud800"],
     "escalation_policy": WRONG_IDS,
     "response_play": WRONG_IDS,
     "bridge": WRONG_IDS,

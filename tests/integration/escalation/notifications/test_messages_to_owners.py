@@ -19,6 +19,7 @@ from escalation.responses import tokens
 from escalation.responses.act import act
 from escalation.responses.allowed_actions import allowed_actions_in
 from heartbeat_project.kernel import clock
+from tests.chats import known_in_chat
 from tests.integration.escalation.posting import PHONE, press_slack
 
 pytestmark = pytest.mark.django_db
@@ -105,8 +106,7 @@ def test_slack_has_buttons_for_it_and_none_for_a_hold(client, asked, now):
     words = chat._slack(message(notification, now))
     captions = [button["text"]["text"] for button in words["blocks"][1]["elements"]]
     assert captions == ["I am on it", "Close", "More"]
-    notification.user.slack_id = "U0ANA"
-    notification.user.save()
+    known_in_chat(notification.user)
     press_slack(client, notification, Action.ACKNOWLEDGE)
     assert notes(notification) == ["I am on it."]
 

@@ -7,6 +7,7 @@ from alerting.states import Action
 from alerting.via import by_link
 from escalation.models.responses import Response
 from escalation.responses.respond import answer, answer_as, on_it, respond, take_all
+from tests.chats import known_in_chat
 
 pytestmark = pytest.mark.django_db
 CHANNELS = [
@@ -43,8 +44,8 @@ def test_what_is_answered_to_many_at_once_says_so(notification, now):
 
 def test_who_presses_in_slack_acts_in_slack(notification, now):
     note = notification("chat", "https://hooks.slack.com/services/x")
-    type(note.user).objects.filter(pk=note.user_id).update(slack_id="U0ANA")
-    answer_as("U0ANA", note.pk, Action.ESCALATE, now=now)
+    known = known_in_chat(note.user)
+    answer_as(note.pk, Action.ESCALATE, scope=known.scope, member=known.member, now=now)
     assert lines(note.alert_id) == [("escalated", "chat", "in Slack")]
 
 

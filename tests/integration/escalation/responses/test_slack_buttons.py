@@ -13,6 +13,7 @@ from escalation.responses import tokens
 from escalation.responses.respond import UNKNOWN_MEMBER
 from heartbeat_project.kernel import clock
 from tests import factories
+from tests.chats import known_in_chat
 from tests.integration.escalation.posting import press_slack as press
 
 pytestmark = pytest.mark.django_db
@@ -40,8 +41,7 @@ def note(notification, answers):
 
 
 def known_as(user, slack_id):
-    user.slack_id = slack_id
-    user.save(update_fields=["slack_id"])
+    known_in_chat(user, f"T1:{slack_id}")
     return user
 
 

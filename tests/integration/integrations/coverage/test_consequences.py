@@ -230,7 +230,7 @@ def test_the_number_of_queries_does_not_depend_on_how_many_heartbeats_there_are(
 def user_form(user, **fields):
     roles = list(user.roles.values_list("pk", flat=True))
     stated = {"name": user.name, "email": user.email, "kind": user.kind, "time_zone": user.time_zone, "roles": roles}
-    return stated | {"slack_id": "", "password": "", "is_active": "on"} | fields
+    return stated | {"password": "", "is_active": "on"} | fields
 
 
 def test_configuration_asks_before_it_saves(world, olga, client):

@@ -6,11 +6,13 @@ from functools import partial
 import pytest
 from django.db import DatabaseError, connection
 
-from alerting.models.alerts import TEST_LASTS, Alert
+from alerting.models.alerts import TEST_LASTS, Alert, TimelineEntry
+from alerting.services.alerts import write_timeline
 from escalation.models.progress import Progress
 from escalation.models.runs import EscalationRun
 from integrations.inbound.mails import LEASE
 from integrations.maintenance.windows import create_window
+from integrations.models.chat import ChatMessage, ChatThread
 from integrations.models.events import EventKey, InboundEvent
 from integrations.models.heartbeats import Heartbeat
 from integrations.models.outages import ClockStep, Outage
@@ -73,6 +75,12 @@ def end_of_a_claim_of_a_mail(world, at):
     InboundEvent.objects.create(type="email", received_at=world.now, raw=b"m", size=1, claimed_until=at)
 
 
+def message_to_a_chat(world, at):
+    ChatMessage.objects.create(
+        integration=world.chat("Operations"), kind="answer", body={}, created_at=world.now, next_attempt_at=at
+    )
+
+
 def maintenance(world, at):
     integration = world.heartbeats()[1]
     create_window(
@@ -94,6 +102,7 @@ BY_TIME = [
     delayed_open,
     close_for_lack_of_events,
     end_of_a_claim_of_a_mail,
+    message_to_a_chat,
     maintenance,
     end_of_a_paging_test,
 ]
@@ -128,6 +137,22 @@ def mail_that_was_claimed_before_the_clock_was_set_back(world):
     InboundEvent.objects.create(type="email", received_at=world.now, raw=b"m", size=1, claimed_until=late)
 
 
+def change_of_an_alert_in_a_chat(world):
+    thread_of_the_alert(world)
+    write_timeline(TimelineEntry.Kind.UPDATED, [(Alert.objects.get().pk, "Update")], now=world.now)
+
+
+def thread_of_the_alert(world, **fields):
+    newest = TimelineEntry.objects.latest("id").pk
+    return ChatThread.objects.create(
+        alert=Alert.objects.get(),
+        integration=world.chat("Operations"),
+        seen_entry=newest,
+        created_at=world.now,
+        **fields,
+    )
+
+
 def outage(world):
     Outage.objects.create(started_at=world.now - minutes(1), ended_at=world.now)
 
@@ -146,6 +171,7 @@ AT_ONCE = [
     run_of_an_alert_that_is_open_again,
     mail,
     mail_that_was_claimed_before_the_clock_was_set_back,
+    change_of_an_alert_in_a_chat,
     outage,
     mail_about_an_outage,
     step_back_of_the_clock,
@@ -166,6 +192,12 @@ def test_what_waits_for_somebody_else_is_not_due(quiet):
     InboundEvent.objects.create(type="email", received_at=quiet.now, raw=b"m", size=1, state="read")
     InboundEvent.objects.create(type="email", received_at=quiet.now, raw=b"m", size=1, claimed_until=quiet.now + LEASE)
     Outage.objects.create(started_at=quiet.now - minutes(1), ended_at=quiet.now, done_at=quiet.now)
+    thread = thread_of_the_alert(quiet)
+    write_timeline(TimelineEntry.Kind.NOTIFIED, [(thread.alert_id, "E-mail to Ana: sent")], now=quiet.now)
+    assert not is_work_due(now=quiet.now)
+    thread.is_open = False
+    thread.save()
+    write_timeline(TimelineEntry.Kind.UPDATED, [(thread.alert_id, "Update")], now=quiet.now)
     assert not is_work_due(now=quiet.now)
 
 

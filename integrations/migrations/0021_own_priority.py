@@ -7,7 +7,7 @@ from heartbeat_project.kernel import restartable
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("integrations", "0019_description")]
+    dependencies = [("integrations", "0020_description")]
 
     operations = [
         restartable.AddField(

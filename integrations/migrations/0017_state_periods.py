@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('integrations', '0015_email_aliases'),
+        ("integrations", "0016_waiting_keys_by_integration"),
     ]
 
     operations = [

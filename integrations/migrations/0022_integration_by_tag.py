@@ -8,7 +8,7 @@ from heartbeat_project.kernel import restartable
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("integrations", "0020_own_priority")]
+    dependencies = [("integrations", "0021_own_priority")]
 
     operations = [
         restartable.AddIndexConcurrently(

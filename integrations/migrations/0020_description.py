@@ -7,7 +7,7 @@ from heartbeat_project.kernel import restartable
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("integrations", "0018_tags")]
+    dependencies = [("integrations", "0019_tags")]
 
     operations = [
         restartable.AddField(

@@ -20,6 +20,6 @@ WHERE period.kind <> 'healthy'
 
 
 class Migration(migrations.Migration):
-    dependencies = [("integrations", "0016_state_periods")]
+    dependencies = [("integrations", "0017_state_periods")]
 
     operations = [migrations.RunSQL(FILL, migrations.RunSQL.noop)]
