@@ -8,6 +8,7 @@ from integrations.admin.event_form import MORE_FIELDS as EVENT_FIELDS
 from integrations.admin.event_form import EventForm
 from integrations.inbound.chat_checks import MAX_BASE, MAX_SECRET, ORIGINS, SECRETS
 from integrations.models.chat import ChatSettings
+from integrations.models.integrations import InboundIntegration
 
 MAX_LIST: Final = 20_000  # characters of the list of channels
 _NAMES: Final = tuple(dict.fromkeys(name for names in SECRETS.values() for name in names))
@@ -36,6 +37,14 @@ def _secret(label: str, help_text: str) -> forms.CharField:
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
         help_text=help_text,
     )
+
+
+def secret_fields(integration: InboundIntegration | None) -> tuple[str, ...]:
+    """Return the fields for what the platform of an integration gives; those of all platforms for a new one."""
+    if integration is None:
+        return SECRET_FIELDS
+    own = SECRETS[ChatSettings.objects.get(pk=integration.pk).platform]
+    return (*(f"secret_{name}" for name in own), *(["api_base"] if "bot_token" in own else []))
 
 
 class ChatForm(EventForm):

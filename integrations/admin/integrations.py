@@ -17,7 +17,7 @@ from alerting.selectors import visible_alerts
 from heartbeat_project.kernel.durations import exactly, in_words, minutes
 from heartbeat_project.kernel.errors import DomainError
 from integrations.admin.chat_form import MORE_FIELDS as MORE_CHAT_FIELDS
-from integrations.admin.chat_form import SECRET_FIELDS, ChatForm
+from integrations.admin.chat_form import SECRET_FIELDS, ChatForm, secret_fields
 from integrations.admin.chat_pages import chat_page
 from integrations.admin.email_form import MORE_FIELDS as MORE_EMAIL_FIELDS
 from integrations.admin.email_form import EmailForm
@@ -209,7 +209,9 @@ class InboundIntegrationAdmin(EventPages):
         if kind == InboundIntegration.Type.EMAIL:
             return self.email_fieldsets
         if kind == InboundIntegration.Type.CHAT:
-            return self.chat_fieldsets
+            general, secrets, more = self.chat_fieldsets
+            # A saved one shows what its platform gives; a new one may be of any.
+            return general, (secrets[0], {**secrets[1], "fields": secret_fields(obj)}), more
         if kind != InboundIntegration.Type.HEARTBEAT:
             return self.event_fieldsets
         return super().get_fieldsets(request, obj)

@@ -37,15 +37,22 @@ _COMMAND: Final = re.compile(r"/[\w.-]{1,32}", re.ASCII)
 def set_chat_settings(chat: ChatSettings, values: Mapping[str, Any]) -> None:
     """Set those of CHAT_SETTINGS that are among the values, and check them. Nothing is saved. Raises FieldError.
 
-    A secret of None keeps the stored one, and an empty one forgets it; those of another platform are forgotten.
+    A secret of None keeps the stored one, and an empty one forgets it; those of another platform are forgotten. Whoever
+    enters another address enters the token of the bot again: it would be sent there, and nobody may read it.
     """
+    before, base_before = chat.platform, chat.api_base
     for field in CHAT_SETTINGS:
         if field in values and field != "secrets":
             setattr(chat, field, values[field])
     if chat.platform not in _Platform.values:
         raise FieldError("platform", f"The platform must be one of {', '.join(_Platform.values)}.")
-    chat.secrets = _new_secrets(chat.platform, values.get("secrets", {}), chat.secrets)
+    stored = chat.secrets if chat.platform == before else {}
     chat.api_base = _clean_base(chat.api_base)
+    given = values.get("secrets", {})
+    chat.secrets = _new_secrets(chat.platform, given, stored)
+    if chat.api_base != base_before and stored.get("bot_token") and given.get("bot_token") is None:
+        text = "Enter the token of the bot again: it is sent to the address, which has changed."
+        raise FieldError("secrets/bot_token", text)
     chat.channels = _clean_channels(chat.channels)
     _check_command(chat.command)
     _check_open_from(chat.open_from)

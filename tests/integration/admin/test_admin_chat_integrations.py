@@ -74,7 +74,10 @@ def test_what_is_wrong_stands_at_its_field(pages, filled):
 def test_each_platform_has_its_steps_and_what_failed_is_shown(pages, filled, now):
     pages.post(f"{ADD}?type=chat", filled | {"platform": "mattermost"})
     made = InboundIntegration.objects.get(name="Operations")
-    assert "How to set up Mattermost" in pages.get(page_of(made)).content.decode()
+    shown = pages.get(page_of(made)).content.decode()
+    assert "How to set up Mattermost" in shown
+    assert "secret_command_token" in shown
+    assert "secret_signing_secret" not in shown
     pages.post(page_of(made), filled | {"platform": "generic", "secret_token": "s3cret"})
     shown = pages.get(page_of(made)).content.decode()
     assert "Authorization: Bearer TOKEN" in shown

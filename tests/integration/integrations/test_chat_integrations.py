@@ -80,6 +80,21 @@ def test_secrets_are_written_kept_forgotten_and_never_read(api, good):
     assert ChatSettings.objects.get().secrets == {}
 
 
+def test_a_stored_token_is_never_sent_to_an_address_that_was_entered_without_it(api, good):
+    body = send(api.post, URL, good | {"secrets": {"signing_secret": "s", "bot_token": "xoxb-1"}}).json()
+    one = f"{URL}{body['id']}/"
+    for secrets in ({}, {"bot_token": None}):
+        answer = send(api.patch, one, {"api_base": "https://evil.example", "secrets": secrets})
+        assert pointers(answer) == {"/secrets/bot_token"}
+    assert ChatSettings.objects.get().api_base == ""
+    answer = send(api.patch, one, {"platform": "mattermost", "api_base": "https://evil.example"})
+    assert answer.status_code == 200
+    assert ChatSettings.objects.get().secrets == {}
+    known = {"api_base": "https://other.example", "secrets": {"bot_token": "xoxb-1"}}
+    assert send(api.patch, one, known).status_code == 200
+    assert send(api.patch, one, {"api_base": "https://third.example", "secrets": {"bot_token": ""}}).status_code == 200
+
+
 def test_every_field_is_kept(api, good):
     given = {
         "platform": "mattermost",
