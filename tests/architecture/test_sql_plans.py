@@ -14,11 +14,13 @@ from accounts.models.users import Role, User
 from alerting.selectors import containing
 from escalation.models.policies import EscalationPolicy
 from heartbeat_project.api.alert_export import AlertExport
+from heartbeat_project.console.heartbeat_list import _parts
 from heartbeat_project.console.selectors import _silent_first
 from heartbeat_project.kernel.sql import statement
 from integrations.coverage.consequences import _affected_integrations
 from integrations.inbound.mail_addresses import recipient_parameters
 from integrations.models.events import InboundEvent
+from integrations.models.heartbeats import Heartbeat
 from integrations.models.integrations import InboundIntegration
 from integrations.ping_lane.batch import NO_PROCESS, PULSE_PARAMETERS
 from tests.conftest import NOON
@@ -464,3 +466,19 @@ def test_chats_are_looked_after_by_what_is_open_and_due(filled):
     assert "Seq Scan" not in found
     assert "chat_message_due" in claimed, claimed
     assert "Seq Scan" not in claimed, claimed
+
+
+@pytest.mark.parametrize(
+    ("sort", "number", "index"), [("worst", 1, "heartbeat_due"), ("name", 0, "integration_by_name")]
+)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_pages_of_the_list_of_heartbeats_are_read_in_the_order_of_an_index(filled, sort, number, index, is_first):
+    rows = Heartbeat.objects.filter(integration__organization_id=900)
+    last = None if is_first else rows.select_related("integration").get(pk=9_000)
+    part = _parts(rows, sort, details=True)[number]
+    with CaptureQueriesContext(connection) as captured:
+        page = list(part.after(last).select_related("integration")[:51])
+    assert len(page) == 51
+    found = explained(captured.captured_queries[-1]["sql"])
+    assert index in found, found
+    assert "Seq Scan" not in found
