@@ -31,6 +31,8 @@ FAILED: Final = frozenset({"failed", "undelivered", "busy", "no-answer", "cancel
 _DETECTION: Final = {"MachineDetection": "Enable", "AsyncAmd": "true"}
 OUR_ACCOUNT: Final = frozenset({401, 402})
 _CALL_SID: Final = re.compile(r"CA[0-9a-f]{32}")
+# With these, a sentence ends.
+_ENDS: Final = (".", "!", "?", "…", ".”", "!”", "?”")
 # Seconds to change a running call, within the 15 s that Twilio waits for the answer to its callback.
 _CHANGE_SECONDS: Final = 2.0
 # Error codes about the number: not valid, not reachable, no mobile phone, or its owner sent STOP.
@@ -107,7 +109,8 @@ def says_bad_number(status: str, *, code: str) -> bool:
 def _call(text: str, *, message: Message, keys_arrive: bool) -> str:
     """Return what a call says, twice; with a menu of keys if the person may respond and Twilio can reach us."""
     if message.alert or message.bundle:
-        text = f"{text} This call is for {message.reader}."  # two people may share the phone
+        # The subject of an event is seldom a sentence; and two people may share the phone.
+        text = f"{text if text.endswith(_ENDS) else f'{text}.'} This call is for {message.reader}."
     menu = message.call_menu
     if menu is None or not keys_arrive:
         return twiml.twice(text)

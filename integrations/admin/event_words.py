@@ -26,7 +26,7 @@ LOOKS: Final[Mapping[str, tuple[str, str, str]]] = {
     "appended": ("wait", "ok", "Appended"),
     "closed": ("ok", "ok", "Closed"),
     "acknowledged": ("wait", "person", "Acknowledged"),
-    "waiting": ("wait", "wait", "Waits"),
+    "waiting": ("wait", "wait", "Delayed"),
     "grouped": ("wait", "bell", "Joined a group"),
     "folded": ("warn", "bell", "Part of a storm"),
     "ignored": ("idle", "off", "Ignored"),
@@ -44,7 +44,7 @@ _REASONS: Final[Mapping[str, str]] = {
     "untrusted": "the sender did not prove itself",
     "loop": "it is an automatic answer, a bounce, or a message of ours",
     "deleted": "the integration was deleted",
-    "delay": "an alert opens if no close comes within the delay",
+    "delay": "an alert opens after the delay, if no close comes before",
     "member": "one member; others of its alert are open",
 }
 ASKS: Final[Mapping[str, str]] = {

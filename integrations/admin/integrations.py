@@ -54,6 +54,9 @@ _FORMS: Final = {
     InboundIntegration.Type.EMAIL.value: EmailForm,
     InboundIntegration.Type.CHAT.value: ChatForm,
 }
+LOOPBACK = "127.0.0.1"
+# Stands for the domain of mail addresses while none is set.
+EXAMPLE_DOMAIN = "alerts.example.org"
 # A first notification that comes sooner after the alert needs no warning.
 AT_ONCE = timedelta(minutes=1)
 
@@ -393,10 +396,23 @@ def _addresses(integration: InboundIntegration) -> dict[str, Any]:
     return {
         "api_url": api_url(integration),
         "email_address": email_address(integration),
-        "smtp_url": f"smtp://{settings.SMTP_HOST}:{settings.SMTP_PORT}" if settings.SMTP_PORT else "",
-        "mail_domain": settings.MAIL_DOMAIN,
+        **_mail_places(),
         "base_url": settings.BASE_URL,
         "mail_fault": mail_server_fault(),
+    }
+
+
+def _mail_places() -> dict[str, Any]:
+    """Return where our own mail server is reached from this machine, and the domain of the addresses or an example."""
+    domain = settings.MAIL_DOMAIN
+    # Nothing but zeros means all addresses of the machine.
+    host = settings.SMTP_HOST if settings.SMTP_HOST.strip("0.:") else LOOPBACK
+    has_domain = "." in domain and any(letter.isalpha() for letter in domain)
+    return {
+        "smtp_url": f"smtp://{f'[{host}]' if ':' in host else host}:{settings.SMTP_PORT}" if settings.SMTP_PORT else "",
+        "smtp_place": f"[{'ipv6:' if ':' in host else ''}{host}]:{settings.SMTP_PORT}",
+        "mail_domain": domain if has_domain else EXAMPLE_DOMAIN,
+        "has_mail_domain": has_domain,
     }
 
 

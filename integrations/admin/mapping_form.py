@@ -63,7 +63,7 @@ class MappingForm(forms.Form):
         required=False,
         max_length=MAX_RULES_LENGTH,
         widget=forms.Textarea(attrs={"rows": 14, "spellcheck": "false", "class": "code", "data-takes": "path"}),
-        help_text="A list in JSON, for what the fields above do not have, such as a delay of a rule.",
+        help_text="A list in JSON, for what the fields above do not have.",
     )
 
     def __init__(self, data: Any, *, stored: EventSettings) -> None:

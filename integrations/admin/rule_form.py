@@ -153,9 +153,12 @@ class RuleForm(forms.Form):
         return f"Rule {number}" if number else "A new rule"
 
     def clean(self) -> dict[str, Any] | None:
-        """Refuse a delay without its minutes or its number of events."""
+        """Refuse a delay without its minutes or its number of events, and these without a delay."""
         cleaned = super().clean()
         add_delay_errors(self)
+        values = self.cleaned_data
+        if not values.get("delay_mode") and (values.get("delay_minutes") or values.get("delay_count")):
+            self.add_error("delay_mode", "Choose when the alert opens, or leave the fields of the delay empty.")
         return cleaned
 
     def change_rows(self, change: str) -> None:

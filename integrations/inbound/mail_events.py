@@ -23,6 +23,7 @@ from integrations.inbound.mapping import map_event
 from integrations.inbound.parts import Result
 from integrations.inbound.receive import IntegrationDeleted, config_of, kept_headers, receive
 from integrations.models.events import InboundEvent
+from integrations.models.history import MAIL_AGENT
 from integrations.models.integrations import InboundIntegration
 from integrations.ping_lane.batch import MAX_AGENT, Arrival, agent, record_pings
 
@@ -212,7 +213,7 @@ def _ping(integration: InboundIntegration, row: InboundEvent, content: Mapping[s
     """Record a ping for a mail to a heartbeat, received when the mail was, unless it is a loop."""
     reason = loop_reason(content, row.query.get("sender", ""), own_host())
     if not reason:
-        sender = f"mail from {content.get('from', {}).get('address', '')}"
+        sender = f"{MAIL_AGENT} {content.get('from', {}).get('address', '')}"
         user_agent = agent(sender.encode("utf-8", "replace")[:MAX_AGENT])
         record_pings([Arrival(token=integration.token, received_at=row.received_at, user_agent=user_agent)])
     headers = kept_headers(content.get("headers", {}))

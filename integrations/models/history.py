@@ -1,7 +1,12 @@
 """The ping history: pings, the days that have a partition, and counts by the hour."""
 
+from typing import Final
+
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
+
+# What a mail has for a user agent, before its sender.
+MAIL_AGENT: Final = "mail from"
 
 
 class Ping(models.Model):
@@ -19,6 +24,11 @@ class Ping(models.Model):
 
     def __str__(self) -> str:
         return f"{self.method} at {self.received_at}"
+
+    @property
+    def is_mail(self) -> bool:
+        """Whether it was a mail, which comes without the address of a client."""
+        return self.source_ip is None and (self.user_agent or "").startswith(f"{MAIL_AGENT} ")
 
 
 class PingDay(models.Model):

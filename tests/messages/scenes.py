@@ -316,6 +316,27 @@ def responders(stage: Stage) -> None:
     stage.look()
 
 
+@scene("A further problem has joined the alert")
+def joining(stage: Stage) -> None:
+    for name in ("ana", "cem", "sofia", "olga"):
+        stage.reader(name)
+    team = stage.world.team("Databases", primary=["ana"], managers=["olga"])
+    shop = stage.world.api("Shop", recipients=["dana"], group_minutes=10)
+    is_database = {"all": [{"path": "alertKey", "op": "starts_with", "value": "db"}]}
+    others = [as_person(stage, "cem").pk, as_person(stage, "sofia").pk]
+    shop.event_settings.rules = [
+        {"when": is_database, "then": {"recipient_groups": [team.pk], "recipient_users": others}}
+    ]
+    shop.event_settings.save()
+    stage.world.post(shop, {"alertKey": "web1", "title": "web1 is down"})
+    stage.world.advance(seconds(1))
+    stage.drop()
+    stage.act("A web server is down, which Dana has. A database is down, too: a rule names its group, Cem and Sofia.")
+    stage.world.post(shop, {"alertKey": "db1", "title": "db1 is down"})
+    stage.world.advance(seconds(1))
+    stage.look()
+
+
 @scene("Test of paging")
 def paging_test(stage: Stage) -> None:
     job = watched(stage, **with_stakeholder(stage))

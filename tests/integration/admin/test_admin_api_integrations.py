@@ -618,6 +618,14 @@ def test_a_rule_is_edited_in_its_place_and_keeps_what_the_form_does_not_have(map
     assert page.rules[0] == second
 
 
+def test_minutes_of_a_delay_that_was_not_chosen_are_not_dropped_in_silence(mapping_page):
+    row = {"rule-0-path": "env", "rule-0-value": "test"}
+    page = mapping_page.press("_rules", "put", **row, **{"rule-delay_minutes": "5"})
+    assert list(page.answer.context["editor"].errors) == ["delay_mode"]
+    page.press("_rules", "put", **{"rule-delay_mode": "minutes"})
+    assert page.rules[0]["then"] == {"delay": {"mode": "minutes", "minutes": 5}}
+
+
 def test_a_rule_has_a_delay_of_its_own(mapping_page):
     delay = {"rule-delay_mode": "count_within", "rule-delay_minutes": "2.5"}
     page = mapping_page.press("_rules", "put", **{"rule-0-path": "env", "rule-0-value": "test"}, **delay)

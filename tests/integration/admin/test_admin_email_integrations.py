@@ -9,6 +9,8 @@ from integrations.models.events import InboundEvent
 from integrations.models.integrations import InboundIntegration
 from tests.integration.admin.test_admin_integrations import ADD, LIST, page_of, said
 
+SET_IT = "such as alerts.example.org, and give it an MX record"
+
 
 @pytest.fixture
 def pages(here, signed_in):
@@ -74,3 +76,33 @@ def test_a_heartbeats_page_lists_mails_that_were_no_ping_with_the_reason(pages, 
         assert "it is an automatic answer, a bounce, or a message of ours" in shown
         assert "It could not be read: it took too long" in shown
         assert "backup has run" not in shown
+    assert '<span class="quiet">mail from root@db1</span>' in pages.get(page_of(job)).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("domain", "host", "how", "listens", "place"),
+    [
+        ("127.0.0.1", "127.0.0.1", SET_IT, "127.0.0.1", "[127.0.0.1]"),
+        ("localhost", "0.0.0.0", SET_IT, "127.0.0.1", "[127.0.0.1]"),
+        ("alerts.acme.org", "::", "give the domain an MX record", "127.0.0.1", "[127.0.0.1]"),
+        ("alerts.acme.org", "10.0.0.5", "give the domain an MX record", "10.0.0.5", "[10.0.0.5]"),
+        ("alerts.acme.org", "::1", "give the domain an MX record", "[::1]", "[ipv6:::1]"),
+    ],
+)
+def test_the_page_says_how_mails_get_here_with_the_settings_that_hold(
+    pages, here, settings, domain, host, how, listens, place
+):
+    settings.MAIL_DOMAIN, settings.SMTP_HOST, settings.SMTP_PORT = domain, host, 8026
+    shown = pages.get(page_of(here.objects["integrations_inboundintegration"])).content.decode()
+    named = domain if "acme" in domain else "alerts.example.org"
+    assert how in shown
+    assert f"<code>smtp://{listens}:8026</code>" in shown
+    assert f"<code>{named}. MX 10 mail.example.org.</code>" in shown
+    assert f"<code>{named} smtp:{place}:8026</code>" in shown
+
+
+def test_the_page_names_no_relay_while_the_mail_server_is_off(pages, here, settings):
+    settings.SMTP_PORT, settings.INBOUND_MAIL_SECRET = 0, "secret"
+    shown = pages.get(page_of(here.objects["integrations_inboundintegration"])).content.decode()
+    assert "is turned off" in shown
+    assert "/etc/postfix/transport" not in shown

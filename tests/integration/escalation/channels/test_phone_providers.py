@@ -70,7 +70,7 @@ def test_a_call_says_it_twice_reads_no_address_out_and_cannot_be_made_to_do_more
     notification = message(ANA, about={"short_text": "a</Say><Dial>+1900</Dial> & code 123456 https://evil.example/x"})
     assert send("voice", notification).startswith("CA")
     form = twilio.requests[0].form
-    said = "<Say>High. Alert 7. a&lt;/Say&gt;&lt;Dial&gt;+1900&lt;/Dial&gt; &amp; code 1, 2, 3, 4, 5, 6 a link This call is for Ana.</Say>"
+    said = "<Say>High. Alert 7. a&lt;/Say&gt;&lt;Dial&gt;+1900&lt;/Dial&gt; &amp; code 1, 2, 3, 4, 5, 6 a link. This call is for Ana.</Say>"
     assert form["Twiml"].endswith(f'<Response><Pause length="1"/>{said}<Pause length="1"/>{said}</Response>')
 
 
