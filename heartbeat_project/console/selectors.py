@@ -9,7 +9,7 @@ from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
 from accounts.models.groups import Group
 from accounts.models.users import User
 from alerting.models.alerts import Alert
-from alerting.selectors import containing, visible_alerts
+from alerting.selectors import containing, may_see_alerts, visible_alerts
 from alerting.states import LIVE, Status
 from heartbeat_project.kernel.ids import read_id
 from integrations.heartbeats.selectors import may_configure, may_see_integrations, state_of
@@ -17,6 +17,7 @@ from integrations.models.heartbeats import Heartbeat
 from integrations.models.integrations import InboundIntegration
 
 PAGE_SIZE = 50
+MAX_COUNTED = 999  # of the open alerts on the mark, which every page counts
 SUGGESTIONS = 6  # groups at most, and as many people: what fits on a phone above the keyboard
 TABS = {
     "open": ("Open", [Status.OPEN]),
@@ -79,6 +80,13 @@ class HeartbeatPanel:
     total: int
     page: int
     pages: int
+
+
+def open_alert_count(user: User) -> int | None:
+    """Return how many open alerts the user may see, MAX_COUNTED + 1 if more; None if they may see no alerts."""
+    if not may_see_alerts(user):
+        return None
+    return visible_alerts(user).filter(status=Status.OPEN).order_by()[: MAX_COUNTED + 1].count()
 
 
 def alert_page(user: User, *, tab: str, search: str = "", before: int | None = None) -> AlertPage:

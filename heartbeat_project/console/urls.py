@@ -9,6 +9,7 @@ from heartbeat_project.console.views import (
     audit_log,
     bundles,
     contact_methods,
+    frame,
     groups,
     heartbeats,
     installation,
@@ -22,7 +23,8 @@ from heartbeat_project.console.views import (
 
 app_name = "console"
 urlpatterns = [
-    path("", alerts.alerts, name="alerts"),
+    path("", frame.start, name="start"),
+    path("alerts/", alerts.alerts, name="alerts"),
     path("alerts/list/", alerts.alert_list, name="alert_list"),
     path("alerts/new/", sending.new_alert, name="new_alert"),
     path("alerts/new/preview/", sending.preview, name="preview_alert"),
@@ -34,6 +36,7 @@ urlpatterns = [
     path("bundles/<uuid:message_id>/assign/", bundles.assign_bundle, name="assign_bundle"),
     path("r/<str:token>", respond.message, name="respond"),
     path("r/<str:token>/<int:alert_id>", respond.message, name="respond_one"),
+    path("heartbeats/", heartbeats.heartbeats, name="heartbeats"),
     path("heartbeats/panel/", alerts.panel, name="panel"),
     path("on-call/", my_shifts.my_shifts, name="my_shifts"),
     path("on-call/out-of-office/add/", my_shifts.add_absence, name="add_absence"),
@@ -60,6 +63,8 @@ urlpatterns = [
     ),
     path("heartbeats/<int:integration_id>/test-paging/", sending.test_paging, name="test_paging"),
     path("profile/", profile.profile, name="profile"),
+    path("profile/theme/", frame.choose_theme, name="theme"),
+    path("profile/time-zone/", frame.choose_zone, name="zone"),
     path("profile/password/", profile.password, name="password"),
     path("profile/contact-methods/", contact_methods.contact_methods, name="contact_methods"),
     path("profile/contact-methods/add/", contact_methods.add, name="add_contact_method"),

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 from django.contrib.auth.decorators import login_required
 from django.db.models import Min
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
@@ -46,6 +46,7 @@ from heartbeat_project.console.forms.alerts import (
 from heartbeat_project.console.selectors import alert_page, export_query, heartbeat_panel, page_number
 from heartbeat_project.console.steps import recipients_in
 from heartbeat_project.kernel import clock
+from heartbeat_project.kernel.ids import read_id
 from heartbeat_project.kernel.wording import at_night
 from integrations.heartbeats.selectors import may_preview, may_see_integrations
 
@@ -65,6 +66,12 @@ def signed_in(request: HttpRequest) -> User:
 def state_key(alert: Alert) -> str:
     """Return the state of the alert that a form was rendered for; if it differs at the POST, the page was stale."""
     return f"{alert.status}:{alert.owner_id or ''}"
+
+
+def numbered(text: str) -> int | None:
+    """Return the number of the alert that somebody asks for by `#5`; None for any other search."""
+    text = text.strip()
+    return read_id(text[1:]) if text.startswith("#") else None
 
 
 def _list_context(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
@@ -92,12 +99,15 @@ def _list_context(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
     }
 
 
-def _panel_context(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
+def panel_context(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
+    """Return what the heartbeat panel shows; its page is that of the query string."""
     user = signed_in(request)
     return {
         "panel": heartbeat_panel(user, page=page_number(request.GET.get("heartbeats", "1")), now=now),
         "now": now,
         "may_configure": may(user, Entitlement.INBOUND_INTEGRATIONS),
+        # The panel has two places; its links to further pages lead to where it stands.
+        "list_url": reverse("console:heartbeats" if request.GET.get("page") == "heartbeats" else "console:alerts"),
     }
 
 
@@ -108,6 +118,8 @@ def alerts(request: HttpRequest) -> HttpResponse:
     """Show the alerts that the user may see, and the heartbeats beside them."""
     now = clock.now()
     user = signed_in(request)
+    if (number := numbered(request.GET.get("q", ""))) and visible_alerts(user).filter(pk=number).exists():
+        return redirect("console:alert", number)
     context = {
         "nav_item": "alerts",
         "may_send": may(user, Entitlement.ALERTS_SEND),
@@ -118,7 +130,7 @@ def alerts(request: HttpRequest) -> HttpResponse:
             if period.starts_at <= now
         ],
         **_list_context(request, now=now),
-        **_panel_context(request, now=now),
+        **panel_context(request, now=now),
     }
     return render(request, "console/alerts.html", context)
 
@@ -136,7 +148,7 @@ def alert_list(request: HttpRequest) -> HttpResponse:
 @require_safe
 def panel(request: HttpRequest) -> HttpResponse:
     """Return the heartbeat panel as a fragment, for the refresh of an open page."""
-    return render(request, "console/panel.html", _panel_context(request, now=clock.now()))
+    return render(request, "console/panel.html", panel_context(request, now=clock.now()))
 
 
 def _next_context(alert: Alert, *, now: datetime) -> dict[str, Any]:

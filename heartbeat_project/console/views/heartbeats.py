@@ -14,7 +14,7 @@ from accounts.models.users import User
 from accounts.services.opt_outs import opt_in, opt_out
 from alerting.selectors import visible_alerts
 from escalation.engine.preview import PreviewNotification
-from heartbeat_project.console.views.alerts import signed_in
+from heartbeat_project.console.views.alerts import panel_context, signed_in
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.durations import in_words
 from integrations.coverage.who_is_notified import who_would_be_notified, why_nobody, why_nobody_with_and_without
@@ -57,6 +57,16 @@ def _notified_text(integration: InboundIntegration, user: User, *, now: datetime
 @login_required
 @never_cache
 @require_safe
+def heartbeats(request: HttpRequest) -> HttpResponse:
+    """Show all heartbeats, those that are silent first."""
+    user, now = signed_in(request), clock.now()
+    context = {"nav_item": "heartbeats", "may_preview": may_preview(user), **panel_context(request, now=now)}
+    return render(request, "console/heartbeats.html", context)
+
+
+@login_required
+@never_cache
+@require_safe
 def heartbeat(request: HttpRequest, integration_id: int) -> HttpResponse:
     """Show the state of an integration, and whether the user is notified of its alerts."""
     user, now = signed_in(request), clock.now()
@@ -67,7 +77,7 @@ def heartbeat(request: HttpRequest, integration_id: int) -> HttpResponse:
         gap_reason, reason_without = why_nobody_with_and_without(integration, user, at=now)
     alerts = visible_alerts(user).filter(integration_id=integration.pk).order_by("-pk")
     context = {
-        "nav_item": "alerts",
+        "nav_item": "heartbeats",
         "now": now,
         "integration": integration,
         "state": state_of(integration, now=now),
