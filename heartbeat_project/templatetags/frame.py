@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from accounts.models.users import User
 from heartbeat_project.console.own_troubles import troubles_for
-from heartbeat_project.console.selectors import MAX_COUNTED, open_alert_count
+from heartbeat_project.console.selectors import MAX_COUNTED, OPEN_COUNT, open_alert_count
 from heartbeat_project.kernel import clock
 from integrations.heartbeats.selectors import may_see_integrations
 
@@ -19,7 +19,6 @@ THEME_COOKIE: Final = "heartbeat_theme"
 ZONE_COOKIE: Final = "heartbeat_zone_asked"
 # The zone that accounts get when nobody chose one.
 _FIRST_ZONE: Final = "UTC"
-_COUNT: Final = "_open_alerts"
 
 
 def chosen_theme(request: HttpRequest | None) -> str:
@@ -52,9 +51,9 @@ def open_alerts(context: Any) -> int | None:
     user, request = _user(context), context.get("request")
     if user is None:
         return None
-    if not hasattr(request, _COUNT):
-        setattr(request, _COUNT, open_alert_count(user))
-    count: int | None = getattr(request, _COUNT)
+    if not hasattr(request, OPEN_COUNT):
+        setattr(request, OPEN_COUNT, open_alert_count(user))
+    count: int | None = getattr(request, OPEN_COUNT)
     return count
 
 

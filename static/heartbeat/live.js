@@ -1,3 +1,23 @@
+// The icon of the tab has a dot while the title counts open alerts.
+function showInIcon(title) {
+  const icon = document.querySelector("link[rel=icon]");
+  if (!icon?.dataset.dotted) return;
+  icon.dataset.plain ??= icon.href;
+  const wanted = title.startsWith("(") ? new URL(icon.dataset.dotted, location.href).href : icon.dataset.plain;
+  if (icon.href !== wanted) icon.href = wanted;
+}
+showInIcon(document.title);
+
+// How many are ticked; the bar that acts on them shows itself by its style sheet.
+document.addEventListener("change", (event) => {
+  if (!event.target.matches("input[name=ids]")) return;
+  const number = document.querySelectorAll("input[name=ids]:checked").length;
+  for (const text of document.querySelectorAll("[data-ticked]")) {
+    text.textContent = number;
+    text.nextElementSibling.textContent = number === 1 ? "alert is ticked" : "alerts are ticked";
+  }
+});
+
 // Live parts: they refresh themselves, and say so if that fails or if they wait for the reader.
 const STALE_AFTER = 3; // failed refreshes in a row until the page says that it is out of date
 const HIDDEN_EVERY = 6; // a hidden page refreshes only its title, and only every sixth time
@@ -24,6 +44,40 @@ function rowsOf(part) {
   return Array.from(part.querySelectorAll("[data-row]"), (row) => row.dataset.row);
 }
 
+// A row under the keyboard focus or the pointer stays where it is. A pointer that has rested for a while holds nothing:
+// nobody is about to click with it.
+const RESTS_AFTER = 20_000; // ms
+let movedAt = -Infinity;
+addEventListener("pointermove", (event) => event.pointerType === "mouse" && (movedAt = performance.now()), { passive: true });
+
+function isUnderPointer(part) {
+  return performance.now() - movedAt < RESTS_AFTER && part.querySelector("[data-row]:hover") !== null;
+}
+
+// Change what differs and nothing else, so that focus, selection and open menus of the rest stay.
+function morph(part, fresh) {
+  // What the reader ticked stays ticked, as long as its row is there.
+  for (const box of part.querySelectorAll("[data-row] input[type=checkbox]:checked")) {
+    const row = box.closest("[data-row]");
+    const again = fresh.querySelector(`[data-row="${CSS.escape(row.dataset.row)}"] input[type=checkbox]`);
+    if (again) again.setAttribute("checked", "");
+  }
+  window.Idiomorph.morph(part, fresh.innerHTML, { morphStyle: "innerHTML", ignoreActiveValue: true });
+}
+
+// The texts of rows that are in both are brought up to date, and no row comes, goes or moves.
+function refreshRows(part, fresh) {
+  for (const row of part.querySelectorAll("[data-row]")) {
+    const newRow = fresh.querySelector(`[data-row="${CSS.escape(row.dataset.row)}"]`);
+    if (!newRow || isSelectedIn(row)) continue;
+    for (const name of [".meta", ".pills"]) {
+      const text = row.querySelector(name);
+      const newText = newRow.querySelector(name);
+      if (text && newText && text.innerHTML !== newText.innerHTML) text.innerHTML = newText.innerHTML;
+    }
+  }
+}
+
 // One part that is swapped as a whole. It waits while the reader works in it. With data-live="changed" it is swapped
 // only if its text has changed, and a focus on a button or link does not make it wait.
 function livePart(part) {
@@ -39,7 +93,7 @@ function livePart(part) {
     const focused = document.activeElement;
     const inside = focused !== part && part.contains(focused);
     const held = inside && !(onlyChanged && focused.matches("a, button, summary"));
-    return pressed || held || isSelectedIn(part) || part.querySelector("details[open] form") !== null;
+    return pressed || held || isUnderPointer(part) || isSelectedIn(part) || part.querySelector("details[open] form") !== null;
   };
 
   const settle = () => {
@@ -50,9 +104,9 @@ function livePart(part) {
 
   const show = () => {
     const focused = part.contains(document.activeElement) ? document.activeElement : null;
-    part.innerHTML = newer.innerHTML;
+    morph(part, newer);
     settle();
-    if (!focused) return;
+    if (!focused || part.contains(document.activeElement)) return;
     const alike = Array.from(part.querySelectorAll(focused.tagName)).find((other) => other.textContent === focused.textContent);
     part.tabIndex = -1;
     (alike || part).focus({ preventScroll: true });
@@ -86,6 +140,7 @@ function livePart(part) {
     if (onlyChanged && !changed) return settle();
     newer = fresh;
     if (!busy()) return show();
+    if (!pressed) refreshRows(part, fresh);
     return changed ? say() : undefined;
   };
 }
@@ -118,6 +173,11 @@ function keepFresh(part) {
       current.textContent = number.textContent;
       current.className = number.className;
     }
+    for (const copy of document.querySelectorAll("[data-copies]")) {
+      const number = fresh.querySelector(`#${copy.dataset.copies}`);
+      if (number) copy.textContent = number.textContent === "0" ? "" : number.textContent;
+    }
+    showInIcon(document.title);
     whole?.(fresh);
     for (const [id, swap] of inner) {
       const newPart = fresh.querySelector(`#${id}`);

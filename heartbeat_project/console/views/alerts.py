@@ -35,15 +35,16 @@ from escalation.oncall.selectors import on_call_periods_of
 from escalation.responses import holds
 from escalation.responses.allowed_actions import answers_the_last
 from escalation.responses.respond import silent_after
+from heartbeat_project.console.alert_lists import list_alerts
+from heartbeat_project.console.forms.alert_list import OLD_TABS, BulkForm, FilterForm
 from heartbeat_project.console.forms.alerts import (
     AssignForm,
     ReasonForm,
     ReassignForm,
     ReplyForm,
     RespondersForm,
-    SearchForm,
 )
-from heartbeat_project.console.selectors import alert_page, export_query, heartbeat_panel, page_number
+from heartbeat_project.console.selectors import OPEN_COUNT, heartbeat_panel, page_number
 from heartbeat_project.console.steps import recipients_in
 from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.ids import read_id
@@ -78,24 +79,27 @@ def _list_context(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
     user = signed_in(request)
     if not may_see_alerts(user):
         return {"may_see_alerts": False}
-    form = SearchForm(request.GET)
+    query = request.GET.copy()
+    if old_tab := query.pop("tab", None):  # an address from before there were sections
+        query.setdefault("status", OLD_TABS.get(str(old_tab[-1]), ""))
+    form = FilterForm(query, reader=user)
     form.is_valid()
-    page = alert_page(
-        user,
-        tab=request.GET.get("tab", "open"),
-        search=form.cleaned_data.get("q") or "",
-        before=form.cleaned_data.get("before"),
-    )
-    query = {"tab": page.tab} | ({"q": page.search} if page.search else {})
+    wanted, before = form.filters(), form.cleaned_data.get("before")
+    found = list_alerts(user, wanted, before=before, now=now)
+    setattr(request, OPEN_COUNT, found.open_count)  # the mark in the frame shows it, too
+    kept = {name: query[name] for name in form.fields if name != "before" and query.get(name)}
     return {
         "may_see_alerts": True,
-        "page": page,
+        "list": found,
         "now": now,
-        "search_error": form.errors.get("q"),
-        "query": urlencode(query),
-        "fragment_query": urlencode(query | ({"before": page.before} if page.before else {})),
-        "search_query": urlencode({"q": page.search}) if page.search else "",
-        "export_query": urlencode(export_query(page)),
+        "filter_form": form,
+        "is_filtered": bool(wanted),
+        "more_filters": any(name in kept for name in ("group", "owner", "since", "until")),
+        "before": before,
+        "query": urlencode(kept),
+        "fragment_query": urlencode(kept | ({"before": before} if before else {})),
+        "export_query": urlencode(wanted.export_query()),
+        "missing_number": numbered(wanted.text),
     }
 
 
@@ -124,6 +128,7 @@ def alerts(request: HttpRequest) -> HttpResponse:
         "nav_item": "alerts",
         "may_send": may(user, Entitlement.ALERTS_SEND),
         "may_preview": may_preview(user),
+        "bulk_form": BulkForm(actor=user),
         "on_call_periods": [
             period
             for period in on_call_periods_of(user, starts_at=now, ends_at=now + ON_CALL_AHEAD)

@@ -30,7 +30,7 @@ def start(request: HttpRequest) -> HttpResponse:
 @require_POST
 def choose_theme(request: HttpRequest) -> HttpResponse:
     """Set this browser to a theme; anything that is no theme means that of the system."""
-    response = _back(request)
+    response = back(request)
     theme = request.POST.get("theme", "")
     if theme in dict(THEMES[1:]):
         _remember(response, THEME_COOKIE, theme)
@@ -44,7 +44,7 @@ def choose_theme(request: HttpRequest) -> HttpResponse:
 def choose_zone(request: HttpRequest) -> HttpResponse:
     """Save the time zone of the browser as the user's, or keep theirs; this browser is not asked again."""
     user, now = signed_in(request), clock.now()
-    response = _back(request)
+    response = back(request)
     if not request.POST.get("keep"):
         try:
             user = users.update_profile(user, now=now, time_zone=request.POST.get("zone", ""))
@@ -56,7 +56,7 @@ def choose_zone(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def _back(request: HttpRequest) -> HttpResponse:
+def back(request: HttpRequest) -> HttpResponse:
     """Lead back to the page whose form was sent; to the alerts if that is not one of ours."""
     page = request.POST.get("next", "")
     is_ours = page.startswith("/") and url_has_allowed_host_and_scheme(page, allowed_hosts=None)
