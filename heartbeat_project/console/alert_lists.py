@@ -21,7 +21,8 @@ from heartbeat_project.kernel.wording import at_night
 from integrations.heartbeats.recoveries import CLOSED_BY_HEARTBEAT
 
 PAGE_SIZE: Final = 50  # of a list with filters
-SECTION_SIZE: Final = 30
+SECTION_SIZE: Final = 30  # of alerts that wait for somebody
+OTHER_SIZE: Final = 12  # of those that somebody has, that are on hold or that are over
 CLOSED_WITHIN: Final = timedelta(hours=24)
 MAX_GROUPS: Final = 2  # named in a row
 # What a row shows. The long columns would cost more than everything else.
@@ -156,11 +157,15 @@ def list_alerts(user: User, wanted: AlertFilter, *, before: int | None = None, n
         ("on-hold", "On hold", _urgent(live.filter(status=Status.ON_HOLD)), counts["on_hold"], "on_hold"),
         ("closed", "Closed, last 24 hours", day.order_by("-closed_at", "-pk"), None, "closed"),
     ]
-    shown = [list(_rows_of(alerts)[:SECTION_SIZE]) if count != 0 else [] for _, _, alerts, count, _ in parts]
+    sizes = [SECTION_SIZE if slug in {"mine", "open"} else OTHER_SIZE for slug, *_ in parts]
+    shown = [
+        list(_rows_of(alerts)[:size]) if count != 0 else []
+        for (_, _, alerts, count, _), size in zip(parts, sizes, strict=True)
+    ]
     rows = iter(_describe([alert for section in shown for alert in section], now=now))
     sections = [
-        Section(slug, title, [next(rows) for _ in alerts], count, more if len(alerts) == SECTION_SIZE else "")
-        for (slug, title, _, count, more), alerts in zip(parts, shown, strict=True)
+        Section(slug, title, [next(rows) for _ in alerts], count, more if len(alerts) == size else "")
+        for (slug, title, _, count, more), alerts, size in zip(parts, shown, sizes, strict=True)
     ]
     return AlertList(sections, counts["open"], own, counts=counts)
 
@@ -239,7 +244,7 @@ def _lasts(alert: Alert, *, now: datetime) -> str:
         return f"lasted {_short(alert.closed_at - alert.opened_at)}"
     if alert.expected_at is not None:
         return f"silent {_short(now - alert.expected_at)}"
-    return f"since {_short(now - alert.opened_at)}"
+    return f"for {_short(now - alert.opened_at)}"
 
 
 def _short(duration: timedelta) -> str:
@@ -256,8 +261,7 @@ def _state(alert: Alert, run: EscalationRun | None, *, now: datetime) -> str:
         return f"{alert.get_status_display().lower()}: {alert.close_reason}" if alert.close_reason else ""
     has_it = f"{alert.owner} has it" if alert.owner else ""
     if alert.status == Status.ON_HOLD:
-        zone = timezone.get_current_timezone()
-        until = f" until {at_night(alert.hold_until, zone=zone)}" if alert.hold_until else ""
+        until = f" until {_at(alert.hold_until, now=now)}" if alert.hold_until else ""
         return ", ".join(part for part in (has_it, f"on hold{until}") if part)
     if alert.status in STOPPED:
         return has_it
@@ -274,5 +278,12 @@ def _next(alert: Alert, run: EscalationRun | None, *, now: datetime) -> str:
     coming = walk.coming_or_repeat(plan.Plan.load(run.plan), walk.Position.load(run.position))
     if coming is None:
         return ", no further step"
-    at = "now" if coming.at <= now else at_night(coming.at, zone=timezone.get_current_timezone())
-    return f"; next {coming.label} {at}"
+    return f"; next {coming.label} {'now' if coming.at <= now else _at(coming.at, now=now)}"
+
+
+def _at(at: datetime, *, now: datetime) -> str:
+    """Return the time of day in the reader's zone, with the day unless it is today."""
+    local = timezone.localtime(at)
+    if local.date() == timezone.localtime(now).date():
+        return f"{local:%H:%M}"
+    return at_night(at, zone=timezone.get_current_timezone())

@@ -153,6 +153,7 @@ function keepFresh(part) {
   const titled = part.querySelector("[data-page-title]") !== null;
   let failures = 0;
   let refreshes = 0;
+  let version = ""; // of what was shown last; the server answers 204 while it is the same
   let updatedAt = new Date();
 
   const say = (text) => {
@@ -190,7 +191,7 @@ function keepFresh(part) {
     if (document.hidden && !(titled && refreshes % HIDDEN_EVERY === 0)) return true;
     try {
       const answer = await fetch(part.dataset.refresh, {
-        headers: { "X-Requested-With": "fetch" },
+        headers: { "X-Requested-With": "fetch", "X-Heartbeat-Version": version },
         redirect: "manual",
         cache: "no-store",
         signal: AbortSignal.timeout(Math.max(every, 5000)),
@@ -200,7 +201,10 @@ function keepFresh(part) {
         return false;
       }
       if (!answer.ok) throw new Error(answer.statusText);
-      update(await answer.text());
+      if (answer.status !== 204) {
+        version = answer.headers.get("X-Heartbeat-Version") ?? "";
+        update(await answer.text());
+      }
       failures = 0;
       updatedAt = new Date();
       say("");

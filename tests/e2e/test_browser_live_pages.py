@@ -171,3 +171,20 @@ def test_an_alert_appears_on_a_phone_is_taken_there_and_closes_live(page, ines, 
     expect(page.locator("#alert-head")).to_contain_text("Closed")
     expect(page.locator("#alert-facts")).to_contain_text("Closed by its heartbeat")
     assert page.troubles == []
+
+
+def test_a_filter_narrows_the_list_without_a_new_page_and_stands_in_the_address(page, alert, organization, team):
+    low = another(organization, team, "Report is silent")
+    Alert.objects.filter(pk=low.pk).update(priority="low")
+    sign_in(page)
+    page.evaluate("window.same = true")
+    page.get_by_label("Priority").select_option("Low")
+    expect(page.locator("#alert-rows li")).to_have_count(1)
+    expect(page.locator("#alert-rows")).to_contain_text("Report is silent")
+    assert "priority=low" in page.url
+    assert page.evaluate("window.same")
+    assert "priority=low" in page.locator("#bulk-next").input_value()
+    assert "priority=low" in page.locator("#alert-list").get_attribute("data-refresh")
+    page.go_back()
+    expect(page.locator("#alert-rows li")).to_have_count(2)
+    assert page.troubles == []

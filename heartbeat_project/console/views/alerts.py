@@ -1,5 +1,7 @@
 """The alerts area: the list of alerts, the heartbeat panel, and the page of one alert."""
 
+import hashlib
+import re
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -55,6 +57,9 @@ MAX_ENTRIES = 200  # of the timeline, and as many notifications, on an alert's p
 MAX_MEMBERS = 50  # that the page of an alert shows
 # How far ahead on-call periods are looked for; of each, the real end is shown.
 ON_CALL_AHEAD = timedelta(days=14)
+# The header by which an open page says what it has, and by which it learned that.
+SEEN_VERSION = "X-Heartbeat-Version"
+_TIMES = re.compile(rb"<time .*?</time>", re.DOTALL)
 _RULE_CHANGED = TimelineEntry.Kind.RULE_CHANGED
 
 
@@ -122,7 +127,10 @@ def alerts(request: HttpRequest) -> HttpResponse:
     """Show the alerts that the user may see, and the heartbeats beside them."""
     now = clock.now()
     user = signed_in(request)
-    if (number := numbered(request.GET.get("q", ""))) and visible_alerts(user).filter(pk=number).exists():
+    number = numbered(request.GET.get("q", ""))
+    # htmx asks for a part of this page.
+    is_part = "HX-Request" in request.headers
+    if number and not is_part and visible_alerts(user).filter(pk=number).exists():
         return redirect("console:alert", number)
     context = {
         "nav_item": "alerts",
@@ -145,7 +153,15 @@ def alerts(request: HttpRequest) -> HttpResponse:
 @require_safe
 def alert_list(request: HttpRequest) -> HttpResponse:
     """Return the list as a fragment, for the refresh of an open page."""
-    return render(request, "console/alert_list.html", _list_context(request, now=clock.now()))
+    now = clock.now()
+    response = render(request, "console/alert_list.html", _list_context(request, now=now))
+    # A page that has this already gets it again each minute alone, for its times.
+    text = _TIMES.sub(b"", response.content) + f"{now:%H:%M}".encode()
+    version = hashlib.sha256(text).hexdigest()[:16]
+    if request.headers.get(SEEN_VERSION) == version:
+        return HttpResponse(status=204)
+    response[SEEN_VERSION] = version
+    return response
 
 
 @login_required
