@@ -102,8 +102,9 @@ LEFT_OUT: Final = {
 }
 # Pages at their slowest: searches, filters, and pages far back.
 QUERIES: Final = {
-    "": ("tab=all", "tab=all&q=backup", "tab=all&before=500", "heartbeats=1900"),
-    "alerts/list/": ("tab=all", "tab=all&q=nothing-like-it", "tab=open&q=backup"),
+    "alerts/": ("status=closed", "q=backup", "before=500", "heartbeats=1900", "group=7&priority=high"),
+    "heartbeats/": ("heartbeats=1900",),
+    "alerts/list/": ("status=open", "q=nothing-like-it", "status=open&q=backup"),
     "alerts/new/recipients/": ("q=person",),
     "heartbeats/panel/": ("heartbeats=2", "heartbeats=1900"),
     "heartbeats/coverage-gaps/": ("page=2",),

@@ -81,7 +81,6 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "rest_framework",
     "drf_spectacular",
-    "drf_spectacular_sidecar",
 ]
 if find_spec("django_migration_linter"):  # a development tool
     INSTALLED_APPS += ["django_migration_linter"]
@@ -127,6 +126,10 @@ TEMPLATES = [
 STATIC_URL = f"{BASE_PATH}/static/"
 STATIC_ROOT = env.str("HEARTBEAT_STATIC_ROOT", default="") or None
 STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "heartbeat_project.static_files.HashedNames"},
+}
 # Unless they were collected, static files are served from the source folders, so that a start needs no extra step.
 WHITENOISE_USE_FINDERS = STATIC_ROOT is None
 WHITENOISE_AUTOREFRESH = DEBUG
@@ -353,8 +356,6 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     # Its paths begin with /api/; this comes before them.
     "SERVERS": [{"url": BASE_PATH}] if BASE_PATH else [],

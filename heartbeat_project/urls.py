@@ -2,7 +2,6 @@
 
 from django.contrib import admin
 from django.urls import include, path, re_path
-from drf_spectacular.views import SpectacularSwaggerView
 
 from accounts.api.urls import register as register_accounts
 from alerting.api.urls import register as register_alerting
@@ -14,6 +13,7 @@ from escalation.api.urls import responses
 from heartbeat_project import health
 from heartbeat_project.api.root import Router
 from heartbeat_project.api.urls import register as register_composition
+from heartbeat_project.api_docs import docs
 from heartbeat_project.schema import SchemaView
 from integrations.api.chat import chat
 from integrations.api.events import post_alert
@@ -46,11 +46,7 @@ urlpatterns = [
     path("chat/<str:token>", chat, name="chat"),
     path("chat/<str:token>/", chat),
     path("api/v1/schema/", SchemaView.as_view(), name="schema"),
-    path(
-        "api/v1/docs/",
-        SpectacularSwaggerView.as_view(url_name="schema", http_method_names=["get", "head"]),
-        name="docs",
-    ),
+    path("api/v1/docs/", docs, name="docs"),
     path("api/v1/provider-callbacks/twilio/<uuid:message_id>/", TwilioCallback.as_view(), name="twilio_callback"),
     path("api/v1/responses/", include([*responses, *mail_responses])),
     path("api/v1/usage/", UsageViewSet.as_view({"get": "list"}), name="usage"),
@@ -59,7 +55,7 @@ urlpatterns = [
     path("calendar/<str:token>.ics", calendar, name="calendar"),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz),
-    path("readyz", health.readyz),
+    path("readyz", health.readyz, name="ready"),
     path("metrics", health.metrics),
     path("", include("heartbeat_project.console.urls")),
 ]

@@ -1,4 +1,4 @@
-"""Queries of the alerts area: the list of alerts, the recipients to choose from, and the heartbeat panel."""
+"""Queries of the alerts area: the count on the mark, the recipients to choose from, and the heartbeat panel."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,44 +8,18 @@ from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
 
 from accounts.models.groups import Group
 from accounts.models.users import User
-from alerting.models.alerts import Alert
-from alerting.selectors import containing, visible_alerts
-from alerting.states import LIVE, Status
+from alerting.selectors import may_see_alerts, visible_alerts
+from alerting.states import Status
 from heartbeat_project.kernel.ids import read_id
 from integrations.heartbeats.selectors import may_configure, may_see_integrations, state_of
 from integrations.models.heartbeats import Heartbeat
 from integrations.models.integrations import InboundIntegration
 
 PAGE_SIZE = 50
+# Where a request keeps that count: the page of the list has counted already.
+OPEN_COUNT = "_open_alerts"
+MAX_COUNTED = 999  # of the open alerts on the mark, which every page counts
 SUGGESTIONS = 6  # groups at most, and as many people: what fits on a phone above the keyboard
-TABS = {
-    "open": ("Open", [Status.OPEN]),
-    "assigned": ("Assigned", [Status.ASSIGNED]),
-    "on-hold": ("On hold", [Status.ON_HOLD]),
-    "all": ("All", list(Status)),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Tab:
-    """One tab above the alerts; `count` is None for all alerts, because counting those would take too long."""
-
-    slug: str
-    label: str
-    count: int | None
-    is_current: bool
-
-
-@dataclass(frozen=True, slots=True)
-class AlertPage:
-    """At most PAGE_SIZE alerts, newest first; the next page has the ids below `older`."""
-
-    tabs: list[Tab]
-    alerts: list[Alert]
-    tab: str
-    search: str
-    before: int | None
-    older: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,41 +55,11 @@ class HeartbeatPanel:
     pages: int
 
 
-def alert_page(user: User, *, tab: str, search: str = "", before: int | None = None) -> AlertPage:
-    """Return one page of the alerts that `user` may see."""
-    tab = tab if tab in TABS else "open"
-    visible = visible_alerts(user)
-    live: dict[str, int] = dict(
-        visible.filter(status__in=sorted(LIVE)).order_by().values_list("status").annotate(number=Count("pk")),
-    )
-    matching = visible.filter(status__in=TABS[tab][1]).select_related("owner", "acknowledged_by")
-    if search:
-        matching = matching.filter(containing(search))
-    if before:
-        matching = matching.filter(pk__lt=before)
-    # One row more than a page holds shows whether there is an older page, without counting.
-    rows = list(matching.order_by("-pk")[: PAGE_SIZE + 1])
-    tabs: list[Tab] = []
-    for slug, (label, statuses) in TABS.items():
-        count = None if slug == "all" else sum(live.get(status, 0) for status in statuses)
-        tabs.append(Tab(slug, label, count, is_current=slug == tab))
-    return AlertPage(
-        tabs=tabs,
-        alerts=rows[:PAGE_SIZE],
-        tab=tab,
-        search=search,
-        before=before,
-        older=rows[PAGE_SIZE - 1].pk if len(rows) > PAGE_SIZE else None,
-    )
-
-
-def export_query(page: AlertPage) -> dict[str, str]:
-    """Return the query of the export of all alerts in the page's tab that match its search, as CSV."""
-    query = {"format": "csv"}
-    if page.tab != "all":
-        (status,) = TABS[page.tab][1]
-        query["status"] = status
-    return query | ({"search": page.search} if page.search else {})
+def open_alert_count(user: User) -> int | None:
+    """Return how many open alerts the user may see, MAX_COUNTED + 1 if more; None if they may see no alerts."""
+    if not may_see_alerts(user):
+        return None
+    return visible_alerts(user).filter(status=Status.OPEN).order_by()[: MAX_COUNTED + 1].count()
 
 
 def find_recipients(

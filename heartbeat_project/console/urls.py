@@ -7,8 +7,10 @@ from heartbeat_project.console.views import (
     actions,
     alerts,
     audit_log,
+    bulk,
     bundles,
     contact_methods,
+    frame,
     groups,
     heartbeat_list,
     heartbeat_pages,
@@ -24,8 +26,10 @@ from heartbeat_project.console.views import (
 
 app_name = "console"
 urlpatterns = [
-    path("", alerts.alerts, name="alerts"),
+    path("", frame.start, name="start"),
+    path("alerts/", alerts.alerts, name="alerts"),
     path("alerts/list/", alerts.alert_list, name="alert_list"),
+    path("alerts/bulk/", bulk.bulk, name="bulk_alerts"),
     path("alerts/new/", sending.new_alert, name="new_alert"),
     path("alerts/new/preview/", sending.preview, name="preview_alert"),
     path("alerts/new/recipients/", sending.recipients, name="recipients"),
@@ -69,6 +73,8 @@ urlpatterns = [
     ),
     path("heartbeats/<int:integration_id>/test-paging/", sending.test_paging, name="test_paging"),
     path("profile/", profile.profile, name="profile"),
+    path("profile/theme/", frame.choose_theme, name="theme"),
+    path("profile/time-zone/", frame.choose_zone, name="zone"),
     path("profile/password/", profile.password, name="password"),
     path("profile/contact-methods/", contact_methods.contact_methods, name="contact_methods"),
     path("profile/contact-methods/add/", contact_methods.add, name="add_contact_method"),

@@ -14,10 +14,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts import windows as weekly
-from accounts.entitlements import BuiltinRole, Entitlement
+from accounts.entitlements import BuiltinRole
 from accounts.models.contact_methods import ContactMethod
 from accounts.models.users import User
-from accounts.permissions import may
 from accounts.services.restores import held_restore, may_release
 from alerting.models.alerts import Alert
 from escalation.models.notifications import Notification
@@ -126,14 +125,6 @@ def tested(method: ContactMethod, now: datetime) -> dict[str, Any]:
 def trouble(send_error: str) -> str:
     """Return the error of the last message to a contact method; not that it was stored, which its pill says."""
     return f"It could not be sent: {send_error}" if send_error and send_error != STORED else ""
-
-
-@register.inclusion_tag("parts/mail_banner.html", takes_context=True)
-def mail_banner(context: dict[str, Any]) -> dict[str, Any]:
-    """Show users who can change it that this installation sends no mail; show nothing if it does."""
-    user = getattr(context.get("request"), "user", None)
-    is_shown = mail_is_stored() and may(user, Entitlement.OUTBOUND_INTEGRATIONS)
-    return {"is_shown": is_shown, "may_read": is_shown and may(user, Entitlement.SECURITY)}
 
 
 @register.inclusion_tag("parts/held_strip.html", takes_context=True)

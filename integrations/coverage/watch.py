@@ -73,8 +73,15 @@ def watch_coverage(*, now: datetime, limit: int = 50) -> int:
             watch.due_at = max(watch.due_at, now + pause)
             if _is_mail_due(watch, coverage, now=now):
                 written += write_letters(_letters(watch.organization, coverage, now=now), now=now)
-            watch.save(update_fields=["due_at", "gaps_since", "mailed_at", "gaps_ahead"])
+            watch.uncovered = sum(gap.starts_at <= coverage.at for gap in coverage.gaps.values())
+            watch.save(update_fields=["due_at", "gaps_since", "mailed_at", "gaps_ahead", "uncovered"])
     return written
+
+
+def uncovered_count(organization_id: int) -> int:
+    """Return how many integrations of the organization reached nobody when gaps were last looked for."""
+    watches = CoverageWatch.objects.filter(organization_id=organization_id)
+    return watches.values_list("uncovered", flat=True).first() or 0
 
 
 def _add_watches(*, now: datetime) -> None:

@@ -29,6 +29,10 @@ class CoverageWatch(models.Model):
         help_text="Maps the start of each gap in the next day to when it was first seen; null once a mail named it.",
     )
 
+    uncovered = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="How many integrations reached nobody at the last look."
+    )
+
     class Meta:
         verbose_name_plural = "coverage watches"
         indexes = [models.Index(fields=["due_at"], name="coverage_watch_due")]

@@ -4,6 +4,7 @@ import os
 import shutil
 
 import pytest
+from django.contrib.staticfiles.handlers import StaticFilesHandler
 from playwright.sync_api import expect, sync_playwright
 
 from tests import factories
@@ -34,7 +35,9 @@ def chromium(django_db_setup):
 
 
 @pytest.fixture
-def site(chromium, live_server, settings, close_connections):
+def site(chromium, live_server, settings, close_connections, monkeypatch):
+    # As in the product: static files come from our middleware, and not from Django's handler for trials.
+    monkeypatch.setattr(StaticFilesHandler, "_should_handle", lambda *_: False)
     settings.BASE_URL = live_server.url
     return live_server.url
 

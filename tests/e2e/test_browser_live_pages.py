@@ -126,3 +126,65 @@ def test_an_alert_is_sent_from_a_phone_without_scrolling(page, organization, ine
     page.wait_for_url("**/alerts/*/")
     assert Alert.objects.get().subject == "Smoke"
     assert page.troubles == []
+
+
+def test_a_row_under_the_pointer_stays_where_it_is_and_ticks_stay_where_they_were_set(page, alert, organization, team):
+    page.clock.install()
+    sign_in(page)
+    row = page.locator(f"#alert-{alert.pk}")
+    row.hover()
+    before = row.bounding_box()
+    newer = another(organization, team, "Hand-off is silent")
+    news(page)
+    expect(page).to_have_title("(2) Alerts · Heartbeat")
+    expect(page.locator("#mark-count")).to_have_text("2")
+    expect(page.get_by_text("1 new")).to_be_visible()
+    expect(page.locator("#alert-rows li")).to_have_count(1)
+    assert page.locator("link[rel=icon]").get_attribute("href").split("/")[-1].startswith("favicon-dot.")
+    assert row.bounding_box()["x"] == before["x"]
+    row.get_by_role("checkbox").check()
+    expect(page.get_by_text("alert is ticked")).to_be_visible()
+    page.mouse.move(5, 700)
+    page.get_by_label("Search alerts").focus()
+    expect(page.locator("#alert-rows li")).to_have_count(2)
+    expect(row.get_by_role("checkbox")).to_be_checked()
+    page.locator(f"#alert-{newer.pk}").get_by_role("checkbox").check()
+    page.get_by_role("button", name="Acknowledge", exact=True).click()
+    expect(page.locator(".messages")).to_contain_text("Acknowledged: 2 alerts.")
+    assert page.troubles == []
+
+
+def test_an_alert_appears_on_a_phone_is_taken_there_and_closes_live(page, ines, organization, team):
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.clock.install()
+    sign_in(page)
+    expect(page.get_by_text("No open alerts")).to_be_visible()
+    alert = another(organization, team, "Import is silent")
+    news(page)
+    expect(page).to_have_title("(1) Alerts · Heartbeat")
+    expect(page.locator("#bottom-count")).to_have_text("1")
+    page.get_by_role("link", name="Import is silent").click()
+    page.get_by_role("button", name="Assign to me").click()
+    expect(page.locator(".messages")).to_contain_text("It is yours")
+    close_alerts([alert.pk], reason="closed by heartbeat", now=clock.now())
+    news(page)
+    expect(page.locator("#alert-head")).to_contain_text("Closed")
+    expect(page.locator("#alert-facts")).to_contain_text("Closed by its heartbeat")
+    assert page.troubles == []
+
+
+def test_a_filter_narrows_the_list_without_a_new_page_and_stands_in_the_address(page, alert, organization, team):
+    low = another(organization, team, "Report is silent")
+    Alert.objects.filter(pk=low.pk).update(priority="low")
+    sign_in(page)
+    page.evaluate("window.same = true")
+    page.get_by_label("Priority").select_option("Low")
+    expect(page.locator("#alert-rows li")).to_have_count(1)
+    expect(page.locator("#alert-rows")).to_contain_text("Report is silent")
+    assert "priority=low" in page.url
+    assert page.evaluate("window.same")
+    assert "priority=low" in page.locator("#bulk-next").input_value()
+    assert "priority=low" in page.locator("#alert-list").get_attribute("data-refresh")
+    page.go_back()
+    expect(page.locator("#alert-rows li")).to_have_count(2)
+    assert page.troubles == []

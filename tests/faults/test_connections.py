@@ -112,7 +112,7 @@ def test_a_queue_that_drops_connections_is_noticed_and_what_nobody_reads_ends():
 def test_a_client_that_does_not_read_its_answer_is_let_go(ground):
     with ground.web() as web, connect(web.port) as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        large = b"/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
+        large = b"/static/admin/js/vendor/xregexp/xregexp.js"
         deaf.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % large * 40)
         time.sleep(2)
         pid = web.pids()[0]

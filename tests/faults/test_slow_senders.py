@@ -21,7 +21,7 @@ from tests.processes import descriptors, how_busy, memory_mib, until
 pytestmark = pytest.mark.serial
 
 HEAD = b"POST /Heartbeat/bench-%d HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
-BUNDLE = "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
+BUNDLE = "/static/admin/js/vendor/xregexp/xregexp.js"
 LARGE = f"GET {BUNDLE} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 # Of the states that Linux knows (TCP_INFO), those in which the server has not ended the connection.
 ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2 = 1, 4, 5

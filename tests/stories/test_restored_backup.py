@@ -99,7 +99,7 @@ def test_a_restored_installation_is_held_and_released_without_false_alarms(
     assert [alert.status for alert in world.alerts()] == ["open", "open"]
     assert Notification.objects.filter(next_attempt_at__lte=world.now).exists()
 
-    assert "Held since a restore" in client.get("/").content.decode(), "the session is still valid"
+    assert "Held since a restore" in client.get("/alerts/").content.decode(), "the session is still valid"
 
     # Released: recovered alerts close, the others go on, the rest waits for a new interval.
     preview = preview_release(now=world.now)

@@ -15,14 +15,6 @@ from escalation.engine.reachable import why_not_reached
 from escalation.models.policies import EscalationPolicy, ResponsePlay
 from escalation.responses import holds
 from heartbeat_project.kernel.choice_fields import RowChoice, RowChoices
-from heartbeat_project.kernel.ids import MAX_ID
-
-
-class SearchForm(forms.Form):
-    """The search of the alert list; a form, because it refuses text and numbers that the database cannot hold."""
-
-    q = forms.CharField(required=False, max_length=200)
-    before = forms.IntegerField(required=False, min_value=1, max_value=MAX_ID)
 
 
 class FindForm(forms.Form):

@@ -35,21 +35,30 @@ class AuditLogForm(forms.Form):
     def filters(self) -> AuditFilter:
         """Return the filter of a valid form."""
         chosen = self.cleaned_data
-        until = chosen["until"]
+        after, before = filter_times(chosen["since"], chosen["until"])
         return AuditFilter(
             actor=chosen["actor"].pk if chosen["actor"] else None,
             object_type=chosen["object_type"],
             object_id=chosen["object_id"],
-            after=_beginning(chosen["since"]) if chosen["since"] else None,
-            before=_beginning(until + timedelta(days=1)) if until else None,
+            after=after,
+            before=before,
         )
 
     def clean_until(self) -> Any:
         """Refuse the last day of the calendar, which no day follows."""
-        until = self.cleaned_data["until"]
-        if until is not None and until.year == MAXYEAR:
-            raise forms.ValidationError("Enter an earlier date.")
-        return until
+        return day_before_last(self.cleaned_data["until"])
+
+
+def day_before_last(day: date | None) -> date | None:
+    """Return the day. Raises ValidationError for one in the last year of the calendar, which no day may follow."""
+    if day is not None and day.year == MAXYEAR:
+        raise forms.ValidationError("Enter an earlier date.")
+    return day
+
+
+def filter_times(since: date | None, until: date | None) -> tuple[datetime | None, datetime | None]:
+    """Return when the first day begins and the last one has ended, in the reader's time zone."""
+    return _beginning(since) if since else None, _beginning(until + timedelta(days=1)) if until else None
 
 
 def _beginning(day: date) -> datetime:

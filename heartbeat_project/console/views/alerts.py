@@ -1,5 +1,7 @@
 """The alerts area: the list of alerts, the heartbeat panel, and the page of one alert."""
 
+import hashlib
+import re
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -7,7 +9,7 @@ from urllib.parse import quote, urlencode
 from django.contrib.auth.decorators import login_required
 from django.db.models import Min
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
@@ -35,17 +37,19 @@ from escalation.oncall.selectors import on_call_periods_of
 from escalation.responses import holds
 from escalation.responses.allowed_actions import answers_the_last
 from escalation.responses.respond import silent_after
+from heartbeat_project.console.alert_lists import list_alerts
+from heartbeat_project.console.forms.alert_list import OLD_TABS, BulkForm, FilterForm
 from heartbeat_project.console.forms.alerts import (
     AssignForm,
     ReasonForm,
     ReassignForm,
     ReplyForm,
     RespondersForm,
-    SearchForm,
 )
-from heartbeat_project.console.selectors import alert_page, export_query, heartbeat_panel, page_number
+from heartbeat_project.console.selectors import OPEN_COUNT, heartbeat_panel, page_number
 from heartbeat_project.console.steps import recipients_in
 from heartbeat_project.kernel import clock
+from heartbeat_project.kernel.ids import read_id
 from heartbeat_project.kernel.wording import at_night
 from integrations.heartbeats.selectors import may_preview, may_see_integrations
 
@@ -53,6 +57,9 @@ MAX_ENTRIES = 200  # of the timeline, and as many notifications, on an alert's p
 MAX_MEMBERS = 50  # that the page of an alert shows
 # How far ahead on-call periods are looked for; of each, the real end is shown.
 ON_CALL_AHEAD = timedelta(days=14)
+# The header by which an open page says what it has, and by which it learned that.
+SEEN_VERSION = "X-Heartbeat-Version"
+_TIMES = re.compile(rb"<time .*?</time>", re.DOTALL)
 _RULE_CHANGED = TimelineEntry.Kind.RULE_CHANGED
 
 
@@ -67,37 +74,48 @@ def state_key(alert: Alert) -> str:
     return f"{alert.status}:{alert.owner_id or ''}"
 
 
+def numbered(text: str) -> int | None:
+    """Return the number of the alert that somebody asks for by `#5`; None for any other search."""
+    text = text.strip()
+    return read_id(text[1:]) if text.startswith("#") else None
+
+
 def _list_context(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
     user = signed_in(request)
     if not may_see_alerts(user):
         return {"may_see_alerts": False}
-    form = SearchForm(request.GET)
+    query = request.GET.copy()
+    if old_tab := query.pop("tab", None):  # an address from before there were sections
+        query.setdefault("status", OLD_TABS.get(str(old_tab[-1]), ""))
+    form = FilterForm(query, reader=user)
     form.is_valid()
-    page = alert_page(
-        user,
-        tab=request.GET.get("tab", "open"),
-        search=form.cleaned_data.get("q") or "",
-        before=form.cleaned_data.get("before"),
-    )
-    query = {"tab": page.tab} | ({"q": page.search} if page.search else {})
+    wanted, before = form.filters(), form.cleaned_data.get("before")
+    found = list_alerts(user, wanted, before=before, now=now)
+    setattr(request, OPEN_COUNT, found.open_count)  # the mark in the frame shows it, too
+    kept = {name: query[name] for name in form.fields if name != "before" and query.get(name)}
     return {
         "may_see_alerts": True,
-        "page": page,
+        "list": found,
         "now": now,
-        "search_error": form.errors.get("q"),
-        "query": urlencode(query),
-        "fragment_query": urlencode(query | ({"before": page.before} if page.before else {})),
-        "search_query": urlencode({"q": page.search}) if page.search else "",
-        "export_query": urlencode(export_query(page)),
+        "filter_form": form,
+        "is_filtered": bool(wanted),
+        "more_filters": any(name in kept for name in ("group", "owner", "since", "until")),
+        "before": before,
+        "query": urlencode(kept),
+        "fragment_query": urlencode(kept | ({"before": before} if before else {})),
+        "export_query": urlencode(wanted.export_query()),
+        "missing_number": numbered(wanted.text),
     }
 
 
-def _panel_context(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
+def panel_context(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
+    """Return what the heartbeat panel shows; its page is that of the query string."""
     user = signed_in(request)
     return {
         "panel": heartbeat_panel(user, page=page_number(request.GET.get("heartbeats", "1")), now=now),
         "now": now,
         "may_configure": may(user, Entitlement.INBOUND_INTEGRATIONS),
+        "list_url": reverse("console:alerts"),
     }
 
 
@@ -108,17 +126,23 @@ def alerts(request: HttpRequest) -> HttpResponse:
     """Show the alerts that the user may see, and the heartbeats beside them."""
     now = clock.now()
     user = signed_in(request)
+    number = numbered(request.GET.get("q", ""))
+    # htmx asks for a part of this page.
+    is_part = "HX-Request" in request.headers
+    if number and not is_part and visible_alerts(user).filter(pk=number).exists():
+        return redirect("console:alert", number)
     context = {
         "nav_item": "alerts",
         "may_send": may(user, Entitlement.ALERTS_SEND),
         "may_preview": may_preview(user),
+        "bulk_form": BulkForm(actor=user),
         "on_call_periods": [
             period
             for period in on_call_periods_of(user, starts_at=now, ends_at=now + ON_CALL_AHEAD)
             if period.starts_at <= now
         ],
         **_list_context(request, now=now),
-        **_panel_context(request, now=now),
+        **panel_context(request, now=now),
     }
     return render(request, "console/alerts.html", context)
 
@@ -128,7 +152,15 @@ def alerts(request: HttpRequest) -> HttpResponse:
 @require_safe
 def alert_list(request: HttpRequest) -> HttpResponse:
     """Return the list as a fragment, for the refresh of an open page."""
-    return render(request, "console/alert_list.html", _list_context(request, now=clock.now()))
+    now = clock.now()
+    response = render(request, "console/alert_list.html", _list_context(request, now=now))
+    # A page that has this already gets it again each minute alone, for its times.
+    text = _TIMES.sub(b"", response.content) + f"{now:%H:%M}".encode()
+    version = hashlib.sha256(text).hexdigest()[:16]
+    if request.headers.get(SEEN_VERSION) == version:
+        return HttpResponse(status=204)
+    response[SEEN_VERSION] = version
+    return response
 
 
 @login_required
@@ -136,7 +168,7 @@ def alert_list(request: HttpRequest) -> HttpResponse:
 @require_safe
 def panel(request: HttpRequest) -> HttpResponse:
     """Return the heartbeat panel as a fragment, for the refresh of an open page."""
-    return render(request, "console/panel.html", _panel_context(request, now=clock.now()))
+    return render(request, "console/panel.html", panel_context(request, now=clock.now()))
 
 
 def _next_context(alert: Alert, *, now: datetime) -> dict[str, Any]:

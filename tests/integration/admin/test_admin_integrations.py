@@ -284,7 +284,7 @@ def test_who_configures_a_heartbeat_is_led_to_the_alerts_that_it_opened(client, 
     logs = client.get(reverse("admin:integrations_inboundintegration_logs", args=[integration.pk])).content.decode()
     assert f"{link}Alert {alert.pk}</a> opened: no ping by &lt;b&gt;" in logs
     assert logs.count(link) == 1
-    for page in (page_of(integration), f"/heartbeats/{integration.pk}/", "/"):
+    for page in (page_of(integration), f"/heartbeats/{integration.pk}/", "/alerts/"):
         assert f'href="/alerts/{alert.pk}/"' in client.get(page).content.decode(), page
     shown = client.get(f"/alerts/{alert.pk}/").content.decode()
     assert "You can see this alert but not act on it: it is for groups that you are not in." in shown

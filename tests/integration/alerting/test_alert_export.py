@@ -232,10 +232,10 @@ def test_an_organization_has_so_many_exports_under_way_and_others_have_theirs(
 def test_the_page_of_alerts_links_to_the_export_of_what_it_shows(client, ana, organization):
     factories.AlertFactory(organization=organization, subject="x&y")
     client.force_login(ana)
-    page = client.get("/?tab=open&q=x%26y").content.decode()
-    assert f'href="{EXPORT}?format=csv&amp;status=open&amp;search=x%26y"' in page
+    page = client.get("/alerts/?tab=open&q=x%26y").content.decode()
+    assert f'href="{EXPORT}?format=csv&amp;search=x%26y&amp;status=open"' in page
     assert as_csv(client.get(f"{EXPORT}?format=csv&status=open&search=x%26y"))[0]["subject"] == "x&y"
-    assert f'href="{EXPORT}?format=csv"' in client.get("/?tab=all").content.decode()
+    assert f'href="{EXPORT}?format=csv"' in client.get("/alerts/?tab=all").content.decode()
 
 
 @pytest.mark.parametrize("address", ["alerts.json", "alerts/export.csv", "users/me.json", "groups/1.xml"])

@@ -97,7 +97,7 @@ def test_the_page_of_an_alert_shows_the_bridge_to_who_takes_part(organization, b
         for secret in (CODE, NUMBER, MEETING):
             assert secret in page(user)
     onlooker = page(person(organization, "System Viewer"))
-    assert "<strong>Ops</strong>" in onlooker
+    assert "Bridge: Ops</h2>" in onlooker
     assert not any(secret in onlooker for secret in (CODE, NUMBER, MEETING))
 
 

@@ -86,7 +86,7 @@ def test_an_alert_keeps_a_bridge_that_was_deleted(api, owner, bridge, alert, is_
     browser = Client()
     browser.force_login(owner)
     page = browser.get(f"/alerts/{alert.pk}/").content.decode()
-    assert "<strong>Ops</strong>" in page
+    assert "Bridge: Ops</h2>" in page
     assert "4711#" in page
     message = snapshot(Alert.objects.get(pk=alert.pk))
     assert message.bridge is not None

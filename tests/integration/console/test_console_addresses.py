@@ -59,7 +59,7 @@ def test_an_object_by_a_number_that_is_no_id_does_not_exist(browser, number):
 @pytest.mark.parametrize("number", HUGE)
 def test_a_number_in_a_query_that_is_none_is_passed_over(browser, number):
     for address in (
-        f"/?before={number}&heartbeats={number}&q={number}&tab={number}",
+        f"/alerts/?before={number}&heartbeats={number}&q={number}&tab={number}",
         f"/alerts/list/?before={number}&q={number}",
         f"/heartbeats/panel/?heartbeats={number}",
         f"/heartbeats/coverage-gaps/?page={number}",
@@ -71,7 +71,13 @@ def test_a_number_in_a_query_that_is_none_is_passed_over(browser, number):
 def test_characters_that_no_text_holds_are_refused_in_every_query_and_found_at_no_path(browser, ana, client_for):
     api = client_for(ana)
 
-    for address in ("/?q=%00", "/?tab=%00", "/alerts/new/recipients/?q=a%00", "/login/?next=%00", "/?%00"):
+    for address in (
+        "/alerts/?q=%00",
+        "/alerts/?tab=%00",
+        "/alerts/new/recipients/?q=a%00",
+        "/login/?next=%00",
+        "/?%00",
+    ):
         response = browser.get(address)
         assert response.status_code == 400, address
         assert "that text cannot contain" in response.content.decode()

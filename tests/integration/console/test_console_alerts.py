@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from alerting.models.alerts import Alert, AlertRecipient
 from alerting.services import alerts
+from heartbeat_project.kernel import clock
 from tests import factories
 
 
@@ -56,7 +57,7 @@ def act(client, alert, action, **fields):
 
 # -- seeing ------------------------------------------------------------------------------------------------------------
 def test_strangers_are_sent_to_the_sign_in_page(alert):
-    for path in ("/", f"/alerts/{alert.pk}/", "/heartbeats/panel/", "/alerts/list/", "/profile/"):
+    for path in ("/alerts/", f"/alerts/{alert.pk}/", "/heartbeats/panel/", "/alerts/list/", "/profile/"):
         assert Client().get(path)["Location"] == f"/login/?next={path}"
     assert Client().post(f"/alerts/{alert.pk}/close/").status_code == 302
     alert.refresh_from_db()
@@ -64,10 +65,10 @@ def test_strangers_are_sent_to_the_sign_in_page(alert):
 
 
 def test_people_see_the_alerts_that_concern_them(alert, ana, person):
-    assert alert.subject in browser(ana).get("/").content.decode()
+    assert alert.subject in browser(ana).get("/alerts/").content.decode()
     assert browser(ana).get(f"/alerts/{alert.pk}/").status_code == 200
     other = browser(person("Ben"))
-    assert alert.subject not in other.get("/").content.decode()
+    assert alert.subject not in other.get("/alerts/").content.decode()
     assert other.get(f"/alerts/{alert.pk}/").status_code == 404
     assert other.get(f"/alerts/{alert.pk}/progress/").status_code == 404
     assert act(other, alert, "close").status_code == 404
@@ -88,47 +89,174 @@ def test_nonsense_ids_do_not_exist(ana, nonsense):
     "query", ["tab=x", "before=x", "before=99999999999999999999", "heartbeats=x", "heartbeats=" + "9" * 5000]
 )
 def test_odd_queries_are_answered(ana, query):
-    assert browser(ana).get(f"/?{query}").status_code == 200
+    assert browser(ana).get(f"/alerts/?{query}").status_code == 200
 
 
-def test_tabs_and_search_narrow_the_list(organization, alert, person, now):
-    owner = person("Olga", "Owner")
-    taken = factories.AlertFactory(organization=organization, subject="Taken already")
-    alerts.assign(taken, actor=owner, to=owner, now=now)
-    closed = factories.AlertFactory(organization=organization, subject="Long done")
-    alerts.close(closed, actor=owner, now=now)
-    client = browser(owner)
+def sections(page):
+    return {
+        section.slug: [row.alert.subject for row in section.rows]
+        for section in page.context["list"].sections
+        if section.rows
+    }
 
-    def subjects(query):
-        return [found.subject for found in client.get(f"/?{query}").context["page"].alerts]
 
-    assert subjects("") == ["Nightly backup is silent"]
-    assert subjects("tab=assigned") == ["Taken already"]
-    assert subjects("tab=on-hold") == []
-    assert subjects("tab=all") == ["Long done", "Taken already", "Nightly backup is silent"]
-    assert subjects("tab=all&q=DONE") == ["Long done"]
-    assert subjects(f"tab=all&q={taken.pk}") == ["Taken already"]
-    counts = {tab.slug: tab.count for tab in client.get("/").context["page"].tabs}
-    assert counts == {"open": 1, "assigned": 1, "on-hold": 0, "all": None}
+def test_the_list_has_sections_and_what_is_mine_comes_first(organization, alert, ana, person, now):
+    olga = person("Olga", "Owner")
+    for subject, priority in (("Low", "low"), ("Urgent", "critical"), ("Middle", "medium")):
+        factories.AlertFactory(organization=organization, subject=subject, priority=priority)
+    taken = factories.AlertFactory(organization=organization, subject="Taken")
+    alerts.assign(taken, actor=ana, to=ana, now=now)
+    own = factories.AlertFactory(organization=organization, subject="Own")
+    alerts.assign(own, actor=olga, to=olga, now=now)
+    held = factories.AlertFactory(organization=organization, subject="Held")
+    alerts.hold(held, actor=olga, now=now)
+    closed = factories.AlertFactory(organization=organization, subject="Done")
+    alerts.close(closed, actor=olga, now=clock.now() - timedelta(hours=23), reason="restarted")
+    old = factories.AlertFactory(organization=organization, subject="Long done")
+    alerts.close(old, actor=olga, now=clock.now() - timedelta(hours=25))
+
+    page = browser(olga).get("/alerts/")
+    assert sections(page) == {
+        "mine": ["Own"],
+        "open": ["Urgent", "Middle", "Low", alert.subject],
+        "taken": ["Taken"],
+        "on-hold": ["Held"],
+        "closed": ["Done"],
+    }
+    text = page.content.decode()
+    assert "Ana has it" in text
+    assert "closed: restarted" in text
+    assert (page.context["list"].open_count, page.context["list"].mine_count) == (4, 1)
+    # She is notified of the first alert, and has taken another.
+    assert sections(browser(ana).get("/alerts/"))["mine"] == ["Taken", alert.subject]
+
+
+def test_filters_are_in_the_address_and_search_all_states(organization, alert, ana, person, now):
+    olga, group = person("Olga", "Owner"), factories.GroupFactory(organization=organization, name="Operations")
+    alert.recipients.create(group=group)
+    low = factories.AlertFactory(organization=organization, subject="Low one", priority="low", integration_id=77)
+    closed = factories.AlertFactory(organization=organization, subject="Long done", opened_at=now - timedelta(days=40))
+    alerts.assign(low, actor=olga, to=ana, now=now)
+    alerts.close(closed, actor=olga, now=now - timedelta(days=39))
+    client = browser(olga)
+
+    def found(query):
+        return set(sections(client.get(f"/alerts/?{query}")).get("found", []))
+
+    assert found("q=DONE") == {"Long done"}
+    assert found("q=nothing") == set()
+    assert found("status=closed") == {"Long done"}
+    assert found("priority=low") == {"Low one"}
+    assert found(f"group={group.pk}") == {alert.subject}
+    assert found(f"owner={ana.pk}") == {"Low one"}
+    assert found("integration=77") == {"Low one"}
+    assert found(f"until={now - timedelta(days=30):%Y-%m-%d}") == {"Long done"}
+    assert "Long done" not in found(f"since={now - timedelta(days=30):%Y-%m-%d}")
+    assert found("status=closed&priority=low") == set()
+    # The file has the same alerts.
+    assert "Long done" in b"".join(client.get("/api/v1/alerts/export/?format=csv&search=done")).decode()
+    assert "/api/v1/alerts/export/?format=csv&amp;search=done" in client.get("/alerts/?q=done").content.decode()
+
+
+def test_old_addresses_of_the_list_lead_to_it(alert, ana):
+    client = browser(ana)
+    assert client.get("/?tab=on-hold&q=x")["Location"] == "/alerts/?tab=on-hold&q=x"
+    assert client.get("/")["Location"] == "/alerts/"
+    assert sections(client.get("/alerts/?tab=open")) == {"found": [alert.subject]}
+    assert sections(client.get("/alerts/?tab=assigned")) == {}
+    assert "mine" in sections(client.get("/alerts/?tab=all"))
+
+
+def test_a_number_leads_to_its_alert_if_one_may_see_it(alert, ana, person):
+    assert browser(ana).get(f"/alerts/?q=%23{alert.pk}")["Location"] == f"/alerts/{alert.pk}/"
+    page = browser(person("Ben")).get(f"/alerts/?q=%23{alert.pk}")
+    assert f"There is no alert #{alert.pk} that you may see." in page.content.decode()
+
+
+def test_a_row_says_what_decides(paged, ana, now):
+    Alert.objects.filter(pk=paged.pk).update(
+        priority="high", expected_at=clock.now() - timedelta(minutes=53, seconds=4)
+    )
+    rows = browser(ana).get("/alerts/").context["list"].sections[0].rows
+    [row] = [row for row in rows if row.alert == paged]
+    assert row.lasts == "silent 53 minutes"
+    assert row.state.startswith("nobody has it")
+    page = browser(ana).get("/alerts/").content.decode()
+    assert "rank-high" in page
 
 
 def test_sixty_alerts_cost_as_many_queries_as_one_and_stand_on_two_pages(organization, alert, person):
     client = browser(person("Olga", "Owner"))
 
-    def queries():
+    def queries(query=""):
         with CaptureQueriesContext(connection) as captured:
-            page = client.get("/").context["page"]
-        return len(captured), page
+            found = client.get(f"/alerts/{query}").context["list"]
+        return len(captured), found
 
     one, _ = queries()
     for _ in range(60):
         factories.AlertFactory(organization=organization)
-    many, page = queries()
+    many, found = queries()
     assert many <= one
-    assert many <= 13  # three of them for the parts of the panel
-    assert len(page.alerts) == 50
-    older = client.get(f"/?tab=open&before={page.older}").context["page"]
-    assert (len(older.alerts), older.older) == (11, None)
+    assert many <= 20  # three of them for the parts of the panel, three for drop-downs
+    [rows] = [section.rows for section in found.sections if section.rows]
+    assert len(rows) == 30
+    _, matching = queries("?status=open")
+    assert len(matching.sections[0].rows) == 50
+    _, older = queries(f"?status=open&before={matching.older}")
+    assert (len(older.sections[0].rows), older.older) == (11, None)
+
+
+def test_an_open_page_gets_the_list_again_only_if_it_differs(alert, ana, organization):
+    client = browser(ana)
+    first = client.get("/alerts/list/")
+    # A minute may end between two of them, and then the times are sent again.
+    answers = [
+        client.get("/alerts/list/", headers={"X-Heartbeat-Version": first["X-Heartbeat-Version"]}).status_code
+        for _ in range(2)
+    ]
+    assert 204 in answers
+    another = factories.AlertFactory(organization=organization)
+    another.recipients.create(user=ana)
+    changed = client.get("/alerts/list/", headers={"X-Heartbeat-Version": first["X-Heartbeat-Version"]})
+    assert (changed.status_code, another.subject in changed.content.decode()) == (200, True)
+
+
+def tick(client, alerts, action, **fields):
+    ids = [f"{alert.pk}:{alert.status}:{alert.owner_id or ''}" for alert in alerts]
+    return client.post("/alerts/bulk/", {"ids": ids, "action": action, "next": "/alerts/?q=x", **fields})
+
+
+def test_several_alerts_are_acknowledged_assigned_and_closed_at_once(organization, ana, person, now):
+    client, ben = browser(ana), person("Ben")
+    many = [factories.AlertFactory(organization=organization) for _ in range(3)]
+    for one in many:
+        one.recipients.create(user=ana)
+    response = tick(client, many, "acknowledge")
+    assert (response["Location"], said(response)) == ("/alerts/?q=x", "Acknowledged: 3 alerts.")
+    assert "Assigned to Ben: 2 alerts." in said(tick(client, many[:2], "assign", user=ben.pk))
+    assert {Alert.objects.get(pk=one.pk).owner for one in many[:2]} == {ben}
+    # Two were shown as open, and are Ben's by now.
+    assert "2 alerts stayed as they were: somebody was faster." in said(tick(client, many, "close", reason="over"))
+    assert [Alert.objects.get(pk=one.pk).status for one in many] == ["assigned", "assigned", "closed"]
+    assert Alert.objects.get(pk=many[2].pk).close_reason == "over"
+
+
+def test_nobody_acts_on_many_alerts_on_which_they_may_not_act_on_one(organization, alert, ana, person):
+    for other in (person("Ben"), person("Vera", "System Viewer"), factories.UserFactory(roles=["Owner"])):
+        assert "stayed as it was: you may not act on it" in said(tick(browser(other), [alert], "close"))
+    assert said(tick(browser(ana), [], "close")) == "Nothing was changed: tick the alerts first."
+    assert "Nothing was changed" in said(tick(browser(ana), [alert], "cancel"))
+    assert "Nothing was changed" in said(
+        tick(browser(ana), [alert], "assign", user=person("Stan", kind="stakeholder").pk)
+    )
+    too_many = browser(ana).post(
+        "/alerts/bulk/", {"ids": [f"{number}:open:" for number in range(1, 502)], "action": "close"}
+    )
+    assert said(too_many) == "Nothing was changed: at most 500 alerts at once."
+    assert browser(ana).get("/alerts/bulk/").status_code == 405
+    alert.refresh_from_db()
+    assert alert.status == "open"
 
 
 def test_the_page_shows_facts_bridge_and_timeline(alert, ana):

@@ -47,7 +47,7 @@ def text(response):
 
 def test_a_person_opts_out_and_in_again(client, ana, job):
     page = f"/heartbeats/{job.pk}/"
-    assert f'href="{page}"' in text(client.get("/"))
+    assert f'href="{page}"' in text(client.get("/alerts/"))
     shown = text(client.get(page))
     assert "Night &lt;backup&gt;" in shown
     assert "Yes: you are notified at once." in shown

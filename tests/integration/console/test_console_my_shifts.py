@@ -39,11 +39,11 @@ def browser(ana):
 def test_the_first_page_says_that_i_am_on_call_and_until_when(browser, ana, bob):
     group = factories.GroupFactory(organization=ana.organization, name="Database", primary=[ana, bob])
     make_rotation(group, primary=[ana, bob], first="2026-03-02")
-    page = browser.get("/").content.decode()
+    page = browser.get("/alerts/").content.decode()
     assert "You are on call now: <strong>Database</strong> (Primary, until Mon 9 Mar, 09:00)" in page
     other = Client()
     other.force_login(bob)
-    assert "You are on call" not in other.get("/").content.decode()
+    assert "You are on call" not in other.get("/alerts/").content.decode()
 
 
 def test_my_turns_are_listed_and_without_any_the_page_says_how_they_come_about(browser, ana, bob):
@@ -59,14 +59,14 @@ def test_while_i_am_out_the_first_page_and_the_turns_are_my_covers_with_my_name(
     group = factories.GroupFactory(organization=ana.organization, name="Database", primary=[ana])
     make_rotation(group, primary=[ana], first="2026-03-02")
     make_absence(ana, bob, starts_at=WHEN - timedelta(hours=1), ends_at=WHEN + timedelta(hours=6))
-    assert "You are on call" not in browser.get("/").content.decode()
+    assert "You are on call" not in browser.get("/alerts/").content.decode()
     page = browser.get("/on-call/").content.decode()
     assert "On call now" not in page
     assert "from Mon 2 Mar, 17:00" in page
     other = Client()
     other.force_login(bob)
     said = "You are on call now: <strong>Database</strong> (Primary, for Ana, until Mon 2 Mar, 17:00)"
-    assert said in other.get("/").content.decode()
+    assert said in other.get("/alerts/").content.decode()
     page = other.get("/on-call/").content.decode()
     assert "On call now" in page
     assert "<span>for Ana</span>" in page

@@ -84,7 +84,7 @@ def test_a_row_says_until_when_it_is_in_maintenance_and_what_it_waits_for(organi
 
 def test_it_never_shows_the_url(organization, ana, now):
     made = heartbeat(organization, "backup", now)
-    for path in ("/", "/heartbeats/panel/"):
+    for path in ("/alerts/", "/heartbeats/panel/"):
         page = browser(ana).get(path).content.decode()
         assert "backup" in page
         assert made.token not in page
@@ -94,7 +94,7 @@ def test_it_never_shows_the_url(organization, ana, now):
 def test_who_may_see_neither_alerts_nor_groups_has_no_panel(organization, now):
     heartbeat(organization, "backup", now)
     client = browser(factories.UserFactory(organization=organization, roles=["Billing Admin"]))
-    assert "backup" not in client.get("/").content.decode()
+    assert "backup" not in client.get("/alerts/").content.decode()
     assert "backup" not in client.get("/heartbeats/panel/").content.decode()
 
 

@@ -58,7 +58,7 @@ def test_a_deactivated_person_cannot_sign_in(ana):
 def test_signing_out_is_a_post(client):
     assert client.get("/logout/").status_code == 405
     assert client.post("/logout/")["Location"] == "/login/"
-    assert client.get("/").status_code == 302
+    assert client.get("/alerts/").status_code == 302
 
 
 # -- the profile -------------------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def test_a_fault_is_a_500_and_a_database_that_is_away_a_503(path):
 
 
 def test_every_page_names_its_stylesheets_and_runs_no_inline_script(client):
-    for path in ("/", "/profile/", "/profile/password/", "/profile/contact-methods/"):
+    for path in ("/alerts/", "/profile/", "/profile/password/", "/profile/contact-methods/"):
         page = client.get(path).content.decode()
         assert "<script>" not in page
         assert " style=" not in page

@@ -12,7 +12,7 @@ from tests.world import minutes
 pytestmark = pytest.mark.django_db
 
 STRIP = "Held since a restore: this is the backup of 2026-03-02 11:50:00 UTC"
-PAGES = ["/", "/on-call/", "/profile/", "/profile/contact-methods/"]
+PAGES = ["/alerts/", "/on-call/", "/profile/", "/profile/contact-methods/"]
 ADMIN = ["/admin/", "/admin/integrations/inboundintegration/", "/admin/accounts/user/", "/admin/system/"]
 
 
@@ -46,13 +46,13 @@ def test_the_sign_in_page_says_it_too_and_offers_nothing(owner, held):
 
 
 def test_others_see_whom_to_ask(owner, held):
-    shown = browser(factories.UserFactory(organization=owner.organization)).get("/").content.decode()
+    shown = browser(factories.UserFactory(organization=owner.organization)).get("/alerts/").content.decode()
     assert STRIP in shown
     assert "Ask the operator of this installation" in shown
     assert "/release/" not in shown
 
 
-@pytest.mark.parametrize("page", ["/", "/admin/"])
+@pytest.mark.parametrize("page", ["/alerts/", "/admin/"])
 def test_nothing_is_shown_when_nothing_is_held(owner, page):
     assert 'class="held"' not in browser(owner).get(page).content.decode()
 

@@ -23,7 +23,7 @@ def browser(organization):
 def test_who_may_see_no_alerts_is_shown_that_and_not_that_there_are_none(organization, browser, roles):
     factories.AlertFactory(organization=organization, subject="hidden")
     client = browser(*roles)
-    for address in ("/", "/?tab=all&q=hidden", "/alerts/list/?tab=assigned"):
+    for address in ("/alerts/", "/alerts/?tab=all&q=hidden", "/alerts/list/?tab=assigned"):
         page = client.get(address).content.decode()
         assert LACKS in page, address
         assert "No open alerts" not in page
@@ -34,7 +34,7 @@ def test_who_may_see_no_alerts_is_shown_that_and_not_that_there_are_none(organiz
 
 @pytest.mark.parametrize("role", ["Owner", "App Admin", "Integrations Admin", "Basic", "Send Message", "System Viewer"])
 def test_everybody_else_is_shown_that_there_are_none(browser, role):
-    page = browser(role).get("/").content.decode()
+    page = browser(role).get("/alerts/").content.decode()
     assert LACKS not in page
     assert "No open alerts" in page
 
@@ -74,7 +74,7 @@ def test_a_role_with_nothing_but_the_outbound_entitlement_finds_its_page(organiz
     user.roles.set([role])
     client = Client()
     client.force_login(user)
-    assert 'href="/outbound-integrations/"' in client.get("/").content.decode()
+    assert 'href="/outbound-integrations/"' in client.get("/alerts/").content.decode()
     assert client.get("/outbound-integrations/").status_code == 200
 
 

@@ -52,7 +52,7 @@ def fields_of(page):
 
 def test_an_alert_is_written_looked_at_and_sent_once(sue, person, policy):
     client, ana = browser(sue), person("Ana")
-    assert b'href="/alerts/new/"' in client.get("/").content
+    assert b'href="/alerts/new/"' in client.get("/alerts/").content
     page = client.get("/alerts/new/").content.decode()
     assert "Fire brigade" in page
     assert "Escalate after 5 minutes" not in page  # not marked for quick launch
@@ -225,7 +225,7 @@ def test_what_cannot_be_sent_is_marked_and_nothing_is_sent(sue, person, policy, 
 
 def test_who_may_not_send_finds_neither_button_nor_page(person):
     client = browser(person("Basil"))
-    assert b"/alerts/new/" not in client.get("/").content
+    assert b"/alerts/new/" not in client.get("/alerts/").content
     assert client.get("/alerts/new/").status_code == 403
     assert client.post("/alerts/new/", {}).status_code == 403
     assert client.post("/alerts/new/preview/", {}).status_code == 403

@@ -89,11 +89,12 @@ def test_other_channels_are_not_concerned(ana, now):
 )
 def test_one_banner_says_it_to_who_can_change_it_until_it_is_changed(settings, role, shown, linked):
     client = browser(factories.UserFactory(roles=[role]))
-    for address in ("/", "/profile/", "/admin/"):
+    for address in ("/alerts/", "/profile/", "/admin/"):
         if address == "/admin/" and not shown:
             continue
         found = text(client.get(address))
-        assert (BANNER in found, ">Stored mail</a></span></p>" in found) == (shown, linked), address
+        strip = found.split('<ul class="troubles"')[1].split("</ul>")[0]
+        assert (BANNER in strip, ">Stored mail</a>" in strip) == (shown, linked), address
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
-    assert BANNER not in text(client.get("/"))
+    assert BANNER not in text(client.get("/alerts/"))
     assert BANNER not in text(Client().get("/login/"))

@@ -303,7 +303,7 @@ def test_the_page_before_the_deletion_of_an_absence_reads_each_table_twice(
         only(world, f"job {number}", recipient_groups=[team])
     absence = make_absence(world.person("ana"), olga, starts_at=world.now, ends_at=world.now + timedelta(days=1))
     client.force_login(olga)
-    with django_assert_max_num_queries(64):
+    with django_assert_max_num_queries(66):
         assert client.get(f"/admin/escalation/outofoffice/{absence.pk}/delete/").status_code == 200
 
 

@@ -126,7 +126,7 @@ def test_the_page_shows_the_report_until_one_asks_to_check_again(world, jobs, ol
     with monkeypatch.context() as patches, CaptureQueriesContext(connection) as queries:
         patches.setattr(gaps, "used_routes", None)  # to compute anything would fail
         shown = browser.get(PAGE).content.decode()
-    assert len(queries) <= 12
+    assert len(queries) <= 14
     assert "Checked <" in shown
     assert "3 minutes ago" in shown
     assert "The escalation policy “Off” is disabled." in shown

@@ -211,7 +211,7 @@ def test_the_page_and_the_resource_are_for_the_billing_entitlement(organization,
 
     browser = Client()
     browser.force_login(ana)
-    assert 'href="/usage/"' in browser.get("/").content.decode()
+    assert 'href="/usage/"' in browser.get("/alerts/").content.decode()
     page_text = browser.get("/usage/").content.decode()
     assert "March 2026" in page_text
     assert "<td>1234</td>" in page_text

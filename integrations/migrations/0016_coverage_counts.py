@@ -1,0 +1,19 @@
+"""The number of integrations that reached nobody at the last look, for the strip on all pages."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    """A small table: one row for each organization."""
+
+    dependencies = [("integrations", "0015_email_aliases")]
+
+    operations = [
+        migrations.AddField(
+            model_name="coveragewatch",
+            name="uncovered",
+            field=models.PositiveIntegerField(
+                default=0, db_default=0, help_text="How many integrations reached nobody at the last look."
+            ),
+        ),
+    ]
