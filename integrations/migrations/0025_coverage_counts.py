@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """A small table: one row for each organization."""
 
-    dependencies = [("integrations", "0015_email_aliases")]
+    dependencies = [("integrations", "0024_chat")]
 
     operations = [
         migrations.AddField(
