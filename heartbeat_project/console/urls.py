@@ -2,6 +2,7 @@
 
 from django.contrib.auth.views import LogoutView
 from django.urls import path
+from django.views.generic import RedirectView
 
 from heartbeat_project.console.views import (
     actions,
@@ -46,6 +47,8 @@ urlpatterns = [
     path("on-call/out-of-office/<int:entry_id>/delete/", my_shifts.delete_own_absence, name="delete_absence"),
     path("on-call/reminder/", my_shifts.save_reminder, name="reminder"),
     path("on-call/calendar/replace/", my_shifts.replace_feed, name="replace_feed"),
+    # Addresses that people cut by hand.
+    path("groups/", RedirectView.as_view(pattern_name="console:my_shifts")),
     path("groups/<int:group_id>/", groups.group, name="group"),
     path("groups/<int:group_id>/members/add/", groups.add_member, name="add_member"),
     path("groups/<int:group_id>/members/<slug:action>/", groups.change_member, name="member"),

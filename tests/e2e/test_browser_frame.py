@@ -97,7 +97,7 @@ def test_the_policy_refuses_a_script_that_got_into_a_page(page, owner):
     assert len(page.evaluate("window.refused")) == 3
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_no_page_of_the_console_has_any_barrier_for_an_owner(chromium, site, pages, scheme):
     context = chromium.new_context(base_url=site, color_scheme=scheme, viewport=WIDE if scheme == "light" else PHONE)
     page = context.new_page()

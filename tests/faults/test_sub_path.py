@@ -245,7 +245,7 @@ def test_cookies_are_for_the_path_alone_and_forms_lead_back_to_it(site, world, o
     }
     assert "Muted: you are no longer notified" in page
     assert f'fetch("{site.path}/push/renew/"' in worker
-    assert f'icon: "{site.path}/static/heartbeat/favicon.svg"' in worker
+    assert re.search(rf'icon: "{site.path}/static/heartbeat/favicon\.[0-9a-f]{{12}}\.svg"', worker)
     assert signed_out.headers["Location"] == f"{site.path}/login/"
 
 
@@ -274,7 +274,8 @@ def test_the_api_names_addresses_that_work(site, world, owner, message):
     assert world.heartbeats()[0].heartbeat.ping_count == 1
     assert schema["servers"] == [{"url": site.path}]
     assert all(path.startswith(("/api/v1/", "/Heartbeat/")) for path in schema["paths"])
-    assert f'"{site.path}/api/v1/schema/"' in docs
+    assert f'href="{site.path}/api/v1/schema/?format=json"' in docs
+    assert f'data-root="{site.path}"' in docs
     assert created.status_code == 201
     assert (unknown.status_code, unknown.headers["Content-Type"]) == (404, "application/problem+json")
     assert direct[1] == 200

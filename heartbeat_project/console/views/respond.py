@@ -217,6 +217,9 @@ def _show_alert(visit: _Visit, *, answer: ResponseResult | None = None) -> HttpR
     to_owner = asks_its_owner(notification)
     # The action that was chosen in the message comes first.
     buttons.sort(key=lambda action: action != requested)
+    # Whoever has the alert wants to end it; the other buttons did their work when they took it.
+    is_theirs = alert.status == Status.ASSIGNED and alert.owner_id == notification.user_id and not to_owner
+    closes_first = Action.CLOSE in available and (requested == Action.CLOSE or (is_theirs and requested not in buttons))
     zone, next_text = timezone.get_current_timezone(), ""
     if alert.status == Status.OPEN:
         run = notification.run
@@ -232,6 +235,7 @@ def _show_alert(visit: _Visit, *, answer: ResponseResult | None = None) -> HttpR
         "available_actions": set(available),
         "requested_caption": caption(Action(requested), to_owner=to_owner) if requested in available else "",
         "to_owner": to_owner,
+        "closes_first": closes_first,
         "hold_choices": holds.choices(now=now, zone=zone),
         "zone_name": timezone.get_current_timezone_name(),
         "silent_after": silent_after(alert),

@@ -104,4 +104,5 @@ def test_heartbeats_have_a_list_of_their_own(organization):
     page = browser(factories.UserFactory(organization=organization)).get("/heartbeats/").content.decode()
     assert "backup" in page
     assert "no right" in browser(factories.UserFactory(roles=["Billing Admin"])).get("/heartbeats/").content.decode()
+    assert browser(factories.UserFactory(organization=organization)).get("/groups/")["Location"] == "/on-call/"
     assert Client().get("/heartbeats/")["Location"] == "/login/?next=/heartbeats/"

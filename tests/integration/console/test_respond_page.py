@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 
 import pytest
 from django.db import connection
@@ -89,6 +90,15 @@ def test_a_button_in_a_mail_stands_first_and_still_waits_for_the_press(client, w
     assert page.index('value="escalate"') < page.index('value="assign"')
     assert "?</strong>" not in client.get(f"{link}?do=<script>").content.decode()
     assert world.alert(world.heartbeats()[0]).status == "open"
+
+
+def test_who_has_the_alert_finds_closing_it_first_and_not_what_they_did(client, world, link):
+    before = client.get(link).content.decode()
+    assert re.search(r'value="assign" class="primary"', before)
+    assert client.post(link, {"action": "assign"}).status_code == 303
+    page = client.get(link).content.decode()
+    assert re.findall(r'value="([\w-]+)" class="primary"', page) == ["close"]
+    assert page.index('value="close"') < page.index('value="escalate"')
 
 
 def test_a_button_that_came_too_late_says_why_it_is_not_there(client, world, link):
