@@ -43,6 +43,7 @@ EXAMPLES: Final = {
     "groups/<group_id>/contacts/<method_id>/<action>": "test",
     "heartbeats/<integration_id>": str(SILENT_HEARTBEAT),
     "profile/contact-methods/<method_id>": "100001",
+    "profile/contact-methods/chat/<member_id>": "1",
     "profile/contact-methods/<method_id>/<action>": "test",
     "profile/api-keys/<key_id>": "1",
     "calendar/<token>": "benchmark",
@@ -83,6 +84,7 @@ _EXPORT: Final = "a file of all rows, written page by page"
 _NO_FORM: Final = "Configuration has no such form"
 LEFT_OUT: Final = {
     **{f"{_POST_ALERT}/<token>{more}": _EVENT for more in ("/?", "/<source>")},
+    **{f"chat/<token>{more}": _EVENT for more in ("", "/")},
     "Heartbeat/<token>": _PING,
     "Heartbeat/<token>/": _PING,
     "heartbeat/<token>": _PING,

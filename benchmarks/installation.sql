@@ -15,6 +15,9 @@ INSERT INTO accounts_contactmethod (id, user_id, kind, label, address, position,
     FROM generate_series(1, %(people)s) AS n
     UNION ALL SELECT 100000 + n, n, 'sms', 'Mobile', '+4915100' || lpad(n::text, 6, '0'), 1, true, 5, now(), '', 0
     FROM generate_series(1, %(people)s) AS n;
+INSERT INTO accounts_chatmember (id, organization_id, user_id, platform, scope, member, name, linked_at)
+    SELECT n, %(organization)s, n, 'slack', repeat('0', 64), 'T1:U' || n, 'person' || n, now()
+    FROM generate_series(1, %(people)s) AS n;
 INSERT INTO accounts_role (id, organization_id, name, builtin, entitlements)
     VALUES (1000, %(organization)s, 'Auditor', '', '{AuditTrail_View}');
 INSERT INTO accounts_optout (user_id, integration_id, created_at)

@@ -109,7 +109,8 @@ def read_events(**_: object) -> None:
 @shared_task(name="integrations.send_chat_messages", queue="delivery", expires=5)
 def send_chat_messages(**_: object) -> None:
     """Wake this worker's sender of messages to chats, which has threads of its own."""
-    CHAT_SENDER.wake_up()
+    if is_any_chat_message_due(now=clock.now()):
+        CHAT_SENDER.wake_up()
 
 
 @shared_task(name="integrations.confirm_subscription", queue="delivery", expires=60)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, Final
 
 import psycopg
@@ -18,6 +19,10 @@ class _PreparedCursor(psycopg.Cursor[tuple[Any, ...]]):
 
     def execute(self, query: Any, params: Any = None, **_: Any) -> "_PreparedCursor":
         super().execute(query, params, prepare=True)
+        if connection.queries_logged:
+            # Django's log of queries, which tests read, takes the text with its values from here.
+            text = psycopg.ClientCursor(self.connection).mogrify(query, params)
+            self._query = SimpleNamespace(query=text.encode())  # type: ignore[assignment]
         return self
 
 

@@ -54,6 +54,7 @@ _NOTHING: Final[Sequence[int]] = ()
 _Kind = ChatMessage.Kind
 
 
+@unless_held(False)
 def is_any_due(*, now: datetime) -> bool:
     """Return whether a message is due."""
     return ChatMessage.objects.filter(next_attempt_at__lte=now).exists()

@@ -165,7 +165,7 @@ def test_pages_feeds_and_ticks_over_full_calendars_cost_a_bounded_time(shift, gr
     client.force_login(ana)
     feeds = [feed_of(user=ana, group=group), feed_of(user=ana)]
     for path in (
-        "/",
+        "/alerts/",
         "/on-call/",
         f"/groups/{group.pk}/",
         "/api/v1/users/me/on-call/",
