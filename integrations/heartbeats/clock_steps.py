@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Max, Q
 
+from accounts.models.chat_members import ChatLinkCode
 from accounts.models.contact_methods import ContactMethod
 from alerting.models.alerts import Alert, TimelineEntry
 from alerting.selectors import live_test
@@ -32,6 +33,7 @@ from heartbeat_project.kernel import clock
 from heartbeat_project.kernel.durations import in_words
 from heartbeat_project.kernel.sql import records, statement
 from integrations.heartbeats.clock_reading import Reading, clock_parameters, set_clock
+from integrations.models.chat import ChatMessage
 from integrations.models.coverage import CoverageReport
 from integrations.models.events import EventKey, EventState
 from integrations.models.heartbeats import Heartbeat
@@ -67,6 +69,8 @@ REST: Final[tuple[tuple[Any, tuple[str, ...]], ...]] = (
     (Alert, ("closes_at",)),
     (EventKey, ("due_at",)),
     (EventState, ("group_ends_at",)),
+    (ChatLinkCode, ("expires_at",)),
+    (ChatMessage, ("next_attempt_at",)),
 )
 REPORT_EVERY: Final = 60.0  # seconds
 REPORT_COUNTS: Final = timedelta(minutes=3)  # three times the interval of reports

@@ -77,6 +77,9 @@ HISTORY = {
     # The past of heartbeats: an end is never before its start.
     "integrations.StatePeriod": {"started_at", "ended_at"},
     "integrations.Outage": {"done_at"},
+    "integrations.ChatMessage": {"created_at", "sent_at"},
+    "integrations.ChatThread": {"created_at"},
+    "accounts.ChatMember": {"linked_at"},
     "integrations.DatabaseClock": {"wrong_at"},
     "integrations.ClockStep": {"at", "done_at"},
     "escalation.OnCallReminder": {"created_at"},
