@@ -128,5 +128,6 @@ def test_a_request_reads_key_user_organization_and_roles_in_two_queries_and_writ
     client, ana, key, django_assert_num_queries
 ):
     client.get(ME, HTTP_API_KEY=key[1])
-    with django_assert_num_queries(2):
+    # And one for the chats that the user is linked in.
+    with django_assert_num_queries(2 + 1):
         assert client.get(ME, HTTP_API_KEY=key[1]).json()["entitlements"]

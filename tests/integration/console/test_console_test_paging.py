@@ -72,9 +72,13 @@ def test_where_the_policy_is_disabled_the_page_says_so_and_offers_no_button(clie
 
 def test_a_test_is_no_alert_of_the_heartbeat(client, ivy, job, now):
     test = start_test(job, actor=ivy, now=now)
-    for page in (f"/heartbeats/{job.pk}/", f"/admin/integrations/inboundintegration/{job.pk}/state/"):
+    pages = {
+        f"/heartbeats/{job.pk}/": ">Test #",
+        f"/admin/integrations/inboundintegration/{job.pk}/state/": "Last test</dt>",
+    }
+    for page, named in pages.items():
         shown = text(client.get(page))
-        assert "<dt>Last test</dt>" in shown
+        assert named in shown
         assert "<dt>Alerts</dt>" not in shown
     assert 'heartbeat_alerts_live{status="open"} 0.0' in text(client.get("/metrics"))
     alerts.assign(test, actor=ivy, to=ivy, now=now)

@@ -14,7 +14,9 @@ from integrations.inbound.templates import compile_template
 from .events import SENDERS, body_of, headers_of, one, words
 
 PAGES = Path(__file__).resolve().parents[4] / "docs" / "integrations"
-SENDER_PAGES = sorted(path for path in PAGES.glob("*.md") if path.name not in {"README.md", "api.md", "email.md"})
+SENDER_PAGES = sorted(
+    path for path in PAGES.glob("*.md") if path.name not in {"README.md", "api.md", "email.md", "chat.md"}
+)
 # Fields that a mapping has and none of the bodies on the pages.
 MAPPED = {"source_id", "event_at", "subject", "priority", "url"}
 TEMPLATE = re.compile(r"`(\{\{ (?:payload|\")[^`]*\}\})`", re.DOTALL)
