@@ -12,7 +12,7 @@ from integrations.models.periods import StatePeriod
 from tests.world import World, minutes
 
 pytestmark = pytest.mark.django_db
-FILL = import_module("integrations.migrations.0017_periods_before").FILL
+FILL = import_module("integrations.migrations.0018_periods_before").FILL
 
 
 def test_the_time_before_the_upgrade_is_no_data_and_a_silence_goes_on(world: World):
