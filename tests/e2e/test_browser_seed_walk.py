@@ -46,7 +46,7 @@ def test_from_configuration_to_a_ping_that_is_seen(page, team, organization):
     types = page.get_by_label("Type")
     expect(types.locator("option")).to_have_text(["All types", "API", "Email", "Chat", "Heartbeat"])
     types.select_option("Chat")
-    expect(page.get_by_role("button", name="+ ADD CHAT")).to_be_disabled()
+    expect(page.get_by_role("link", name="+ ADD CHAT")).to_be_visible()
     page.get_by_label("Type").select_option("Heartbeat")
     page.get_by_role("link", name="+ ADD HEARTBEAT").click()
 
