@@ -7,7 +7,6 @@ as an event needs it. Events of one integration come one after the other, so non
 
 import asyncio
 import json
-import os
 import re
 import threading
 import time
@@ -39,9 +38,8 @@ from integrations.inbound.flood import BURST
 from integrations.ping_lane.answers import RawResponse
 from integrations.ping_lane.lane import Application, Receive, Scope, Send, respond
 
-# One organization has all threads but one. More than there are processors would make no event faster: together with the
-# database, each keeps one busy, and pings would wait for it.
-THREADS: Final = 1 + max(2, os.cpu_count() or 1)
+# Most of its time, an event waits for its commit to be on the disk, and those of several threads are written together.
+THREADS: Final = 6
 MAX_WAITING_OF_ONE: Final = BURST  # events of one address
 MAX_WAITING: Final = 400
 # Of the bodies of all events that wait.
