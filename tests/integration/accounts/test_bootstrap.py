@@ -38,7 +38,9 @@ def from_environment(settings):
 def bootstrap(capsys):
     def run(**options):
         call_command("bootstrap", **options)
-        return capsys.readouterr().out
+        # Not what is logged: autovacuum may hold a lock, so that a partition is left to the next task.
+        lines = capsys.readouterr().out.splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith("{"))
 
     return run
 
