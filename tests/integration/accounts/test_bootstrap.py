@@ -14,9 +14,11 @@ from accounts.models.organizations import Organization
 from accounts.models.users import User
 from alerting.models.alerts import Alert
 from heartbeat_project.kernel import clock
+from integrations.heartbeats import history
 from integrations.heartbeats.history import partition_of
 from integrations.heartbeats.selectors import state_of
 from integrations.heartbeats.tick import tick
+from integrations.inbound import days
 from integrations.models.heartbeats import Heartbeat
 from integrations.models.history import Ping, PingDay
 from integrations.models.integrations import InboundIntegration
@@ -24,6 +26,13 @@ from integrations.ping_lane.batch import Arrival, record_pings, record_pulse
 from tests.factories import HeartbeatFactory
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Wait for locks: a test is one transaction, which keeps the short time limit of what makes partitions."""
+    monkeypatch.setattr(history, "LOCK_TIMEOUT", "30s")
+    monkeypatch.setattr(days, "LOCK_TIMEOUT", "30s")
 
 
 @pytest.fixture(autouse=True)
