@@ -1,4 +1,4 @@
-"""What is wrong with this installation, for the strip on all pages: each with the button that leads to what helps."""
+"""What is wrong with this installation, on top of all pages: each with the button that leads to what helps."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ LOOKS_EVERY: Final = timedelta(seconds=10)
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """One sentence of the strip, and the button beside it."""
+    """One sentence on top of a page, and the button beside it."""
 
     text: str
     url: str = ""

@@ -1,4 +1,4 @@
-"""The number of integrations that reached nobody at the last look, for the strip on all pages."""
+"""The number of integrations that reached nobody at the last look, which stands on top of all pages."""
 
 from django.db import migrations, models
 

@@ -115,7 +115,6 @@ def panel_context(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
         "panel": heartbeat_panel(user, page=page_number(request.GET.get("heartbeats", "1")), now=now),
         "now": now,
         "may_configure": may(user, Entitlement.INBOUND_INTEGRATIONS),
-        "list_url": reverse("console:alerts"),
     }
 
 
